@@ -1,0 +1,46 @@
+# Everything a fresh clone needs: `make demo` and `make test` set themselves up.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO_STEPS ?= 300
+DEMO_MOLECULES ?= 128
+DEMO := runs/demo
+
+.PHONY: demo test lint types extensions wheel clean
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "schnetgen_pyg needs Python 3.11 or newer; name one: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,xtb]"
+	touch $@
+
+# Train a small model on the embedded data, generate with the bundled one, judge, draw.
+demo: .venv/installed
+	rm -rf $(DEMO)
+	$(BIN)/schnetgen train --data c7h10o2-xtb --preset small --steps $(DEMO_STEPS) --out $(DEMO)/training
+	cp $(DEMO)/training/loss.png $(DEMO)/loss.png
+	$(BIN)/schnetgen generate --formula C7H10O2 --num $(DEMO_MOLECULES) --seed 0 --out $(DEMO)/generated.extxyz
+	$(BIN)/schnetgen evaluate $(DEMO)/generated.extxyz --train c7h10o2-xtb --out $(DEMO)
+	@echo "Look at $(DEMO): best.png, loss.png, table.txt, valid.sdf, generated.extxyz"
+
+test: .venv/installed
+	$(BIN)/pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed
+	$(BIN)/mypy
+
+# torch-scatter and torch-cluster are built from source (about nine minutes on two cores).
+extensions: .venv/installed
+	$(BIN)/pip install --quiet -c constraints.txt setuptools wheel ninja
+	$(BIN)/pip install --quiet --no-build-isolation -c constraints.txt torch-scatter torch-cluster
+
+wheel: .venv/installed
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf .venv build dist *.egg-info runs

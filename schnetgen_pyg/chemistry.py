@@ -1,0 +1,117 @@
+"""Bonds, valences, fingerprints and identity of single structures: pure functions.
+
+Convention of validity: atoms closer than 1.15 times the sum of their covalent radii are bonded;
+the molecule is one fragment, neutral, without formal charges and without unpaired electrons, and
+every atom has a valence that RDKit allows. It accepts all 6,095 isomers of C7H10O2 in QM9, where
+RDKit's default distances reject about 8 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import ase
+import numpy as np
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdDetermineBonds
+from scipy.spatial.distance import pdist
+
+#: Bonds are shorter than this times the sum of the covalent radii.
+COVALENT_FACTOR = 1.15
+#: Ways to say that two structures are the same: keys of `describe`.
+IDENTITIES = ("fingerprint", "smiles", "stereo_smiles")
+#: Atoms closer than this (Å) lie on top of each other.
+CLASH = 0.5
+#: Most neighbours of an element in a neutral closed-shell molecule.
+MAX_NEIGHBORS = {1: 1, 6: 4, 7: 3, 8: 2, 9: 1}
+#: RDKit's search for bond orders stops after so many assignments.
+MAX_ITERATIONS = 10_000
+
+
+@dataclass(frozen=True)
+class Perception:
+    """What one structure is, chemically.
+
+    Attributes:
+        mol: with explicit hydrogens, bond orders and a conformer, or ``None`` if not valid.
+        failure: empty if valid, else ``clash``, ``fragments``, ``valence`` (too many
+            neighbours), ``bond orders`` (no assignment without charges) or ``radical``.
+    """
+
+    mol: Chem.Mol | None
+    failure: str = ""
+
+    @property
+    def valid(self) -> bool:
+        return self.mol is not None
+
+
+def connectivity(atoms: ase.Atoms) -> Chem.Mol:
+    """RDKit molecule with single bonds between bonded atoms and a conformer; no hydrogens are
+    implied."""
+    mol = Chem.RWMol()
+    for number in atoms.numbers.tolist():
+        atom = Chem.Atom(number)
+        atom.SetNoImplicit(True)
+        mol.AddAtom(atom)
+    conformer = Chem.Conformer(len(atoms))
+    conformer.SetPositions(np.ascontiguousarray(atoms.positions))
+    mol.AddConformer(conformer)
+    if len(atoms) > 1:
+        rdDetermineBonds.DetermineConnectivity(mol, useVdw=True, covFactor=COVALENT_FACTOR)
+    return mol.GetMol()
+
+
+def perceive(atoms: ase.Atoms) -> Perception:
+    """Bonds and bond orders of one structure, or the reason why it is not valid."""
+    if (pdist(atoms.positions) < CLASH).any():
+        return Perception(None, "clash")
+    with rdBase.BlockLogs():
+        mol = connectivity(atoms)
+        for atom in mol.GetAtoms():
+            if atom.GetDegree() > MAX_NEIGHBORS.get(atom.GetAtomicNum(), 8):
+                return Perception(None, "valence")
+        if len(Chem.GetMolFrags(mol)) > 1:
+            return Perception(None, "fragments")
+        try:
+            rdDetermineBonds.DetermineBondOrders(
+                mol, charge=0, allowChargedFragments=False, maxIterations=MAX_ITERATIONS
+            )
+        except (ValueError, RuntimeError):
+            return Perception(None, "bond orders")
+        for atom in mol.GetAtoms():
+            if atom.GetNumRadicalElectrons() or atom.GetFormalCharge():
+                return Perception(None, "radical")
+    return Perception(mol)
+
+
+def smiles(mol: Chem.Mol, stereo: bool = False) -> str:
+    """Canonical SMILES without explicit hydrogens."""
+    return str(Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=stereo))
+
+
+def fingerprint(mol: Chem.Mol) -> str:
+    """The paper's identity: RDKit's topological fingerprint of the heavy atoms over all paths of
+    one to seven bonds, hydrogens ignored; as a hexadecimal string."""
+    scaffold = Chem.RemoveHs(mol)
+    return Chem.RDKFingerprint(scaffold, minPath=1, maxPath=7).ToBinary().hex()
+
+
+def describe(atoms: ase.Atoms) -> dict[str, str]:
+    """Failure (empty if valid) and identities of one structure."""
+    perception = perceive(atoms)
+    if perception.mol is None:
+        return {"failure": perception.failure}
+    mol = perception.mol
+    return {
+        "failure": "",
+        "fingerprint": fingerprint(mol),
+        "smiles": smiles(mol),
+        "stereo_smiles": smiles(mol, stereo=True),
+    }
+
+
+def describe_all(structures: Sequence[ase.Atoms]) -> list[dict[str, str]]:
+    """`describe` for several structures."""
+    return [describe(atoms) for atoms in structures]

@@ -1,0 +1,264 @@
+"""The command line: ``schnetgen train | generate | evaluate``."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser, Namespace
+
+from . import __name__ as package
+from .presets import PRESETS
+
+DEFAULT_CHECKPOINT = "c7h10o2-paper"
+
+
+class Parser(ArgumentParser):
+    """Flags and one flat YAML file; a misspelt key is answered with the nearest valid one."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        found = re.search(r"[Oo]ption '([\w.-]+)'|arguments: --([\w-]+)|Key '([\w.-]+)'", message)
+        if found:
+            wrong = next(group for group in found.groups() if group)
+            known = [action.dest for action in self._actions]
+            near = difflib.get_close_matches(wrong.replace("-", "_"), known, n=1)
+            message += f" (did you mean {near[0]!r}?)" if near else ""
+        print(f"{self.prog}: error: {message}\nSee {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+
+def _settings(kind: type, options: Namespace) -> Any:
+    names = {field.name for field in fields(kind)}
+    return kind(**{name: value for name, value in vars(options).items() if name in names})
+
+
+def _parser(command: str, description: str) -> Parser:
+    parser = Parser(prog=f"schnetgen {command}", description=description, version=None)
+    parser.add_argument("--config", action="config", help="YAML file with any of the options")
+    return parser
+
+
+def train(arguments: Sequence[str]) -> None:
+    """train a generator on structure files"""
+    import torch
+    import yaml
+
+    from . import datasets, report
+    from .generator import GeneratorConfig, SchNetGen
+    from .structures import replacing
+    from .training import TrainingConfig, fit, provenance
+
+    parser = _parser("train", "Train a generator, or continue the run in --out.")
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        type=str,
+        required=True,
+        help=f"structure files, or names: {', '.join(datasets.NAMES)}",
+    )
+    parser.add_argument(
+        "--path",
+        type=str | None,
+        default=None,
+        help="for a name: the published archive, if it is on the disk already",
+    )
+    parser.add_argument(
+        "--preset",
+        choices=sorted(PRESETS),
+        default="paper",
+        help="settings to start from; options and --config override them",
+    )
+    parser.add_argument("--out", type=str, required=True, help="folder of the run")
+    parser.add_class_arguments(GeneratorConfig, skip={"elements"})
+    parser.add_class_arguments(TrainingConfig)
+    # The preset comes first, so that everything the user says overrides it.
+    chosen = [b for a, b in zip(["", *arguments], arguments, strict=False) if a == "--preset"]
+    chosen += [a.removeprefix("--preset=") for a in arguments if a.startswith("--preset=")]
+    first = (
+        ["--config", str(PRESETS[chosen[-1]])]
+        if chosen and chosen[-1] in PRESETS
+        else ["--config", str(PRESETS["paper"])]
+    )
+    options = parser.parse_args([*first, *arguments])
+
+    data = datasets.load(*options.data, path=options.path)
+    elements = tuple(sorted({int(n) for d in data for n in d.z}))
+    settings = _settings(TrainingConfig, options)
+    torch.manual_seed(settings.seed)
+    model = SchNetGen(_settings(GeneratorConfig, options), elements=elements)
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    saved = {k: v for k, v in vars(options).items() if k != "config"} | provenance()
+    with replacing(out / "config.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(saved, sort_keys=False))
+    print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
+    fit(model, data, out, settings)
+    report.draw_loss(out / "loss.png", out)
+    print(f"wrote {out / 'model.safetensors'} and {out / 'loss.png'}")
+
+
+def generate(arguments: Sequence[str]) -> None:
+    """generate molecules of a formula"""
+    from tqdm import tqdm
+
+    from . import sampling
+    from .generator import SchNetGen
+    from .structures import read, write
+
+    parser = _parser("generate", "Generate molecules atom by atom.")
+    parser.add_argument(
+        "--checkpoint",
+        type=str,
+        default=DEFAULT_CHECKPOINT,
+        help="name of a bundled checkpoint, or a model.safetensors",
+    )
+    parser.add_argument("--formula", type=str, default="C7H10O2")
+    parser.add_argument("--num", type=int, default=100, help="how many molecules")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--fragment",
+        type=str | None,
+        default=None,
+        help="structure file whose first structure is built upon",
+    )
+    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
+    parser.add_argument(
+        "--out",
+        type=str,
+        required=True,
+        help="structure file; the format follows the suffix (.extxyz, .xyz, .db)",
+    )
+    parser.add_class_arguments(sampling.SamplingConfig)
+    options = parser.parse_args(arguments)
+
+    model = SchNetGen.from_pretrained(options.checkpoint).to(_device(options.device))
+    fragment = read(options.fragment)[0] if options.fragment else None
+    molecules = sampling.generate(
+        model,
+        options.formula,
+        options.num,
+        seed=options.seed,
+        fragment=fragment,
+        config=_settings(sampling.SamplingConfig, options),
+        progress=tqdm,
+    )
+    write(options.out, molecules)
+    print(f"wrote {len(molecules)} structures to {options.out}")
+
+
+def _device(name: str) -> str:
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def evaluate(arguments: Sequence[str]) -> None:
+    """judge structures: valid, unique, in the training or test set"""
+    from tqdm import tqdm
+
+    from . import datasets, report
+    from .evaluation import evaluate as evaluate_structures
+    from .structures import to_ase
+
+    parser = _parser("evaluate", "Judge generated structures.")
+    parser.add_argument("files", nargs="+", type=str, help="structure files")
+    parser.add_argument(
+        "--train", nargs="+", type=str, default=[], help="files or names of the training structures"
+    )
+    parser.add_argument(
+        "--test", nargs="+", type=str, default=[], help="files or names of structures held out"
+    )
+    parser.add_argument("--json", type=str | None, default=None, help="write the figures here")
+    parser.add_argument(
+        "--out",
+        type=str | None,
+        default=None,
+        help="folder for table.txt, figures.json, valid.sdf, best.png",
+    )
+    parser.add_argument(
+        "--jobs", type=int | None, default=None, help="processes; by default one per core"
+    )
+    options = parser.parse_args(arguments)
+
+    structures = [to_ase(data) for data in datasets.load(*options.files)]
+    references = {
+        name: datasets.load(*files)
+        for name, files in (("train", options.train), ("test", options.test))
+        if files
+    }
+    result = evaluate_structures(
+        structures,
+        train=references.get("train"),
+        test=references.get("test"),
+        jobs=options.jobs,
+        progress=tqdm,
+    )
+    print(result.summary())
+    if options.json:
+        result.save(options.json)
+    if options.out:
+        folder = Path(options.out)
+        result.save(folder / "figures.json")
+        (folder / "table.txt").write_text(result.summary() + "\n")
+        mols = report.valid_molecules(structures, result)
+        report.write_sdf(folder / "valid.sdf", mols)
+        if mols:
+            report.draw_molecules(folder / "best.png", mols[:16])
+        print(
+            f"wrote table.txt, figures.json, valid.sdf ({len(mols)} different valid molecules) "
+            f"and best.png to {folder}"
+        )
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "train": train,
+    "generate": generate,
+    "evaluate": evaluate,
+}
+
+
+def _usage() -> str:
+    lines = [f"  {name:10} {command.__doc__}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: schnetgen COMMAND [options]",
+            "",
+            *lines,
+            "",
+            "schnetgen COMMAND --help lists the options of a command.",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["--version"]:
+        from importlib.metadata import version
+
+        print(version(package))
+        return 0
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if arguments else 2
+    if arguments[0] not in COMMANDS:
+        near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        print(f"schnetgen: error: no command {arguments[0]!r}{hint}\n{_usage()}", file=sys.stderr)
+        return 2
+    from .structures import InputError
+
+    try:
+        COMMANDS[arguments[0]](arguments[1:])
+    except InputError as error:
+        print(f"schnetgen {arguments[0]}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,266 @@
+"""Data sets: the embedded isomers, QM9 and any structure file, cached once read."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ase.data
+import ase.units
+import numpy as np
+import pooch
+import torch
+from torch_geometric.data import Data
+
+from .structures import InputError, check, read, replacing
+
+EMBEDDED = Path(__file__).parent / "data" / "c7h10o2-xtb.extxyz.gz"
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A published file: where it is, and what it must be."""
+
+    name: str
+    md5: str
+    addresses: tuple[str, ...]
+
+
+def _figshare(name: str, number: int, md5: str) -> Remote:
+    hosts = ("https://ndownloader.figshare.com", "https://springernature.figshare.com/ndownloader")
+    return Remote(name, md5, tuple(f"{host}/files/{number}" for host in hosts))
+
+
+#: QM9 (Ramakrishnan et al., Sci. Data 1, 140022, 2014), figshare collection 978904, CC0.
+QM9 = _figshare("dsgdb9nsd.xyz.tar.bz2", 3195389, "ad1ebd51ee7f5b3a6e32e974e5d54012")
+#: Its 6,095 isomers of C7H10O2; energies at the G4MP2 level.
+QM9_ISOMERS = _figshare("dsC7O2H10nsd.xyz.tar.bz2", 3195398, "c750c9f3832e6f63ad64bfb3bd12a045")
+#: Indices of QM9's 3,054 molecules whose geometry disagrees with their SMILES.
+QM9_EXCLUDED = _figshare("uncharacterized.txt", 3195404, "a361887bacb427b8a0ce7903d92a53b4")
+
+#: What `load` and ``--data`` know by name.
+NAMES = {
+    "c7h10o2-xtb": "the embedded isomers of C7H10O2, GFN2-xTB (made by this project)",
+    "qm9": "QM9, B3LYP/6-31G(2df,p), without its 3,054 uncharacterized molecules",
+    "qm9-c7h10o2": "QM9's 6,095 isomers of C7H10O2, energies at G4MP2",
+}
+
+
+def cache_folder() -> Path:
+    """Where downloads and parsed files are kept; ``SCHNETGEN_CACHE`` overrides it."""
+    return Path(os.environ.get("SCHNETGEN_CACHE") or pooch.os_cache("schnetgen_pyg"))
+
+
+def download(remote: Remote, path: str | os.PathLike[str] | None = None) -> Path:
+    """A published file, checked: the one at ``path``, or fetched into the cache.
+
+    Raises:
+        InputError: for a wrong checksum, or without network.
+    """
+    if path is not None:
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+        found = pooch.file_hash(str(path), alg="md5")
+        if found != remote.md5:
+            raise InputError(
+                f"{path}: checksum {found}, but {remote.name} has {remote.md5}; the "
+                "file is damaged or another one, fetch it again"
+            )
+        return path
+    failures = []
+    for address in remote.addresses:
+        try:
+            return Path(
+                pooch.retrieve(
+                    address,
+                    f"md5:{remote.md5}",
+                    fname=remote.name,
+                    path=cache_folder(),
+                    progressbar=True,
+                )
+            )
+        except Exception as error:
+            failures.append(f"{address}: {type(error).__name__}")
+    raise InputError(
+        f"{remote.name} could not be fetched ({'; '.join(failures)}). Without a "
+        "network, fetch it elsewhere and give the file's path instead"
+    )
+
+
+def _parse_qm9(text: str, where: str) -> Data:
+    """One record of QM9: XYZ with a fifth column and numbers such as ``1.2*^-6``."""
+    try:
+        lines = text.replace("*^", "e").splitlines()
+        count = int(lines[0])
+        properties = lines[1].split()
+        rows = [line.split() for line in lines[2 : 2 + count]]
+        if len(rows) != count:
+            raise ValueError(f"{count} atoms announced, {len(rows)} found")
+        data = Data(
+            z=torch.tensor([ase.data.atomic_numbers[row[0]] for row in rows]),
+            pos=torch.tensor([[float(x) for x in row[1:4]] for row in rows]),
+            index=int(properties[1]),
+        )
+        data.energy = torch.tensor([float(properties[12]) * ase.units.Hartree], dtype=torch.float64)
+    except (ValueError, IndexError, KeyError) as error:
+        raise InputError(f"{where}: not a QM9 record ({error})") from error
+    return check(data, where)
+
+
+def _read_archive(path: Path) -> Iterator[Data]:
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                file = archive.extractfile(member) if member.name.endswith(".xyz") else None
+                if file is not None:
+                    yield _parse_qm9(file.read().decode(), f"{path}: {member.name}")
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise InputError(
+            f"{path}: the archive is damaged or truncated ({error}); fetch it again"
+        ) from error
+
+
+def _read_npz(path: Path) -> list[Data]:
+    """Arrays ``z``, ``pos`` (Å), ``n_atoms`` and possibly ``energy`` (eV), ``forces`` (eV/Å)."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f"{path}: not a readable npz file ({error})") from error
+    missing = [name for name in ("z", "pos", "n_atoms") if name not in arrays]
+    if missing:
+        raise InputError(f"{path}: lacks the arrays {missing}; it has {sorted(arrays)}")
+    ends = np.cumsum(arrays["n_atoms"])
+    if ends.size == 0 or ends[-1] != len(arrays["z"]):
+        raise InputError(
+            f"{path}: n_atoms sums to {ends[-1] if ends.size else 0}, "
+            f"but z has {len(arrays['z'])} entries"
+        )
+    structures = []
+    for index, (stop, count) in enumerate(zip(ends, arrays["n_atoms"], strict=True)):
+        rows = slice(stop - count, stop)
+        data = Data(z=torch.as_tensor(arrays["z"][rows]), pos=torch.as_tensor(arrays["pos"][rows]))
+        if "energy" in arrays:
+            data.energy = torch.tensor([arrays["energy"][index]], dtype=torch.float64)
+        if "forces" in arrays:
+            data.forces = torch.as_tensor(arrays["forces"][rows])
+        structures.append(check(data, f"{path}: structure {index}"))
+    return structures
+
+
+def save_npz(path: str | os.PathLike[str], structures: Sequence[Data]) -> None:
+    """Write structures in the compact format of the cache, which `load` reads."""
+    arrays: dict[str, Any] = {
+        "z": torch.cat([d.z for d in structures]).numpy().astype(np.uint8),
+        "pos": torch.cat([d.pos for d in structures]).numpy(),
+        "n_atoms": np.array([d.z.numel() for d in structures], dtype=np.int32),
+    }
+    if all(d.get("energy") is not None for d in structures):
+        arrays["energy"] = torch.cat([d.energy for d in structures]).numpy()
+    if all(d.get("forces") is not None for d in structures):
+        arrays["forces"] = torch.cat([d.forces for d in structures]).numpy()
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _add_sdf_energies(path: Path, structures: list[Data]) -> None:
+    """QM9's U0 from the table that PyG keeps beside ``gdb9.sdf``."""
+    table = path.with_name(path.name + ".csv")
+    if table.is_file():
+        with table.open() as file:
+            rows = list(csv.DictReader(file))
+        if len(rows) == len(structures) and "u0" in rows[0]:
+            for data, row in zip(structures, rows, strict=True):
+                data.energy = torch.tensor(
+                    [float(row["u0"]) * ase.units.Hartree], dtype=torch.float64
+                )
+
+
+def read_any(path: str | os.PathLike[str]) -> list[Data]:
+    """Read a structure file, a QM9 archive or an npz file, without the cache."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file (nor a known data set: {', '.join(NAMES)})")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty")
+    if path.name.endswith((".tar.bz2", ".tar.gz", ".tar")):
+        structures = sorted(_read_archive(path), key=lambda data: data.index)
+        if not structures:
+            raise InputError(f"{path}: the archive holds no .xyz record")
+        return structures
+    if path.suffix == ".npz":
+        return _read_npz(path)
+    structures = read(path)
+    if path.suffix == ".sdf":
+        _add_sdf_energies(path, structures)
+    return structures
+
+
+def _read_cached(path: Path) -> list[Data]:
+    """`read_any`, with large files kept in parsed form."""
+    if not path.is_file() or path.suffix == ".npz" or path.stat().st_size < 2**20:
+        return read_any(path)
+    status = path.stat()
+    text = f"2 {path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    cached = cache_folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
+    if cached.is_file():
+        try:
+            return _read_npz(cached)
+        except InputError:
+            cached.unlink()
+    structures = read_any(path)
+    # Without room or the right to write there, the next call reads the file again.
+    with contextlib.suppress(InputError, OSError):
+        save_npz(cached, structures)
+    return structures
+
+
+def _qm9(path: Path | None) -> list[Data]:
+    beside = path.with_name(QM9_EXCLUDED.name) if path is not None else None
+    listing = download(QM9_EXCLUDED, beside if beside is not None and beside.is_file() else None)
+    first_words = [line.split()[0] for line in listing.read_text().splitlines() if line.split()]
+    excluded = {int(word) for word in first_words if word.isdigit()}
+    archive = download(QM9, path)
+    # Cached structures keep the archive's order, in which record k is molecule k + 1.
+    return [d for k, d in enumerate(_read_cached(archive), 1) if k not in excluded]
+
+
+def load(
+    *sources: str | os.PathLike[str], path: str | os.PathLike[str] | None = None
+) -> list[Data]:
+    """Load data sets by name or file, one after the other.
+
+    Args:
+        sources: names (`NAMES`) or files: anything ASE reads (also gzipped), SDF, the QM9
+            archives as published, PyG's ``gdb9.sdf``, npz.
+        path: for a name, the published archive where it is already on the disk.
+
+    Returns:
+        list of ``Data`` with ``z``, ``pos`` (Å) and, where known, ``energy`` (eV) and
+        ``forces`` (eV/Å).
+
+    Raises:
+        InputError: naming the file, the structure and what is wrong.
+    """
+    structures: list[Data] = []
+    given = Path(path) if path is not None else None
+    for source in sources:
+        if source == "c7h10o2-xtb":
+            structures += read(EMBEDDED)
+        elif source == "qm9":
+            structures += _qm9(given)
+        elif source == "qm9-c7h10o2":
+            structures += _read_cached(download(QM9_ISOMERS, given))
+        else:
+            structures += _read_cached(Path(source))
+    return structures

@@ -1,0 +1,209 @@
+"""SchNetGen (Gebauer, Gastegger, Schütt 2018): where does the next atom go?
+
+A representation of the placed atoms, the product with the embedding of the new atom's type, and
+a head that gives each placed atom a distribution over its distance to the new atom.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.nn import MessagePassing
+from torch_geometric.utils import cumsum
+
+from .distances import DistanceBins
+from .graphs import Graph
+from .layers import mlp
+from .representations import SchNet
+from .steps import partial_molecules, step_graph
+from .structures import InputError, replacing
+
+FORMAT = 1
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Architecture of a `SchNetGen`; the defaults are the paper's.
+
+    Attributes:
+        hidden_channels: width of the atom features.
+        num_filters: width of the cfconv filters.
+        num_interactions: number of interaction blocks.
+        num_gaussians: Gaussians of the distance expansion, from 0 to ``max_distance``.
+        num_bins: bins of the distance distributions, from 0 to ``max_distance``.
+        max_distance: in Å; the paper's is the diagonal of its grid, √3 · 8.8.
+        cutoff: radius in Å of the message passing; ``None`` for complete graphs.
+        label_width: σ in Å of the distance labels; the paper's is √(spacing/2).
+        num_head_layers: dense layers from the features to the bins, of growing width.
+        elements: atomic numbers the model was trained on.
+    """
+
+    hidden_channels: int = 128
+    num_filters: int = 128
+    num_interactions: int = 9
+    num_gaussians: int = 300
+    num_bins: int = 300
+    max_distance: float = 15.242
+    cutoff: float | None = None
+    label_width: float = 0.15966
+    num_head_layers: int = 4
+    elements: tuple[int, ...] = (1, 6, 7, 8, 9)
+
+
+class NewAtomProduct(MessagePassing):
+    """Feature-wise product of every placed atom with the new atom of its partial molecule.
+
+    A bipartite message from each new atom to the placed ones: x_j ∘ e_new.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(aggr="add")
+
+    def forward(self, x: Tensor, new: Tensor, batch: Tensor) -> Tensor:
+        """x [num_nodes, channels], new [num_graphs, channels], batch [num_nodes]."""
+        nodes = torch.arange(x.shape[0], device=x.device)
+        return self.propagate(torch.stack([batch, nodes]), x=(new, x), size=(len(new), len(x)))
+
+    def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:
+        return x_i * x_j
+
+
+class SchNetGen(nn.Module):
+    """Distributions over the distances from every placed atom to the next one.
+
+    Args:
+        config: architecture; keyword arguments replace its fields, e.g.
+            ``SchNetGen(hidden_channels=64, num_interactions=3)``.
+
+    Source: Gebauer, Gastegger, Schütt, "Generating equilibrium molecules with deep neural
+    networks" (2018), figures 2 and 3.
+    """
+
+    def __init__(self, config: GeneratorConfig | None = None, **changes: Any):
+        super().__init__()
+        self.config = config = replace(config or GeneratorConfig(), **changes)
+        self.representation = SchNet(
+            config.hidden_channels,
+            config.num_filters,
+            config.num_interactions,
+            config.num_gaussians,
+            config.cutoff,
+            max_distance=config.max_distance,
+            gamma=(config.num_gaussians - 1) / config.max_distance,
+            last_activation=True,
+        )
+        self.new_atom_product = NewAtomProduct()
+        self.bins = DistanceBins(config.num_bins, config.max_distance, config.label_width)
+        widths = torch.linspace(config.hidden_channels, config.num_bins, config.num_head_layers + 1)
+        self.distance_head = mlp([round(width) for width in widths.tolist()])
+        #: What is known about the training; saved with the weights.
+        self.provenance: dict[str, Any] = {}
+
+    def forward(
+        self, z: Tensor, pos: Tensor, next_z: Tensor, batch: Tensor | None = None
+    ) -> Tensor:
+        """Log-distribution over the distance to the next atom, for every placed atom.
+
+        Args:
+            z: atomic numbers of the placed atoms [num_atoms].
+            pos: their positions [num_atoms, 3] in Å.
+            next_z: atomic number of the atom to place [num_graphs].
+            batch: partial molecule of each atom [num_atoms], ascending; by default all zero.
+
+        Returns:
+            log-probabilities of the distance bins [num_atoms, num_bins].
+        """
+        if batch is None:
+            batch = torch.zeros_like(z)
+        if pos.shape != (z.numel(), 3):
+            raise InputError(
+                f"`pos` must have shape [num_atoms, 3] = [{z.numel()}, 3], got {list(pos.shape)}"
+            )
+        counts = torch.bincount(batch, minlength=next_z.numel())
+        if next_z.dim() != 1 or counts.numel() != next_z.numel():
+            raise InputError(
+                f"`next_z` must have shape [num_graphs] = [{counts.numel()}], "
+                f"got {list(next_z.shape)}"
+            )
+        molecules = Data(z=z, pos=pos, ptr=cumsum(counts))
+        partial = partial_molecules(molecules, torch.arange(len(counts), device=z.device), counts)
+        partial.next_z = next_z
+        return self.log_prob(partial, step_graph(molecules, partial, self.config.cutoff))
+
+    def log_prob(
+        self, partial: Data, graph: Graph, filters: Sequence[Tensor] | None = None
+    ) -> Tensor:
+        """`forward` for a batch of `schnetgen_pyg.steps.partial_molecules` and its graph."""
+        x = self.representation(partial.z, graph, filters)
+        new = self.representation.embedding(partial.next_z)
+        x = self.new_atom_product(x, new, partial.batch)
+        return torch.log_softmax(self.distance_head(x), dim=-1)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write weights and configuration to one safetensors file, atomically."""
+        header = {
+            "schnetgen_pyg": json.dumps(
+                {"format": FORMAT, "config": asdict(self.config), "provenance": self.provenance}
+            )
+        }
+        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        with replacing(path) as temporary:
+            save_file(weights, temporary, metadata=header)
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | os.PathLike[str]) -> SchNetGen:
+        """Load a bundled checkpoint by its name or any file that `save` wrote.
+
+        The file holds numbers and JSON only: nothing in it is executed.
+
+        Raises:
+            InputError: if there is no such checkpoint, or the file is none of this version.
+        """
+        path = Path(name_or_path)
+        bundled = CHECKPOINTS / f"{name_or_path}.safetensors"
+        if not path.is_file() and bundled.is_file():
+            path = bundled
+        if not path.is_file():
+            known = ", ".join(sorted(p.stem for p in CHECKPOINTS.glob("*.safetensors")))
+            raise InputError(
+                f"{name_or_path}: neither a file nor a bundled checkpoint "
+                f"(bundled: {known or 'none'})"
+            )
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {}).get("schnetgen_pyg", "null"))
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, json.JSONDecodeError) as error:
+            raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+        if not isinstance(header, dict) or header.get("format") != FORMAT:
+            found = header.get("format") if isinstance(header, dict) else None
+            raise InputError(
+                f"{path}: checkpoint format {found}, this version of schnetgen_pyg "
+                f"reads format {FORMAT}; train or convert it with this version"
+            )
+        settable = {field.name for field in fields(GeneratorConfig)}
+        unknown = sorted(set(header["config"]) - settable)
+        if unknown:
+            raise InputError(
+                f"{path}: unknown settings {unknown}; was it written by a newer "
+                "version of schnetgen_pyg?"
+            )
+        settings = header["config"] | {"elements": tuple(header["config"]["elements"])}
+        model = cls(GeneratorConfig(**settings))
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise InputError(f"{path}: weights and configuration disagree ({error})") from error
+        model.provenance = header.get("provenance", {})
+        return model.eval()

@@ -1,0 +1,134 @@
+"""Which atoms see each other: complete or radius graphs that never truncate, and a `Graph`
+that lets every copy of a pair of atoms share what depends on the pair alone.
+
+A molecule and all its partial molecules have the same pairs of atoms at the same distances, so
+filters are evaluated once per *unordered pair of the parent molecule* and used by every directed
+edge of every partial molecule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch_geometric.utils import cumsum
+
+try:
+    import torch_cluster
+except ImportError:
+    torch_cluster = None
+
+
+def ranges(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """For blocks of ``counts`` entries: the block of each entry and its place in the block."""
+    block = torch.repeat_interleave(counts)
+    place = torch.arange(block.numel(), device=counts.device) - cumsum(counts)[block]
+    return block, place
+
+
+def complete_pairs(ptr: Tensor) -> Tensor:
+    """All unordered pairs of atoms within each molecule.
+
+    Args:
+        ptr: first atom of each molecule, and the number of atoms [num_molecules + 1].
+
+    Returns:
+        [2, num_pairs] with the later atom first, sorted by it; within a molecule the pair of
+        its atoms a > b is at a(a-1)/2 + b.
+    """
+    molecule, place = ranges(ptr.diff())
+    later, rank = ranges(place)
+    return torch.stack([later, ptr[molecule[later]] + rank])
+
+
+def radius_pairs(pos: Tensor, ptr: Tensor, cutoff: float | None) -> Tensor:
+    """Unordered pairs of atoms closer than ``cutoff`` (all pairs for ``None``).
+
+    torch-cluster searches where it is installed (with room for every neighbour, so nothing is
+    truncated); otherwise all pairs are measured.
+
+    Args:
+        pos: positions [num_atoms, 3] in Å.
+        ptr: molecule boundaries [num_molecules + 1].
+        cutoff: in Å.
+
+    Returns:
+        [2, num_pairs] with the later atom first, in the order of `complete_pairs`.
+    """
+    if cutoff is None:
+        return complete_pairs(ptr)
+    if torch_cluster is not None and pos.shape[0] > 0:
+        counts = ptr.diff()
+        batch = torch.repeat_interleave(counts)
+        found = torch_cluster.radius_graph(
+            pos.detach(), cutoff, batch, max_num_neighbors=int(counts.max())
+        )
+        found = found[:, found[0] > found[1]]
+        return found[:, (found[0] * pos.shape[0] + found[1]).argsort()]
+    pairs = complete_pairs(ptr)
+    offset = pos.detach()[pairs[0]] - pos.detach()[pairs[1]]
+    return pairs[:, offset.square().sum(1) < cutoff**2]
+
+
+@dataclass(frozen=True)
+class DenseLayout:
+    """Where nodes and pairs lie in padded blocks [molecules, steps, atoms].
+
+    With it a sum of messages is a batch of small matrix products per molecule and channel, which
+    never forms an [edges, channels] tensor.
+
+    Attributes:
+        shape: (num_molecules, num_steps, num_atoms) of the padded blocks.
+        node: flat position of each node in [molecules * steps * atoms].
+        cell: flat positions of each pair, both ways, in [molecules * atoms * atoms] [2, num_pairs].
+    """
+
+    shape: tuple[int, int, int]
+    node: Tensor
+    cell: Tensor
+
+    def spread(self, weight: Tensor, reverse_sign: float = 1.0) -> Tensor:
+        """Weights of pairs [num_pairs, channels] as blocks [molecules, channels, atoms, atoms]."""
+        molecules, _, atoms = self.shape
+        blocks = weight.new_zeros(molecules * atoms * atoms, weight.shape[1])
+        blocks = blocks.index_copy(
+            0, self.cell.reshape(-1), torch.cat([weight, reverse_sign * weight])
+        )
+        return blocks.view(molecules, atoms, atoms, -1).permute(0, 3, 1, 2).contiguous()
+
+    def aggregate(self, x: Tensor, blocks: Tensor) -> Tensor:
+        """Σ_j W_ij ∘ x_j over the other atoms j of the same partial molecule.
+
+        Args:
+            x: node features [num_nodes, channels].
+            blocks: from `spread` [molecules, channels, atoms, atoms].
+
+        Returns:
+            [num_nodes, channels].
+        """
+        molecules, steps, atoms = self.shape
+        padded = x.new_zeros(molecules * steps * atoms, x.shape[1]).index_copy(0, self.node, x)
+        padded = padded.view(molecules, steps, atoms, -1).permute(0, 3, 2, 1)
+        total = torch.matmul(blocks, padded)
+        return total.permute(0, 3, 2, 1).reshape(-1, x.shape[1])[self.node]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Directed edges between nodes that share quantities of unordered pairs.
+
+    Attributes:
+        distance: of each pair [num_pairs] in Å.
+        vector: from the earlier to the later atom of each pair [num_pairs, 3] in Å.
+        edge_index: source and target node of each directed edge [2, num_edges] (PyG's flow
+            ``source_to_target``).
+        edge_pair: pair of each edge [num_edges].
+        dense: the same edges as padded blocks; where it is given the edges are left out.
+    """
+
+    distance: Tensor
+    vector: Tensor
+    edge_index: Tensor | None = None
+    edge_pair: Tensor | None = None
+    dense: DenseLayout | None = None

@@ -1,0 +1,61 @@
+"""Radial bases, cutoff functions, activations and perceptrons shared by all networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ShiftedSoftplus(nn.Module):
+    """ln(1 + eˣ) − ln 2 (Schütt et al. 2017)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softplus(x) - math.log(2.0)
+
+
+class GaussianSmearing(nn.Module):
+    """exp(−γ(d − μ_k)²) on evenly spaced centres from ``start`` to ``stop``.
+
+    Args:
+        start, stop: first and last centre in Å.
+        num_gaussians: number of centres.
+        gamma: 1/Å²; by default 1/(2 spacing²), as in `torch_geometric.nn.models.SchNet`.
+    """
+
+    centers: Tensor
+
+    def __init__(self, start: float, stop: float, num_gaussians: int, gamma: float | None = None):
+        super().__init__()
+        centers = torch.linspace(start, stop, num_gaussians)
+        spacing = (stop - start) / (num_gaussians - 1)
+        self.gamma = 0.5 / spacing**2 if gamma is None else gamma
+        self.register_buffer("centers", centers, persistent=False)
+
+    def forward(self, distance: Tensor) -> Tensor:
+        """[…] distances to [… , num_gaussians]."""
+        return torch.exp(-self.gamma * (distance.unsqueeze(-1) - self.centers).square())
+
+
+class CosineCutoff(nn.Module):
+    """½(cos(πd/r_c) + 1) inside the cutoff r_c, 0 beyond."""
+
+    def __init__(self, cutoff: float):
+        super().__init__()
+        self.cutoff = cutoff
+
+    def forward(self, distance: Tensor) -> Tensor:
+        inside = (distance < self.cutoff).to(distance.dtype)
+        return 0.5 * (torch.cos(math.pi / self.cutoff * distance) + 1.0) * inside
+
+
+def mlp(widths: Sequence[int], activation: type[nn.Module] = ShiftedSoftplus) -> nn.Sequential:
+    """Dense layers of the given widths with an activation between them."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), activation()]
+    return nn.Sequential(*layers[:-1])

@@ -1,0 +1,116 @@
+"""Pictures and files from evaluated structures and training logs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import ase
+import pandas as pd
+from rdkit import Chem
+from rdkit.Chem import Draw
+
+from .chemistry import perceive
+from .evaluation import Evaluation
+from .structures import InputError, replacing
+
+
+def valid_molecules(structures: Sequence[ase.Atoms], evaluation: Evaluation) -> list[Chem.Mol]:
+    """One RDKit molecule per different valid constitution, the most probable first.
+
+    Properties: ``smiles``, ``sample``, ``log_prob`` (of the generator) and ``known_from``, the
+    first reference set that holds the constitution, or ``new``.
+    """
+    references = {
+        name: {record["smiles"] for record in records if not record["failure"]}
+        for name, records in evaluation.references.items()
+    }
+    ranked = sorted(
+        zip(structures, evaluation.records, strict=True),
+        key=lambda pair: -pair[0].info.get("log_prob", 0.0),
+    )
+    found: dict[str, Chem.Mol] = {}
+    for atoms, record in ranked:
+        text = record.get("smiles", "")
+        if record["failure"] or text in found:
+            continue
+        mol = perceive(atoms).mol
+        assert mol is not None
+        known = next((name for name, values in references.items() if text in values), "new")
+        mol.SetProp("_Name", text)
+        properties = {"smiles": text, "known_from": known} | {
+            key: atoms.info[key] for key in ("sample", "log_prob") if key in atoms.info
+        }
+        for key, value in properties.items():
+            mol.SetProp(key, str(value))
+        found[text] = mol
+    return list(found.values())
+
+
+def write_sdf(path: str | os.PathLike[str], mols: Sequence[Chem.Mol]) -> None:
+    """Write molecules with their conformers and properties, atomically."""
+    with replacing(path) as temporary:
+        writer = Chem.SDWriter(str(temporary))
+        for mol in mols:
+            writer.write(mol)
+        writer.close()
+
+
+def draw_molecules(
+    path: str | os.PathLike[str], mols: Sequence[Chem.Mol], columns: int = 4
+) -> None:
+    """2-D drawings in a grid (PNG), with SMILES and where each molecule is known from."""
+    flat = []
+    for mol in mols:
+        drawn = Chem.RemoveHs(mol)
+        drawn.RemoveAllConformers()
+        flat.append(drawn)
+    legends = [f"{mol.GetProp('smiles')}  ({mol.GetProp('known_from')})" for mol in mols]
+    image = Draw.MolsToGridImage(
+        flat, molsPerRow=columns, subImgSize=(300, 240), legends=legends, returnPNG=False
+    )
+    with replacing(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
+def training_log(run: str | os.PathLike[str]) -> pd.DataFrame:
+    """The logged figures of a run, over all its resumptions, by step; the later one counts."""
+    files = sorted(
+        Path(run).glob("logs/version_*/metrics.csv"),
+        key=lambda path: int(path.parent.name.split("_")[1]),
+    )
+    if not files:
+        raise InputError(f"{run}: holds no logs/version_*/metrics.csv; is it a training run?")
+    frames: list[pd.DataFrame] = []
+    for file in files:
+        frame = pd.read_csv(file).groupby("step").first().drop(columns="epoch", errors="ignore")
+        if frames:
+            frames = [earlier[earlier.index < frame.index.min()] for earlier in frames]
+        frames.append(frame)
+    return pd.concat(frames).sort_index()
+
+
+def draw_loss(path: str | os.PathLike[str], run: str | os.PathLike[str]) -> None:
+    """Loss curves of a training run, and the share of valid structures where it was measured."""
+    from matplotlib.figure import Figure
+
+    log = training_log(run)
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, style in (("loss", {"alpha": 0.35}), ("validation_loss", {"marker": "o"})):
+        if name in log:
+            values = log[name].dropna()
+            axes.plot(values.index, values, label=name.replace("_", " "), **style)
+    if "loss" in log:
+        smooth = log["loss"].dropna().rolling(20, min_periods=1).mean()
+        axes.plot(smooth.index, smooth, color="C0", label="loss, running mean")
+    axes.set(xlabel="training step", ylabel="cross-entropy per distance (nats)")
+    if "valid" in log and log["valid"].notna().any():
+        share = axes.twinx()
+        valid = log["valid"].dropna()
+        share.plot(valid.index, 100 * valid, color="C2", marker="s", label="valid")
+        share.set(ylabel="valid structures (%)", ylim=(0, 100))
+    axes.legend(loc="upper center")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)

@@ -1,0 +1,7 @@
+"""Networks that turn atoms and their edges into features, one paper per file."""
+
+from .schnet import SchNet
+
+REPRESENTATIONS = {"schnet": SchNet}
+
+__all__ = ["REPRESENTATIONS", "SchNet"]

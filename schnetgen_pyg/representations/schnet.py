@@ -1,0 +1,149 @@
+"""SchNet: continuous-filter convolutions (Schütt et al., NeurIPS 2017; J. Chem. Phys. 148,
+241722, 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch_geometric.nn import MessagePassing
+
+from ..graphs import Graph
+from ..layers import CosineCutoff, GaussianSmearing, ShiftedSoftplus
+
+
+class FilterNetwork(nn.Module):
+    """Filter of a pair from its distance: two dense layers on a Gaussian expansion.
+
+    The original paper puts a shifted softplus after both layers; PyG after the first only.
+    """
+
+    def __init__(self, num_gaussians: int, num_filters: int, last_activation: bool):
+        super().__init__()
+        self.lin1 = nn.Linear(num_gaussians, num_filters)
+        self.lin2 = nn.Linear(num_filters, num_filters)
+        self.act = ShiftedSoftplus()
+        self.last_activation = last_activation
+
+    def forward(self, expansion: Tensor) -> Tensor:
+        weight = self.lin2(self.act(self.lin1(expansion)))
+        return self.act(weight) if self.last_activation else weight
+
+
+class CFConv(MessagePassing):
+    """Continuous-filter convolution: y_i = Σ_j x_j ∘ W(d_ij), between two dense layers.
+
+    The filters come per unordered pair; the two directed edges of the pair in every partial
+    molecule use the same one.
+    """
+
+    def __init__(self, hidden_channels: int, num_filters: int):
+        super().__init__(aggr="add")
+        self.lin1 = nn.Linear(hidden_channels, num_filters, bias=False)
+        self.lin2 = nn.Linear(num_filters, hidden_channels)
+
+    def forward(self, x: Tensor, weight: Tensor, graph: Graph) -> Tensor:
+        """x [num_nodes, hidden_channels]; ``weight`` from `SchNet.filters`."""
+        x = self.lin1(x)
+        if graph.dense is not None:
+            x = graph.dense.aggregate(x, weight)
+        else:
+            x = self.propagate(graph.edge_index, x=x, weight=weight, pair=graph.edge_pair)
+        return self.lin2(x)
+
+    def message(self, x_j: Tensor, weight: Tensor, pair: Tensor) -> Tensor:
+        return x_j * weight[pair]
+
+
+class InteractionBlock(nn.Module):
+    """Filter network, cfconv, shifted softplus, dense layer."""
+
+    def __init__(
+        self, hidden_channels: int, num_filters: int, num_gaussians: int, last_activation: bool
+    ):
+        super().__init__()
+        self.filter_network = FilterNetwork(num_gaussians, num_filters, last_activation)
+        self.conv = CFConv(hidden_channels, num_filters)
+        self.act = ShiftedSoftplus()
+        self.lin = nn.Linear(hidden_channels, hidden_channels)
+
+    def forward(self, x: Tensor, weight: Tensor, graph: Graph) -> Tensor:
+        return self.lin(self.act(self.conv(x, weight, graph)))
+
+
+class SchNet(nn.Module):
+    """SchNet features of every node.
+
+    Args:
+        hidden_channels: width of the features.
+        num_filters: width of the filters.
+        num_interactions: number of interaction blocks.
+        num_gaussians: centres of the distance expansion from 0 to ``max_distance``.
+        cutoff: radius in Å of the cosine cutoff, or ``None`` for all pairs without one.
+        max_distance: last centre in Å; by default the cutoff.
+        gamma: width 1/Å² of the Gaussians; by default 1/(2 spacing²).
+        last_activation: shifted softplus after the second filter layer, as in the paper.
+    """
+
+    def __init__(
+        self,
+        hidden_channels: int = 128,
+        num_filters: int = 128,
+        num_interactions: int = 6,
+        num_gaussians: int = 50,
+        cutoff: float | None = 10.0,
+        *,
+        max_distance: float | None = None,
+        gamma: float | None = None,
+        last_activation: bool = False,
+    ):
+        super().__init__()
+        stop = max_distance if max_distance is not None else cutoff
+        if stop is None:
+            raise ValueError(
+                "without a cutoff SchNet needs max_distance, the last Gaussian's centre"
+            )
+        self.hidden_channels = hidden_channels
+        self.cutoff = cutoff
+        self.embedding = nn.Embedding(101, hidden_channels, padding_idx=0)
+        self.expansion = GaussianSmearing(0.0, stop, num_gaussians, gamma)
+        self.cutoff_function: CosineCutoff | None
+        self.cutoff_function = None if cutoff is None else CosineCutoff(cutoff)
+        self.interactions = nn.ModuleList(
+            InteractionBlock(hidden_channels, num_filters, num_gaussians, last_activation)
+            for _ in range(num_interactions)
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Normal embeddings, Xavier-uniform weights, zero biases."""
+        self.embedding.reset_parameters()
+        for module in self.interactions.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def pair_filters(self, graph: Graph) -> list[Tensor]:
+        """Filters of every block for the pairs of ``graph``, [num_pairs, num_filters] each."""
+        expansion = self.expansion(graph.distance)
+        weights = [block.filter_network(expansion) for block in self.interactions]
+        if self.cutoff_function is not None:
+            envelope = self.cutoff_function(graph.distance).unsqueeze(1)
+            weights = [weight * envelope for weight in weights]
+        return weights
+
+    def filters(self, graph: Graph) -> list[Tensor]:
+        """`pair_filters` in the layout that the blocks of this graph take."""
+        weights = self.pair_filters(graph)
+        return weights if graph.dense is None else [graph.dense.spread(w) for w in weights]
+
+    def forward(self, z: Tensor, graph: Graph, filters: Sequence[Tensor] | None = None) -> Tensor:
+        """Features [num_nodes, hidden_channels] of atomic numbers z [num_nodes].
+
+        ``filters`` may hold what `filters` gave earlier (a sampler keeps them from step to step).
+        """
+        x = self.embedding(z)
+        for block, weight in zip(self.interactions, filters or self.filters(graph), strict=True):
+            x = x + block(x, weight, graph)
+        return x

@@ -1,0 +1,251 @@
+"""Molecules as PyG ``Data(z, pos)``, and the door through which they come in and go out.
+
+Everything behind this module sees atomic numbers ``z`` [num_atoms] (int64) and positions
+``pos`` [num_atoms, 3] (float32, Å). Energies are in eV. Files, ASE and RDKit objects are
+converted and checked here, once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.data
+import ase.formula
+import ase.io
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch, Data
+
+MAX_ATOMIC_NUMBER = 100
+
+
+class InputError(ValueError):
+    """Input that cannot be used; the message names what is wrong, where, and the way out."""
+
+
+def symbols(numbers: Iterable[int]) -> str:
+    """Chemical formula in Hill order, e.g. ``C7H10O2``."""
+    return ase.formula.Formula.from_list(
+        [ase.data.chemical_symbols[int(n)] for n in numbers]
+    ).format("hill")
+
+
+def parse_formula(formula: str) -> Tensor:
+    """Atomic numbers of a chemical formula, heaviest elements' symbols in the order written.
+
+    Args:
+        formula: such as ``"C7H10O2"``.
+
+    Returns:
+        int64 tensor [num_atoms].
+
+    Raises:
+        InputError: if the text is no formula.
+    """
+    try:
+        counts = ase.formula.Formula(formula.strip()).count()
+    except Exception as error:
+        raise InputError(
+            f"{formula!r} is not a chemical formula; write element symbols with counts, "
+            "such as C7H10O2"
+        ) from error
+    if not counts:
+        raise InputError("the formula is empty; write one such as C7H10O2")
+    unknown = [s for s in counts if s not in ase.data.atomic_numbers or s == "X"]
+    if unknown:
+        raise InputError(f"{formula!r} has unknown element symbols: {', '.join(unknown)}")
+    return torch.tensor(
+        [ase.data.atomic_numbers[s] for s, count in counts.items() for _ in range(count)],
+        dtype=torch.long,
+    )
+
+
+def check(data: Data, where: str = "structure") -> Data:
+    """Check one structure and give it the library's dtypes; extra attributes are kept.
+
+    Args:
+        data: ``z`` [num_atoms] and ``pos`` [num_atoms, 3] in Å.
+        where: how the message names the structure.
+
+    Raises:
+        InputError: naming the structure and the offending value.
+    """
+    z, pos = data.get("z"), data.get("pos")
+    if z is None or pos is None:
+        missing = "z" if z is None else "pos"
+        raise InputError(f"{where}: has no {missing!r}; Data needs z (atomic numbers) and pos (Å)")
+    if z.dim() != 1 or z.numel() == 0:
+        raise InputError(
+            f"{where}: `z` must have shape [num_atoms] with at least one atom, got {list(z.shape)}"
+        )
+    if pos.shape != (z.numel(), 3):
+        raise InputError(
+            f"{where}: `pos` must have shape [num_atoms, 3] = [{z.numel()}, 3], "
+            f"got {list(pos.shape)}"
+        )
+    if not torch.isfinite(pos).all():
+        atom = int((~torch.isfinite(pos)).any(1).nonzero()[0])
+        raise InputError(
+            f"{where}: the position of atom {atom} is not finite: {pos[atom].tolist()}"
+        )
+    outside = (z < 1) | (z > MAX_ATOMIC_NUMBER)
+    if outside.any():
+        atom = int(outside.nonzero()[0])
+        raise InputError(
+            f"{where}: atom {atom} has atomic number {int(z[atom])}, "
+            f"expected 1 to {MAX_ATOMIC_NUMBER}"
+        )
+    data.z, data.pos = z.long(), pos.float()
+    return data
+
+
+def from_ase(atoms: ase.Atoms, where: str = "structure") -> Data:
+    """Convert ASE ``Atoms`` to ``Data(z, pos)``, with ``energy`` (eV) and ``forces`` (eV/Å)
+    where a calculator holds them and scalar entries of ``atoms.info`` under ``info``."""
+    data = Data(
+        z=torch.as_tensor(atoms.numbers, dtype=torch.long),
+        pos=torch.as_tensor(atoms.positions, dtype=torch.float32),
+    )
+    results = getattr(atoms.calc, "results", {})
+    if "energy" in results:
+        data.energy = torch.tensor([float(results["energy"])], dtype=torch.float64)
+    if "forces" in results:
+        data.forces = torch.as_tensor(results["forces"], dtype=torch.float32)
+    return check(data, where)
+
+
+def to_ase(data: Data) -> ase.Atoms:
+    """Convert ``Data(z, pos)`` to ASE ``Atoms`` (a single-point calculator holds an energy)."""
+    atoms = ase.Atoms(data.z.tolist(), data.pos.detach().cpu().double().numpy())
+    if data.get("energy") is not None:
+        from ase.calculators.singlepoint import SinglePointCalculator
+
+        atoms.calc = SinglePointCalculator(atoms, energy=float(data.energy))
+    return atoms
+
+
+def as_data(structures: Iterable[Any], where: str = "structure") -> list[Data]:
+    """Structures of any accepted kind (``Data``, a PyG ``Batch`` or dataset, ASE ``Atoms``)
+    as a list of checked ``Data``."""
+    if isinstance(structures, Batch):
+        structures = structures.to_data_list()
+    elif isinstance(structures, (Data, ase.Atoms)):
+        structures = [structures]
+    result = []
+    for index, item in enumerate(structures):
+        name = f"{where} {index}"
+        if isinstance(item, Data):
+            result.append(check(item.clone(), name))
+        elif isinstance(item, ase.Atoms):
+            result.append(from_ase(item, name))
+        else:
+            raise InputError(
+                f"{name}: expected torch_geometric Data or ase.Atoms, got {type(item).__name__}"
+            )
+    return result
+
+
+def _read_sdf(path: Path) -> Iterator[ase.Atoms | None]:
+    from rdkit import Chem, RDLogger
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(
+            RDLogger.BlockLogs() if hasattr(RDLogger, "BlockLogs") else contextlib.nullcontext()
+        )
+        for mol in Chem.SDMolSupplier(str(path), sanitize=False, removeHs=False):
+            yield (
+                None
+                if mol is None
+                else ase.Atoms(
+                    [atom.GetAtomicNum() for atom in mol.GetAtoms()],
+                    mol.GetConformer().GetPositions(),
+                )
+            )
+
+
+def read(path: str | os.PathLike[str]) -> list[Data]:
+    """Read every structure of a file: SDF through RDKit, all else through ASE (xyz, extxyz,
+    db, …; also gzipped).
+
+    Raises:
+        InputError: naming the file, and the structure where one is at fault.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty")
+    try:
+        frames: Sequence[ase.Atoms | None]
+        if path.suffix == ".sdf":
+            frames = list(_read_sdf(path))
+        elif path.suffix in (".gz", ".bz2", ".xz"):
+            # Unpacked at once: ASE seeks back and forth, which an archive pays for.
+            with ase.io.formats.open_with_compression(str(path), "r") as file:
+                text = io.StringIO(file.read())
+            frames = ase.io.read(
+                text, index=":", format=ase.io.formats.filetype(path.stem, read=False)
+            )
+        else:
+            frames = ase.io.read(path, index=":")
+    except EOFError as error:
+        raise InputError(f"{path}: the archive is truncated ({error}); fetch it again") from error
+    except Exception as error:
+        raise InputError(
+            f"{path}: cannot be read as a structure file ({type(error).__name__}: {error})"
+        ) from error
+    if not frames:
+        raise InputError(f"{path}: holds no structure")
+    structures = []
+    for index, atoms in enumerate(frames):
+        if atoms is None:
+            raise InputError(f"{path}: structure {index} is not a valid SDF record")
+        structures.append(from_ase(atoms, f"{path}: structure {index}"))
+    return structures
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` and rename it over ``path`` on success.
+
+    A reader sees the old file or the whole new one; on any error (a full disk, say) the old
+    file stays and the temporary one is removed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.name)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: could not be written ({error}); what was there before is unchanged"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write(path: str | os.PathLike[str], structures: Sequence[ase.Atoms]) -> None:
+    """Write ASE structures atomically; the format follows the file's suffix."""
+    with replacing(path) as temporary:
+        ase.io.write(
+            temporary, list(structures), format=ase.io.formats.filetype(str(path), read=False)
+        )

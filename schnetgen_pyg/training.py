@@ -1,0 +1,336 @@
+"""Training of generators with Lightning: seeded, resumable, logged."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import (
+    Callback,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    TQDMProgressBar,
+)
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
+from torch.utils.data import Sampler
+from torch_geometric.data import Data
+from torch_geometric.loader import DataLoader
+
+from .chemistry import perceive
+from .generator import SchNetGen
+from .orders import reorder, scaffold_first
+from .sampling import SamplingConfig, generate
+from .steps import all_steps, partial_molecules, random_steps, step_graph
+from .structures import InputError, as_data, replacing
+
+CHECKPOINT = "last.ckpt"
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a generator is trained; the defaults are the paper's where it states them.
+
+    Attributes:
+        steps: optimiser steps in all; a larger number continues a finished run.
+        batch_size: molecules per step.
+        learning_rate: of Adam.
+        partial_molecules: random partial molecules of each molecule per step; 0 for all.
+        ema_decay: decay of an exponential moving average of the weights; 0 for none.
+        gradient_clip: largest norm of the gradient; 0 for no clipping.
+        num_validation: structures held out of the data for the validation loss.
+        validation_interval: steps between validations.
+        num_samples: molecules generated at each validation, for the share of valid ones.
+        checkpoint_interval: steps between checkpoints.
+        seed: of the split, the batches, the orders and the weights.
+        accelerator: Lightning's name: auto, cpu, gpu, …
+        devices: Lightning's number of devices, or auto.
+        precision: Lightning's name: 32-true, bf16-mixed, …
+    """
+
+    steps: int = 20_000
+    batch_size: int = 20
+    learning_rate: float = 1e-3
+    partial_molecules: int = 0
+    ema_decay: float = 0.0
+    gradient_clip: float = 0.0
+    num_validation: int = 100
+    validation_interval: int = 1_000
+    num_samples: int = 100
+    checkpoint_interval: int = 250
+    seed: int = 0
+    accelerator: str = "auto"
+    devices: str = "auto"
+    precision: str = "32-true"
+
+
+def seeded(*numbers: int) -> torch.Generator:
+    """A generator whose stream is fixed by all the numbers together."""
+    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) >> 1)
+
+
+class BatchSampler(Sampler[list[int]]):
+    """Molecules of every training step, a function of the seed and the step alone.
+
+    Each pass over the data is a new permutation. A resumed run begins at its step, and each of
+    several processes takes its own share of the batch.
+    """
+
+    def __init__(self, num_molecules: int, batch_size: int, num_steps: int, seed: int):
+        self.num_molecules = num_molecules
+        self.batch_size = min(batch_size, num_molecules)
+        self.num_steps = num_steps
+        self.seed = seed
+        self.start, self.rank, self.world_size = 0, 0, 1
+
+    def __len__(self) -> int:
+        return self.num_steps
+
+    def batch(self, step: int) -> list[int]:
+        per_pass = math.ceil(self.num_molecules / self.batch_size)
+        epoch, place = divmod(step, per_pass)
+        order = torch.randperm(self.num_molecules, generator=seeded(self.seed, epoch, 1))
+        chosen = order[place * self.batch_size : (place + 1) * self.batch_size]
+        return chosen[self.rank :: self.world_size].tolist()
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.start, self.num_steps):
+            yield self.batch(step)
+
+
+class GeneratorModule(pl.LightningModule):
+    """The paper's loss over all distances of all partial molecules of a batch."""
+
+    def __init__(self, model: SchNetGen, config: TrainingConfig, formulas: Sequence[Tensor] = ()):
+        super().__init__()
+        self.model = model
+        self.config = config
+        self.formulas = formulas
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.model.parameters(), lr=self.config.learning_rate)
+
+    def loss(self, molecules: Data, generator: torch.Generator) -> Tensor:
+        """Cross-entropy in nats per distance, with atoms and steps drawn from ``generator``."""
+        molecules = reorder(molecules, scaffold_first(molecules.z, molecules.batch, generator))
+        if self.config.partial_molecules:
+            steps = random_steps(molecules.ptr, self.config.partial_molecules, generator)
+        else:
+            steps = all_steps(molecules.ptr)
+        partial = partial_molecules(molecules, *steps)
+        graph = step_graph(molecules, partial, self.model.config.cutoff)
+        log_prob = self.model.log_prob(partial, graph)
+        target = molecules.pos[partial.next_atom][partial.batch]
+        distance = (partial.pos - target).norm(dim=1)
+        return self.model.bins.cross_entropy(log_prob, distance).mean()
+
+    def training_step(self, molecules: Data, _: int) -> Tensor:
+        generator = seeded(self.config.seed, self.global_step, 2, self.global_rank)
+        loss = self.loss(molecules, generator)
+        self.log("loss", loss, prog_bar=True, batch_size=molecules.num_graphs)
+        return loss
+
+    def validation_step(self, molecules: Data, index: int) -> None:
+        loss = self.loss(molecules, seeded(self.config.seed, index, 3))
+        self.log(
+            "validation_loss", loss, prog_bar=True, batch_size=molecules.num_graphs, sync_dist=True
+        )
+
+    def on_validation_epoch_end(self) -> None:
+        if not self.config.num_samples or self.trainer.sanity_checking:
+            return
+        valid = self.share_valid()
+        self.log("valid", valid, prog_bar=True, sync_dist=True)
+
+    def share_valid(self) -> float:
+        """Share of valid structures among freshly generated ones of the data's formulas."""
+        chosen = torch.randint(
+            len(self.formulas),
+            (self.config.num_samples,),
+            generator=seeded(self.config.seed, self.global_step, 4),
+        )
+        valid = 0
+        for formula, count in zip(*chosen.unique(return_counts=True), strict=True):
+            molecules = generate(
+                self.model,
+                self.formulas[int(formula)],
+                int(count),
+                seed=self.global_step,
+                config=SamplingConfig(),
+            )
+            valid += sum(perceive(atoms).valid for atoms in molecules)
+        self.model.train()
+        return valid / self.config.num_samples
+
+
+class _Resume(Callback):
+    """Tell the batch sampler where the run stands and which process it serves."""
+
+    def __init__(self, sampler: BatchSampler):
+        self.sampler = sampler
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.sampler.start = trainer.global_step
+        self.sampler.rank, self.sampler.world_size = trainer.global_rank, trainer.world_size
+
+
+class _Export(Callback):
+    """Write ``model.safetensors`` (averaged weights, if they are averaged) with a checkpoint."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        assert isinstance(module, GeneratorModule)
+        if trainer.is_global_zero:
+            prefix = "model."
+            weights = {
+                k[len(prefix) :]: v
+                for k, v in checkpoint["state_dict"].items()
+                if k.startswith(prefix)
+            }
+            model = SchNetGen(module.model.config)
+            model.load_state_dict(weights)
+            metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+            model.provenance = module.model.provenance | {
+                "step": trainer.global_step,
+                "metrics": metrics,
+            }
+            model.save(self.path)
+
+
+def provenance() -> dict[str, Any]:
+    """What a result should be quoted with: time, machine and versions."""
+    packages = ("schnetgen_pyg", "torch", "torch-geometric", "lightning")
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "versions": {name: version(name) for name in packages}
+        | {"python": platform.python_version()},
+    }
+
+
+def split(
+    num_structures: int, num_validation: int, seed: int, path: Path | None = None
+) -> tuple[list[int], list[int]]:
+    """Indices of training and validation structures; kept in ``path`` (JSON) once drawn."""
+    if path is not None and path.is_file():
+        saved = json.loads(path.read_text())
+        if saved["num_structures"] != num_structures:
+            raise InputError(
+                f"{path}: the split is of {saved['num_structures']} structures, the "
+                f"data hold {num_structures}; use the same data or another folder"
+            )
+        return saved["train"], saved["validation"]
+    if num_validation >= num_structures:
+        raise InputError(
+            f"cannot hold out {num_validation} of {num_structures} structures; lower num_validation"
+        )
+    order = torch.randperm(num_structures, generator=seeded(seed, 0)).tolist()
+    train, validation = sorted(order[num_validation:]), sorted(order[:num_validation])
+    if path is not None:
+        with replacing(path) as temporary:
+            temporary.write_text(
+                json.dumps(
+                    {
+                        "num_structures": num_structures,
+                        "seed": seed,
+                        "train": train,
+                        "validation": validation,
+                    }
+                )
+            )
+    return train, validation
+
+
+def fit(
+    model: SchNetGen,
+    structures: Any,
+    out: str | os.PathLike[str],
+    config: TrainingConfig | None = None,
+    **changes: Any,
+) -> SchNetGen:
+    """Train a generator, or continue the run in ``out``.
+
+    A run that was stopped, also by ``kill -9``, continues from its last checkpoint and ends with
+    the weights of an uninterrupted one.
+
+    Args:
+        model: the generator to train; in a run that continues, its weights are replaced.
+        structures: ``Data``, ASE ``Atoms`` or a PyG dataset.
+        out: folder of the run: ``model.safetensors``, ``last.ckpt``, ``split.json``, ``logs/``
+            (CSV and TensorBoard).
+        config: settings; keyword arguments replace its fields.
+
+    Returns:
+        the trained generator (with averaged weights, if they are averaged).
+    """
+    config = replace(config or TrainingConfig(), **changes)
+    out = Path(out)
+    data = [Data(z=d.z, pos=d.pos) for d in as_data(structures) if d.z.numel() > 1]
+    present = {int(n) for d in data for n in d.z.unique()}
+    unseen = sorted(present - set(model.config.elements))
+    if unseen:
+        raise InputError(
+            f"the data hold atomic numbers {unseen}, the model is for "
+            f"{list(model.config.elements)}; build it with their union"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    train, validation = split(len(data), config.num_validation, config.seed, out / "split.json")
+    sampler = BatchSampler(len(train), config.batch_size, config.steps, config.seed)
+    loader = DataLoader([data[i] for i in train], batch_sampler=sampler)
+    held_out = DataLoader([data[i] for i in validation], batch_size=100) if validation else None
+    module = GeneratorModule(model, config, [data[i].z for i in train])
+    model.provenance = {"training": asdict(config), "num_training": len(train)} | provenance()
+    last = out / CHECKPOINT
+    callbacks: list[Callback] = [_Resume(sampler), TQDMProgressBar(refresh_rate=10)]
+    if config.ema_decay:
+        callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
+    callbacks += [
+        _Export(out / "model.safetensors"),
+        ModelCheckpoint(
+            out,
+            "last",
+            every_n_train_steps=config.checkpoint_interval,
+            save_top_k=1,
+            enable_version_counter=False,
+        ),
+    ]
+    trainer = pl.Trainer(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        precision=config.precision,  # type: ignore[arg-type]
+        max_steps=config.steps,
+        max_epochs=-1,
+        gradient_clip_val=config.gradient_clip or None,
+        check_val_every_n_epoch=None,
+        val_check_interval=config.validation_interval,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        use_distributed_sampler=False,
+        callbacks=callbacks,
+        logger=[CSVLogger(out, name="logs"), TensorBoardLogger(out, name="logs")],
+        default_root_dir=out,
+        enable_model_summary=False,
+    )
+    trainer.fit(
+        module, loader, held_out, weights_only=True, ckpt_path=last if last.is_file() else None
+    )
+    if trainer.is_global_zero:
+        trainer.save_checkpoint(last)
+    return SchNetGen.from_pretrained(out / "model.safetensors")
