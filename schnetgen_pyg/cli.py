@@ -108,7 +108,7 @@ def generate(arguments: Sequence[str]) -> None:
 
     from . import sampling
     from .generator import SchNetGen
-    from .structures import read, write
+    from .structures import file_format, read, write
 
     parser = _parser("generate", "Generate molecules atom by atom.")
     parser.add_argument(
@@ -136,6 +136,7 @@ def generate(arguments: Sequence[str]) -> None:
     parser.add_class_arguments(sampling.SamplingConfig)
     options = parser.parse_args(arguments)
 
+    file_format(options.out)
     model = SchNetGen.from_pretrained(options.checkpoint).to(_device(options.device))
     fragment = read(options.fragment)[0] if options.fragment else None
     molecules = sampling.generate(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Structures that a process judges at once.
 CHUNK = 100
+#: Seconds for starting the processes.
+STARTUP = 60.0
 
 
 def _submit(
@@ -31,10 +33,10 @@ def _submit(
     """Records of each chunk, or why its process had to be given up; then it ends."""
     executor = get_reusable_executor(max_workers=jobs)
     futures = [executor.submit(describe_all, chunk) for chunk in chunks]
-    for chunk, future in zip(chunks, futures, strict=True):
+    for _chunk, future in zip(chunks, futures, strict=True):
         try:
             # Starting the workers takes seconds, once; a structure a millisecond.
-            yield future.result(timeout=60 + timeout * len(chunk) / CHUNK)
+            yield future.result(timeout=STARTUP + timeout)
         except FutureTimeout:
             executor.shutdown(kill_workers=True)
             yield "timeout"

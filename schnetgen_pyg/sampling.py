@@ -174,6 +174,8 @@ def sample(
     """
     config = config or SamplingConfig()
     numbers = _numbers(formula)
+    if num_molecules < 1:
+        raise InputError(f"num_molecules must be positive, got {num_molecules}")
     if config.temperature <= 0:
         raise InputError(f"the temperature must be positive, got {config.temperature}")
     unseen = sorted(set(numbers.tolist()) - set(model.config.elements))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.utils import cumsum
+from torch_geometric.utils import cumsum, scatter
 
 from .graphs import DenseLayout, Graph, radius_pairs, ranges
 
@@ -83,7 +83,7 @@ def step_graph(
         dense: padded blocks (True), edge lists (False) or whichever is cheaper (None).
     """
     ptr, sizes = molecules.ptr, partial.ptr.diff()
-    largest = sizes.new_zeros(ptr.numel() - 1).index_reduce(0, partial.molecule, sizes, "amax")
+    largest = scatter(sizes, partial.molecule, dim_size=ptr.numel() - 1, reduce="max")
     pairs = radius_pairs(molecules.pos, ptr, cutoff)
     owner = torch.repeat_interleave(ptr.diff())[pairs[0]]
     place = pairs - ptr[owner]

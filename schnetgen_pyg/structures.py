@@ -243,9 +243,20 @@ def _umask() -> int:
     return mask
 
 
+def file_format(path: str | os.PathLike[str]) -> str:
+    """ASE's name of the format that the suffix stands for.
+
+    Raises:
+        InputError: if ASE writes no such format.
+    """
+    name = str(ase.io.formats.filetype(str(path), read=False))
+    if name not in ase.io.formats.ioformats or not ase.io.formats.ioformats[name].can_write:
+        raise InputError(f"{path}: no format is known by this suffix; take .extxyz, .xyz or .db")
+    return name
+
+
 def write(path: str | os.PathLike[str], structures: Sequence[ase.Atoms]) -> None:
     """Write ASE structures atomically; the format follows the file's suffix."""
+    name = file_format(path)
     with replacing(path) as temporary:
-        ase.io.write(
-            temporary, list(structures), format=ase.io.formats.filetype(str(path), read=False)
-        )
+        ase.io.write(temporary, list(structures), format=name)

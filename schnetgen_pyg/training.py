@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -19,7 +20,6 @@ import torch
 from lightning.pytorch.callbacks import (
     Callback,
     EMAWeightAveraging,
-    ModelCheckpoint,
     TQDMProgressBar,
 )
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -31,7 +31,7 @@ from torch_geometric.loader import DataLoader
 from .chemistry import perceive
 from .generator import SchNetGen
 from .orders import reorder, scaffold_first
-from .sampling import SamplingConfig, generate
+from .sampling import sample
 from .steps import all_steps, partial_molecules, random_steps, step_graph
 from .structures import InputError, as_data, replacing
 
@@ -161,16 +161,12 @@ class GeneratorModule(pl.LightningModule):
             (self.config.num_samples,),
             generator=seeded(self.config.seed, self.global_step, 4),
         )
-        valid = 0
-        for formula, count in zip(*chosen.unique(return_counts=True), strict=True):
-            molecules = generate(
-                self.model,
-                self.formulas[int(formula)],
-                int(count),
-                seed=self.global_step,
-                config=SamplingConfig(),
-            )
+        counts = Counter(tuple(self.formulas[k].sort().values.tolist()) for k in chosen.tolist())
+        done = valid = 0
+        for numbers, count in counts.items():
+            molecules = sample(self.model, numbers, count, seed=self.global_step, first=done)
             valid += sum(perceive(atoms).valid for atoms in molecules)
+            done += count
         self.model.train()
         return valid / self.config.num_samples
 
@@ -184,6 +180,38 @@ class _Resume(Callback):
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.sampler.start = trainer.global_step
         self.sampler.rank, self.sampler.world_size = trainer.global_rank, trainer.world_size
+
+
+class _ProgressBar(TQDMProgressBar):
+    """A bar that knows, also in a run that continues, where it stands and where it ends."""
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, module)
+        bar = self.train_progress_bar
+        bar.set_description("Training")
+        bar.reset(total=trainer.max_steps)
+        bar.initial = bar.n = trainer.global_step
+
+
+def _metrics(trainer: pl.Trainer) -> dict[str, float]:
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+class _Checkpoint(Callback):
+    """The state of the run every so many steps and after the last one.
+
+    Lightning's own would miss the last step, or save it when averaged weights have already
+    replaced the trained ones.
+    """
+
+    def __init__(self, path: Path, config: TrainingConfig):
+        self.path = path
+        self.config = config
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        step = trainer.global_step
+        if step % self.config.checkpoint_interval == 0 or step == self.config.steps:
+            trainer.save_checkpoint(self.path)
 
 
 class _Export(Callback):
@@ -205,10 +233,9 @@ class _Export(Callback):
             }
             model = SchNetGen(module.model.config)
             model.load_state_dict(weights)
-            metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
             model.provenance = module.model.provenance | {
                 "step": trainer.global_step,
-                "metrics": metrics,
+                "metrics": _metrics(trainer),
             }
             model.save(self.path)
 
@@ -298,19 +325,10 @@ def fit(
     module = GeneratorModule(model, config, [data[i].z for i in train])
     model.provenance = {"training": asdict(config), "num_training": len(train)} | provenance()
     last = out / CHECKPOINT
-    callbacks: list[Callback] = [_Resume(sampler), TQDMProgressBar(refresh_rate=10)]
+    callbacks: list[Callback] = [_Resume(sampler), _ProgressBar(refresh_rate=10)]
     if config.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
-    callbacks += [
-        _Export(out / "model.safetensors"),
-        ModelCheckpoint(
-            out,
-            "last",
-            every_n_train_steps=config.checkpoint_interval,
-            save_top_k=1,
-            enable_version_counter=False,
-        ),
-    ]
+    callbacks += [_Export(out / "model.safetensors"), _Checkpoint(last, config)]
     trainer = pl.Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
@@ -327,10 +345,13 @@ def fit(
         logger=[CSVLogger(out, name="logs"), TensorBoardLogger(out, name="logs")],
         default_root_dir=out,
         enable_model_summary=False,
+        enable_checkpointing=False,
     )
     trainer.fit(
         module, loader, held_out, weights_only=True, ckpt_path=last if last.is_file() else None
     )
+    trained = SchNetGen.from_pretrained(out / "model.safetensors")
     if trainer.is_global_zero:
-        trainer.save_checkpoint(last)
-    return SchNetGen.from_pretrained(out / "model.safetensors")
+        trained.provenance["metrics"] = _metrics(trainer)
+        trained.save(out / "model.safetensors")
+    return trained

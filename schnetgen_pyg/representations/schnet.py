@@ -127,7 +127,7 @@ class SchNet(nn.Module):
     def pair_filters(self, graph: Graph) -> list[Tensor]:
         """Filters of every block for the pairs of ``graph``, [num_pairs, num_filters] each."""
         expansion = self.expansion(graph.distance)
-        weights = [block.filter_network(expansion) for block in self.interactions]
+        weights = [block.filter_network(expansion) for block in self.interactions]  # type: ignore[operator]
         if self.cutoff_function is not None:
             envelope = self.cutoff_function(graph.distance).unsqueeze(1)
             weights = [weight * envelope for weight in weights]

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import ase
+import pytest
+import torch
+from torch_geometric.data import Batch, Data
+
+from schnetgen_pyg import SchNetGen, load
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCHNETGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def isomers() -> list[Data]:
+    """The embedded data set."""
+    return load("c7h10o2-xtb")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real data beside the repository, where it is present."""
+    if not SHARED.is_dir():
+        pytest.skip("the real data are not beside the repository")
+    return SHARED
+
+
+@pytest.fixture
+def model() -> SchNetGen:
+    return small_model()
+
+
+def small_model(**changes) -> SchNetGen:
+    torch.manual_seed(1)
+    settings = {
+        "hidden_channels": 16,
+        "num_filters": 12,
+        "num_interactions": 2,
+        "num_gaussians": 20,
+        "num_bins": 150,
+        "num_head_layers": 2,
+        "elements": (1, 6, 8),
+    }
+    return SchNetGen(**(settings | changes)).eval()
+
+
+def batch_of(sizes, seed=0, spread=2.0) -> Data:
+    """Random molecules of the given sizes."""
+    generator = torch.Generator().manual_seed(seed)
+    elements = torch.tensor([1, 6, 8])
+    return Batch.from_data_list(
+        [
+            Data(
+                z=elements[torch.randint(3, (size,), generator=generator)],
+                pos=spread * torch.randn(size, 3, generator=generator),
+            )
+            for size in sizes
+        ]
+    )
+
+
+METHANE = ase.Atoms(
+    "CH4",
+    [
+        [0, 0, 0],
+        [0.63, 0.63, 0.63],
+        [-0.63, -0.63, 0.63],
+        [-0.63, 0.63, -0.63],
+        [0.63, -0.63, -0.63],
+    ],
+)

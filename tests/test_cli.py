@@ -1,0 +1,203 @@
+import gzip
+import json
+from importlib.metadata import version
+
+import ase.io
+import pytest
+
+from schnetgen_pyg.cli import main
+
+from .conftest import METHANE, small_model
+
+SMALL = [
+    "--hidden_channels=8",
+    "--num_filters=8",
+    "--num_interactions=1",
+    "--num_gaussians=10",
+    "--num_bins=60",
+    "--num_head_layers=1",
+    "--batch_size=4",
+    "--num_validation=2",
+    "--validation_interval=3",
+    "--num_samples=0",
+    "--accelerator=cpu",
+]
+
+
+def run(*arguments) -> int:
+    """Exit status, as the shell would see it."""
+    try:
+        return main([str(a) for a in arguments])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "data.extxyz"
+    ase.io.write(path, [METHANE] * 12)
+    return path
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    small_model().save(tmp_path / "m.safetensors")
+    return tmp_path / "m.safetensors"
+
+
+def test_train_generate_evaluate(data, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert run("train", "--data", data, "--out", out, "--steps=4", *SMALL) == 0
+    assert (out / "loss.png").is_file()
+    assert "hidden_channels: 8" in (out / "config.yaml").read_text()
+    made = tmp_path / "made.extxyz"
+    assert (
+        run(
+            "generate",
+            "--checkpoint",
+            out / "model.safetensors",
+            "--formula=CH4",
+            "--num=5",
+            "--temperature=1",
+            "--out",
+            made,
+            "--device=cpu",
+        )
+        == 0
+    )
+    assert len(ase.io.read(made, ":")) == 5
+    figures = tmp_path / "figures.json"
+    assert (
+        run(
+            "evaluate",
+            data,
+            "--train",
+            data,
+            "--test",
+            made,
+            "--json",
+            figures,
+            "--out",
+            tmp_path / "report",
+        )
+        == 0
+    )
+    written = json.loads(figures.read_text())
+    assert (written["n"], written["valid"], written["unique"]["smiles"]) == (12, 12, 1)
+    assert {p.name for p in (tmp_path / "report").iterdir()} == {
+        "table.txt",
+        "figures.json",
+        "valid.sdf",
+        "best.png",
+    }
+    assert "train found (smiles)" in capsys.readouterr().out
+
+
+def test_generation_repeats(checkpoint, tmp_path):
+    texts = []
+    for name in ("a.xyz", "b.xyz"):
+        run(
+            "generate",
+            "--checkpoint",
+            checkpoint,
+            "--formula=CH4",
+            "--num=3",
+            "--seed=4",
+            "--grid_extent=2",
+            "--out",
+            tmp_path / name,
+            "--device=cpu",
+        )
+        texts.append((tmp_path / name).read_text())
+    assert texts[0] == texts[1]
+
+
+def test_configuration_file(data, tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("steps: 3\nhidden_channels: 12\n")
+    flags = [f for f in SMALL if not f.startswith("--hidden")]
+    assert run("train", "--data", data, "--out", tmp_path / "r", *flags, "--config", config) == 0
+    saved = (tmp_path / "r" / "config.yaml").read_text()
+    assert "hidden_channels: 12" in saved
+    assert "steps: 3" in saved
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "did you mean 'train'"),
+        (
+            ["train", "--data", "{data}", "--out", "{tmp}/r", "--hiden_channels", "3"],
+            "did you mean 'hidden_channels'",
+        ),
+        (
+            ["train", "--data", "{data}", "--out", "{tmp}/r", "--config", "{tmp}/bad.yaml"],
+            "did you mean 'learning_rate'",
+        ),
+        (["train", "--data", "{tmp}/none.xyz", "--out", "{tmp}/r"], "none.xyz: no such file"),
+        (["train", "--data", "{tmp}/cut.extxyz.gz", "--out", "{tmp}/r"], "cut.extxyz.gz"),
+        (
+            ["train", "--data", "{tmp}/empty.xyz", "--out", "{tmp}/r"],
+            "empty.xyz: the file is empty",
+        ),
+        (["train", "--data", "{data}", "--out", "{tmp}/r", "--steps", "many"], "steps"),
+        (["generate", "--checkpoint", "{tmp}/none", "--out", "{tmp}/x.xyz"], "bundled checkpoint"),
+        (
+            ["generate", "--checkpoint", "{model}", "--formula", "SiH4", "--out", "{tmp}/x.xyz"],
+            "never seen Si",
+        ),
+        (
+            [
+                "generate",
+                "--checkpoint",
+                "{model}",
+                "--formula",
+                "C7H",
+                "--num",
+                "-1",
+                "--out",
+                "{tmp}/x.xyz",
+            ],
+            "num",
+        ),
+        (
+            ["generate", "--checkpoint", "{model}", "--formula", "?", "--out", "{tmp}/x.xyz"],
+            "not a chemical formula",
+        ),
+        (
+            ["generate", "--checkpoint", "{model}", "--formula", "CH4", "--out", "{tmp}/x.what"],
+            "x.what",
+        ),
+        (
+            ["generate", "--checkpoint", "{data}", "--formula", "CH4", "--out", "{tmp}/x.xyz"],
+            "data.extxyz: not a readable safetensors file",
+        ),
+        (["evaluate", "{tmp}/nan.xyz"], "nan.xyz: structure 0: the position of atom 0"),
+    ],
+)
+def test_bad_input_is_named_without_a_traceback(
+    arguments, message, data, checkpoint, tmp_path, capsys
+):
+    (tmp_path / "bad.yaml").write_text("learnin_rate: 3\n")
+    (tmp_path / "empty.xyz").touch()
+    (tmp_path / "nan.xyz").write_text("1\n\nC nan 0 0\n")
+    (tmp_path / "cut.extxyz.gz").write_bytes(gzip.compress(data.read_bytes())[:-30])
+    values = {"data": data, "tmp": tmp_path, "model": checkpoint}
+    assert run(*[a.format(**values) for a in arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+    assert not (tmp_path / "x.xyz").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["generate", "--help"], ["evaluate", "--help"]]
+)
+def test_help(arguments, capsys):
+    assert run(*arguments) == 0
+    assert "usage: schnetgen" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out.strip() == version("schnetgen_pyg")

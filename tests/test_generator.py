@@ -1,0 +1,116 @@
+import json
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from scipy.spatial.transform import Rotation
+
+from schnetgen_pyg import InputError, SchNetGen
+from schnetgen_pyg.generator import NewAtomProduct
+
+from .conftest import batch_of, small_model
+
+
+@pytest.fixture
+def inputs():
+    batch = batch_of([5, 1, 8])
+    return batch.z, batch.pos, torch.tensor([6, 1, 8]), batch.batch
+
+
+def test_distributions_sum_to_one(model, inputs):
+    log_prob = model(*inputs)
+    assert log_prob.shape == (14, 150)
+    assert torch.allclose(log_prob.exp().sum(1), torch.ones(14), atol=1e-5)
+
+
+@pytest.mark.parametrize("cutoff", [None, 3.0])
+def test_invariance(inputs, cutoff):
+    model = small_model(cutoff=cutoff)
+    z, pos, next_z, batch = inputs
+    reference = model(z, pos, next_z, batch)
+    rotation = torch.tensor(Rotation.random(rng=0).as_matrix()).float()
+    for moved in (pos @ rotation.T, -pos, pos + 7.0):
+        assert torch.allclose(model(z, moved, next_z, batch), reference, atol=1e-4)
+    order = torch.tensor([3, 0, 1, 4, 2, 5, *range(13, 5, -1)])
+    permuted = model(z[order], pos[order], next_z, batch)
+    assert torch.allclose(permuted, reference[order], atol=1e-4)
+
+
+def test_batch_equals_single(model, inputs):
+    z, pos, next_z, batch = inputs
+    together = model(z, pos, next_z, batch)
+    for graph in range(3):
+        mask = batch == graph
+        alone = model(z[mask], pos[mask], next_z[graph : graph + 1])
+        assert torch.allclose(alone, together[mask], atol=1e-5)
+
+
+def test_new_atom_matters(model, inputs):
+    z, pos, next_z, batch = inputs
+    assert not torch.allclose(model(*inputs), model(z, pos, next_z.flip(0), batch), atol=1e-3)
+
+
+def test_new_atom_product():
+    x, new, batch = torch.randn(5, 3), torch.randn(2, 3), torch.tensor([0, 0, 1, 1, 1])
+    assert torch.allclose(NewAtomProduct()(x, new, batch), x * new[batch])
+
+
+def test_wrong_shapes(model):
+    z = torch.tensor([6, 6])
+    with pytest.raises(InputError, match=r"\[2, 3\], got \[3, 2\]"):
+        model(z, torch.zeros(3, 2), torch.tensor([1]))
+    with pytest.raises(InputError, match=r"next_z.*\[1\], got \[2\]|next_z"):
+        model(z, torch.zeros(2, 3), torch.tensor([[1, 1]]))
+
+
+def test_paper_architecture():
+    model = SchNetGen()
+    assert len(model.representation.interactions) == 9
+    assert model.bins.centers.numel() == 300
+    widths = [layer.out_features for layer in model.distance_head if hasattr(layer, "out_features")]
+    assert widths == sorted(widths)
+    assert widths[-1] == 300
+
+
+def test_save_and_load(model, inputs, tmp_path):
+    model.provenance = {"steps": 3}
+    model.save(tmp_path / "m.safetensors")
+    loaded = SchNetGen.from_pretrained(tmp_path / "m.safetensors")
+    assert loaded.config == model.config
+    assert loaded.provenance == {"steps": 3}
+    assert torch.equal(loaded(*inputs), model(*inputs))
+
+
+class Evil:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('code in the file was executed')",))
+
+
+def test_loading_runs_no_code_and_names_the_file(model, tmp_path):
+    path = tmp_path / "evil.safetensors"
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(InputError, match=r"evil.safetensors: not a readable safetensors"):
+        SchNetGen.from_pretrained(path)
+    with pytest.raises(InputError, match="neither a file nor a bundled checkpoint"):
+        SchNetGen.from_pretrained("no-such-model")
+    model.save(tmp_path / "cut.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "cut.safetensors").read_bytes()[:500])
+    with pytest.raises(InputError, match=r"cut.safetensors"):
+        SchNetGen.from_pretrained(tmp_path / "cut.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"format": 99, "config": {}}, "checkpoint format 99.*reads format"),
+        (None, "checkpoint format None"),
+        ({"format": 1, "config": {"elements": [1], "warp": 9}}, r"unknown settings \['warp'\]"),
+        ({"format": 1, "config": {"elements": [1]}}, "weights and configuration disagree"),
+    ],
+)
+def test_checkpoints_of_another_version(header, message, tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({"x": torch.zeros(1)}, path, {"schnetgen_pyg": json.dumps(header)})
+    with pytest.raises(InputError, match=message):
+        SchNetGen.from_pretrained(path)

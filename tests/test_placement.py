@@ -1,0 +1,114 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schnetgen_pyg import placement
+
+
+def test_paper_grid():
+    grid = placement.grid(4.4, 0.2)
+    assert grid.shape == (91_125, 3)
+    assert grid.abs().max() == pytest.approx(4.4, abs=1e-5)
+    assert (grid.square().sum(1) == 0).sum() == 1
+
+
+def test_uniform_numbers():
+    keys = placement.random_keys(7, torch.arange(40), 3)
+    numbers = placement.uniform(keys, torch.arange(5000, dtype=torch.int32))
+    assert 0 < numbers.min() < 1e-4
+    assert 1 - 1e-4 < numbers.max() <= 1
+    counts = torch.histc(numbers, 100, 0, 1)
+    assert ((counts - 2000.0) ** 2 / 2000).sum() < 149  # 0.1 % of chi2 with 99 degrees of freedom
+    correlation = torch.corrcoef(numbers)
+    correlation.fill_diagonal_(0)
+    assert correlation.abs().max() < 0.08
+    neighbours = torch.corrcoef(torch.stack([numbers[:, 1:].flatten(), numbers[:, :-1].flatten()]))
+    assert neighbours[0, 1].abs() < 0.01
+
+
+def test_numbers_depend_on_everything():
+    index = torch.arange(8, dtype=torch.int32)
+    streams = [
+        placement.uniform(placement.random_keys(seed, torch.tensor([molecule]), step), index)
+        for seed, molecule, step in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (2**32, 0, 0)]
+    ]
+    assert len({tuple(s.flatten().tolist()) for s in streams}) == len(streams)
+
+
+def test_gumbel_moments():
+    keys = placement.random_keys(0, torch.arange(10), 0)
+    noise = placement.gumbel(keys, torch.arange(100_000, dtype=torch.int32)).double()
+    assert torch.isfinite(noise).all()
+    assert noise.mean() == pytest.approx(0.57722, abs=0.01)
+    assert noise.var() == pytest.approx(torch.pi**2 / 6, abs=0.02)
+
+
+def toy(molecules=3, placed=4, bins=60, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    pos = torch.randn(molecules, placed, 3, generator=generator)
+    log_prob = torch.log_softmax(torch.randn(molecules, placed, bins, generator=generator), dim=-1)
+    return pos, log_prob, 0.1
+
+
+def test_scores_against_a_loop():
+    pos, log_prob, spacing = toy()
+    candidates = placement.grid(1.0, 0.5)
+    scores = placement.log_scores(candidates, pos, log_prob, spacing)
+    for molecule in range(3):
+        for c, candidate in enumerate(candidates):
+            total = 0.0
+            for atom in range(4):
+                distance = (candidate - pos[molecule, atom]).norm()
+                total += float(log_prob[molecule, atom, min(round(float(distance) / spacing), 59)])
+            assert float(scores[molecule, c]) == pytest.approx(total, abs=1e-4)
+
+
+def test_samples_follow_the_distribution():
+    """Frequencies of 20,000 Gumbel samples against the softmax of the scores."""
+    pos, log_prob, spacing = toy(1, 2)
+    candidates = placement.grid(0.6, 0.6)
+    expected = placement.log_scores(candidates, pos, log_prob, spacing).softmax(1)[0].double()
+    num = 20_000
+    keys = placement.random_keys(1, torch.arange(num), 0)
+    choice, log_p = placement.sample(
+        candidates, pos.expand(num, -1, -1), log_prob.expand(num, -1, -1), spacing, keys
+    )
+    counts = choice.bincount(minlength=len(candidates)).double()
+    chi2 = ((counts - num * expected) ** 2 / (num * expected)).sum()
+    assert chi2 < 54.1  # 0.1 % of chi2 with 26 degrees of freedom
+    assert torch.allclose(log_p, expected.log().float()[choice], atol=1e-4)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 400))
+def test_blocks_do_not_change_the_sample(max_elements):
+    pos, log_prob, spacing = toy()
+    candidates = placement.grid(1.0, 0.25)
+    keys = placement.random_keys(0, torch.arange(3), 0)
+    whole = placement.sample(candidates, pos, log_prob, spacing, keys)
+    parts = placement.sample(candidates, pos, log_prob, spacing, keys, max_elements)
+    assert torch.equal(whole[0], parts[0])
+    assert torch.allclose(whole[1], parts[1], atol=1e-4)
+
+
+def test_placement_rotates_with_the_molecule():
+    pos, log_prob, spacing = toy()
+    quarter_turn = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    candidates = placement.grid(1.0, 0.25)
+    turned = placement.log_scores(
+        candidates @ quarter_turn.T, pos @ quarter_turn.T, log_prob, spacing
+    )
+    assert torch.allclose(
+        turned, placement.log_scores(candidates, pos, log_prob, spacing), atol=1e-5
+    )
+
+
+def test_log_prob_sums_to_one():
+    pos, log_prob, spacing = toy(1)
+    candidates = placement.grid(0.5, 0.5)
+    total = sum(
+        placement.log_prob(candidates, pos, log_prob, spacing, torch.tensor(i)).exp()
+        for i in range(len(candidates))
+    )
+    assert float(total) == pytest.approx(1.0, abs=1e-4)

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+from ase.symbols import symbols2numbers
+
+from schnetgen_pyg import InputError, generate, log_prob
+
+from .conftest import METHANE, small_model
+
+FAST = {"grid_extent": 2.0, "grid_spacing": 0.4, "temperature": 0.5}
+
+
+def test_formula_and_order(model):
+    molecules = generate(model, "C2H4O", 6, **FAST)
+    for atoms in molecules:
+        assert atoms.get_chemical_formula() == "C2H4O"
+        assert list(atoms.numbers[-4:]) == [1] * 4
+        assert np.isfinite(atoms.positions).all()
+    assert len({tuple(atoms.numbers) for atoms in molecules}) > 1
+    assert [atoms.info["sample"] for atoms in molecules] == list(range(6))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7])
+def test_same_molecules_in_any_batch(model, batch_size):
+    reference = generate(model, "C2H4O", 7, seed=3, batch_size=16, **FAST)
+    molecules = generate(model, "C2H4O", 7, seed=3, batch_size=batch_size, **FAST)
+    for a, b in zip(reference, molecules, strict=True):
+        assert (a.numbers == b.numbers).all()
+        assert abs(a.positions - b.positions).max() == 0
+        assert a.info["log_prob"] == pytest.approx(b.info["log_prob"], abs=1e-3)
+
+
+def test_memory_bound_does_not_change_molecules(model):
+    reference = generate(model, "CH4", 4, **FAST)
+    molecules = generate(model, "CH4", 4, max_elements=1, **FAST)
+    assert all(
+        abs(a.positions - b.positions).max() == 0 for a, b in zip(reference, molecules, strict=True)
+    )
+
+
+def test_seeds_differ(model):
+    a, b = (generate(model, "CH4", 1, seed=s, **FAST)[0] for s in (0, 1))
+    assert abs(a.positions - b.positions).max() > 0.1
+
+
+@pytest.mark.parametrize("cutoff", [None, 2.0])
+def test_teacher_forced_log_prob_is_that_of_sampling(cutoff):
+    """All steps at once, without the sampler's filter cache, give what the sampler summed."""
+    from schnetgen_pyg import SamplingConfig
+
+    model = small_model(cutoff=cutoff)
+    molecules = generate(model, "C2H4O", 5, **FAST)
+    result = log_prob(model, molecules, config=SamplingConfig(**FAST))
+    assert torch.allclose(result, torch.tensor([m.info["log_prob"] for m in molecules]), atol=1e-3)
+
+
+def test_fragment_comes_back_unchanged(model):
+    fragment = METHANE[:3]
+    fragment.translate([5.0, -3.0, 1.0])
+    for atoms in generate(model, "C2H4O", 3, fragment=fragment, **FAST):
+        assert list(atoms.numbers[:3]) == list(fragment.numbers)
+        assert abs(atoms.positions[:3] - fragment.positions).max() < 1e-5
+        assert atoms.get_chemical_formula() == "C2H4O"
+        assert abs(atoms.positions[3:] - fragment.positions.mean(0)).max() < 3.5
+
+
+def test_numbers_instead_of_a_formula(model):
+    a = generate(model, "CH4", 1, **FAST)[0]
+    b = generate(model, symbols2numbers("CH4"), 1, **FAST)[0]
+    assert abs(a.positions - b.positions).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("formula", "changes", "message"),
+    [
+        ("C2N", {}, "never seen N; it was trained on CHO"),
+        ("Q9", {}, "not a chemical formula|unknown element"),
+        ([], {}, "formula or atomic numbers"),
+        ("CH4", {"temperature": 0.0}, "temperature must be positive"),
+        ("CO", {"fragment": METHANE}, "has more H than the formula CO"),
+    ],
+)
+def test_bad_input(model, formula, changes, message):
+    with pytest.raises(InputError, match=message):
+        generate(model, formula, 1, **(FAST | changes))
+
+
+@pytest.mark.gpu
+def test_cpu_and_gpu_agree():
+    model = small_model()
+    on_cpu = generate(model, "C2H4O", 8, **FAST)
+    on_gpu = generate(model.cuda(), "C2H4O", 8, **FAST)
+    same = [
+        abs(a.positions - b.positions).max() < 1e-4 for a, b in zip(on_cpu, on_gpu, strict=True)
+    ]
+    assert sum(same) >= 7
