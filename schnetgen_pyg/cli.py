@@ -108,7 +108,7 @@ def generate(arguments: Sequence[str]) -> None:
 
     from . import sampling
     from .generator import SchNetGen
-    from .structures import file_format, read, write
+    from .structures import read
 
     parser = _parser("generate", "Generate molecules atom by atom.")
     parser.add_argument(
@@ -136,20 +136,19 @@ def generate(arguments: Sequence[str]) -> None:
     parser.add_class_arguments(sampling.SamplingConfig)
     options = parser.parse_args(arguments)
 
-    file_format(options.out)
     model = SchNetGen.from_pretrained(options.checkpoint).to(_device(options.device))
     fragment = read(options.fragment)[0] if options.fragment else None
-    molecules = sampling.generate(
+    sampling.generate_file(
         model,
         options.formula,
         options.num,
+        options.out,
         seed=options.seed,
         fragment=fragment,
         config=_settings(sampling.SamplingConfig, options),
         progress=tqdm,
     )
-    write(options.out, molecules)
-    print(f"wrote {len(molecules)} structures to {options.out}")
+    print(f"wrote {options.num} structures to {options.out}")
 
 
 def _device(name: str) -> str:

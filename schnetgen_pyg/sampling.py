@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import ase
+import ase.io
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
@@ -15,7 +20,18 @@ from . import placement
 from .generator import SchNetGen
 from .graphs import Graph
 from .steps import all_steps, partial_molecules, step_graph
-from .structures import InputError, as_data, check, parse_formula, symbols, to_ase
+from .structures import (
+    InputError,
+    as_data,
+    check,
+    file_format,
+    keep_whole_frames,
+    parse_formula,
+    replacing,
+    symbols,
+    to_ase,
+    write,
+)
 
 
 @dataclass(frozen=True)
@@ -186,18 +202,22 @@ def sample(
         )
     if fragment is not None:
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
+        _remaining(numbers, fragment)
     per_molecule = model.config.num_interactions * model.config.num_filters * numbers.numel() ** 2
     batch = max(1, min(config.batch_size, config.max_elements // per_molecule))
-    model.eval()
-    for start in range(first, first + num_molecules, batch):
-        index = torch.arange(start, min(start + batch, first + num_molecules))
-        molecules, log_p = _build(model, numbers, fragment, index, seed, config)
-        z = molecules.z.view(len(index), -1)
-        pos = molecules.pos.view(len(index), -1, 3)
-        for row, number in enumerate(index.tolist()):
-            atoms = to_ase(Data(z=z[row], pos=pos[row]))
-            atoms.info.update(sample=number, log_prob=float(log_p[row]))
-            yield atoms
+    index = torch.arange(first, first + num_molecules)
+
+    def molecules() -> Iterator[ase.Atoms]:
+        for part in index.split(batch):
+            built, log_p = _build(model.eval(), numbers, fragment, part, seed, config)
+            z = built.z.view(len(part), -1)
+            pos = built.pos.view(len(part), -1, 3)
+            for row, number in enumerate(part.tolist()):
+                atoms = to_ase(Data(z=z[row], pos=pos[row]))
+                atoms.info.update(sample=number, log_prob=float(log_p[row]))
+                yield atoms
+
+    return molecules()
 
 
 def generate(
@@ -235,6 +255,73 @@ def generate(
         model, formula, num_molecules, seed=seed, fragment=fragment, config=config
     )
     return list(progress(molecules, total=num_molecules) if progress else molecules)
+
+
+def generate_file(
+    model: SchNetGen,
+    formula: str,
+    num_molecules: int,
+    path: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    fragment: Any = None,
+    config: SamplingConfig | None = None,
+    progress: Callable[..., Any] | None = None,
+) -> None:
+    """`generate` into a file; a run that was killed keeps what it has and continues.
+
+    Molecules go to ``PATH.partial.extxyz`` as they are finished, and to ``path`` at the end.
+
+    Raises:
+        InputError: if the partial file is of another model or other settings.
+    """
+    config = config or SamplingConfig()
+    path = Path(path)
+    file_format(path)
+    partial, settings = (path.with_name(f"{path.name}.partial.{s}") for s in ("extxyz", "json"))
+    weights = hashlib.sha256()
+    for value in model.state_dict().values():
+        weights.update(value.cpu().numpy().tobytes())
+    placed = None if fragment is None else as_data(fragment, "fragment")[0].pos.tolist()
+    # What decides which molecule has which number; the batch size and their count do not.
+    wanted = {
+        "model": weights.hexdigest(),
+        "formula": formula,
+        "seed": seed,
+        "fragment": placed,
+        "temperature": config.temperature,
+        "grid": [config.grid_extent, config.grid_spacing],
+    }
+    done = 0
+    if settings.is_file():
+        if json.loads(settings.read_text()) != wanted:
+            raise InputError(
+                f"{partial}: holds molecules of another model or other settings; remove it and "
+                f"{settings.name}, or name another output"
+            )
+        done = min(keep_whole_frames(partial), num_molecules - 1)
+    molecules: Any = sample(
+        model,
+        formula,
+        num_molecules - done,
+        seed=seed,
+        fragment=fragment,
+        config=config,
+        first=done,
+    )
+    if not done:
+        partial.unlink(missing_ok=True)
+        with replacing(settings) as temporary:
+            temporary.write_text(json.dumps(wanted))
+    if progress:
+        molecules = progress(molecules, initial=done, total=num_molecules)
+    with partial.open("a") as file:
+        for atoms in molecules:
+            ase.io.write(file, atoms, format="extxyz")
+            file.flush()
+    write(path, ase.io.read(partial, index=f":{num_molecules}", format="extxyz"))
+    partial.unlink()
+    settings.unlink()
 
 
 @torch.inference_mode()

@@ -260,3 +260,19 @@ def write(path: str | os.PathLike[str], structures: Sequence[ase.Atoms]) -> None
     name = file_format(path)
     with replacing(path) as temporary:
         ase.io.write(temporary, list(structures), format=name)
+
+
+def keep_whole_frames(path: str | os.PathLike[str]) -> int:
+    """Cut an xyz file after its last complete frame; return the number of frames."""
+    path = Path(path)
+    if not path.is_file():
+        return 0
+    lines = path.read_text().splitlines(keepends=True)
+    frames = end = 0
+    while end < len(lines):
+        stop = end + 2 + int(lines[end])
+        if stop > len(lines) or not lines[stop - 1].endswith("\n"):
+            break
+        frames, end = frames + 1, stop
+    path.write_text("".join(lines[:end]))
+    return frames

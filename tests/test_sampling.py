@@ -85,6 +85,47 @@ def test_bad_input(model, formula, changes, message):
         generate(model, formula, 1, **(FAST | changes))
 
 
+def test_killed_generation_continues(model, tmp_path):
+    """What was written before the kill stays, also when it came in the middle of a line."""
+    import ase.io
+
+    from schnetgen_pyg import SamplingConfig
+    from schnetgen_pyg.sampling import generate_file
+
+    config = SamplingConfig(**FAST, batch_size=2)
+    generate_file(model, "CH4", 7, tmp_path / "whole.extxyz", config=config)
+
+    class Killed(Exception):
+        pass
+
+    def kill_at_five(molecules, **_):
+        for number, atoms in enumerate(molecules):
+            if number == 5:
+                raise Killed
+            yield atoms
+
+    path = tmp_path / "killed.extxyz"
+    with pytest.raises(Killed):
+        generate_file(model, "CH4", 7, path, config=config, progress=kill_at_five)
+    partial = tmp_path / "killed.extxyz.partial.extxyz"
+    partial.write_text(partial.read_text()[:-9])
+    with pytest.raises(InputError, match=r"partial.extxyz: holds molecules of another model"):
+        generate_file(model, "CH4", 7, path, config=config, seed=1)
+    built = []
+    generate_file(
+        model,
+        "CH4",
+        7,
+        path,
+        config=config,
+        progress=lambda m, **_: (built.append(a) or a for a in m),
+    )
+    assert [atoms.info["sample"] for atoms in built] == [4, 5, 6]
+    assert path.read_text() == (tmp_path / "whole.extxyz").read_text()
+    assert len(ase.io.read(path, ":")) == 7
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["killed.extxyz", "whole.extxyz"]
+
+
 @pytest.mark.gpu
 def test_cpu_and_gpu_agree():
     model = small_model()
