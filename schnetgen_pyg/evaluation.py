@@ -16,6 +16,7 @@ import ase
 from joblib.externals.loky import get_reusable_executor
 
 from .chemistry import IDENTITIES, describe_all
+from .datasets import load
 from .structures import as_data, replacing, to_ase
 
 if TYPE_CHECKING:
@@ -169,6 +170,14 @@ class Evaluation:
             temporary.write_text(json.dumps(self.figures(), indent=2) + "\n")
 
 
+def _as_atoms(structures: Any) -> list[ase.Atoms]:
+    if isinstance(structures, (str, os.PathLike)):
+        structures = load(structures)
+    if not isinstance(structures, list):
+        structures = as_data(structures)
+    return [s if isinstance(s, ase.Atoms) else to_ase(as_data(s)[0]) for s in structures]
+
+
 def evaluate(
     molecules: Any,
     *,
@@ -181,7 +190,8 @@ def evaluate(
     """Judge generated structures: valid, unique, in the training or test set.
 
     Args:
-        molecules: ASE ``Atoms`` or ``Data``, in Å.
+        molecules: ASE ``Atoms`` or ``Data`` in Å, or what `schnetgen_pyg.load` takes: a file or
+            the name of a data set.
         train, test: reference structures; the same figures are given for them.
         jobs: processes; by default one per core.
         timeout: seconds that a hundred structures may take beyond the start of the processes;
@@ -190,11 +200,7 @@ def evaluate(
     """
     jobs = jobs or os.cpu_count() or 1
     sets = {"generated": molecules, "train": train, "test": test}
-    atoms = {
-        name: [m if isinstance(m, ase.Atoms) else to_ase(as_data(m)[0]) for m in structures]
-        for name, structures in sets.items()
-        if structures is not None
-    }
+    atoms = {name: _as_atoms(group) for name, group in sets.items() if group is not None}
     everything = [a for group in atoms.values() for a in group]
     bare = [ase.Atoms(a.numbers, a.positions) for a in everything]
     records = _bounded(bare, jobs, timeout, progress)

@@ -64,6 +64,14 @@ def test_a_structure_that_hangs_or_kills_loses_nothing_else(monkeypatch, fault, 
     assert [record["failure"] for record in records] == [""] * 4 + [failure] + [""] * 4
 
 
+def test_files_and_names(isomers, tmp_path):
+    from schnetgen_pyg.structures import write
+
+    write(tmp_path / "some.extxyz", [to_ase(d) for d in isomers[:3]])
+    figures = evaluate(tmp_path / "some.extxyz", train="c7h10o2-xtb").figures()
+    assert figures["matches"]["train"]["smiles"] == 3
+
+
 def test_nothing_valid():
     result = evaluate([BROKEN])
     assert result.figures()["valid"] == 0

@@ -1,0 +1,44 @@
+"""What every benchmark shares: where results go and what is written with them."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from schnetgen_pyg.structures import replacing
+from schnetgen_pyg.training import provenance
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def commit() -> str:
+    """The commit that is measured; ``+`` marks changes that are not in it."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "../schnetgen_pyg", ".", ":!results")
+    return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def save(name: str, figures: dict[str, Any], seed: int) -> Path:
+    """Write figures with commit, versions, machine and seed to ``results/NAME.json``."""
+    path = RESULTS / f"{name}.json"
+    record = {"commit": commit(), "processor": processor(), "seed": seed} | provenance() | figures
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n")
+    print(f"wrote {path}")
+    return path

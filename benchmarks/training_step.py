@@ -1,0 +1,160 @@
+"""Time of one training step on all partial molecules of a batch, against the peer and ourselves.
+
+Ours as it is (filters once per pair, padded blocks), with edge lists instead of blocks, with
+filters per directed edge, and, where its environment is given, schnetpack-gschnet (see
+`peers/gschnet_step.py` for how to set it up). All on the same molecules and threads, one after
+the other, in several rounds; medians count.
+
+    python benchmarks/training_step.py --data train.extxyz.gz --peer PEER_ENV/bin/python
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from common import save
+from torch_geometric.data import Batch, Data
+
+from schnetgen_pyg import SchNetGen, load
+from schnetgen_pyg.graphs import Graph
+from schnetgen_pyg.orders import reorder, scaffold_first
+from schnetgen_pyg.steps import all_steps, partial_molecules, step_graph
+from schnetgen_pyg.training import seeded
+
+
+def shared_blocks(molecules: Data, partial: Data) -> Graph:
+    return step_graph(molecules, partial, dense=True)
+
+
+def shared_edges(molecules: Data, partial: Data) -> Graph:
+    return step_graph(molecules, partial, dense=False)
+
+
+def edge_filters(molecules: Data, partial: Data) -> Graph:
+    """The naive way: every directed edge of every partial molecule is a pair of its own."""
+    graph = step_graph(molecules, partial, dense=False)
+    pair = graph.edge_pair
+    return Graph(
+        graph.distance[pair], graph.vector[pair], graph.edge_index, torch.arange(len(pair))
+    )
+
+
+WAYS: dict[str, Callable[[Data, Data], Graph]] = {
+    "filters per pair, padded blocks": shared_blocks,
+    "filters per pair, edge lists": shared_edges,
+    "filters per directed edge": edge_filters,
+}
+
+
+class Trainer:
+    """Our training step, split into preparation (order, partial molecules, graph) and the rest."""
+
+    def __init__(self, structures: list[Data], way: Callable[[Data, Data], Graph]):
+        torch.manual_seed(0)
+        self.structures, self.way = structures, way
+        self.model = SchNetGen()
+        self.optimizer = torch.optim.Adam(self.model.parameters())
+        self.round = 0
+
+    def step(self) -> tuple[float, float]:
+        start = time.perf_counter()
+        batch = Batch.from_data_list(self.structures)
+        self.round += 1
+        molecules = reorder(batch, scaffold_first(batch.z, batch.batch, seeded(self.round)))
+        partial = partial_molecules(molecules, *all_steps(molecules.ptr))
+        graph = self.way(molecules, partial)
+        prepared = time.perf_counter()
+        self.optimizer.zero_grad()
+        target = molecules.pos[partial.next_atom][partial.batch]
+        distance = (partial.pos - target).norm(dim=1)
+        log_prob = self.model.log_prob(partial, graph)
+        self.model.bins.cross_entropy(log_prob, distance).mean().backward()
+        self.optimizer.step()
+        return prepared - start, time.perf_counter() - prepared
+
+
+#: The C library's allocator maps and faults the peer's large tensors anew at every use; these
+#: settings keep the memory in the process. Ours has no tensor so large. Both are measured.
+ALLOCATORS = {
+    "schnetpack-gschnet": {},
+    "schnetpack-gschnet, memory kept": {
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": "100000000000",
+        "MALLOC_TOP_PAD_": "268435456",
+    },
+}
+
+
+def peer(python: str, options: argparse.Namespace, environment: dict[str, str]) -> dict:
+    script = Path(__file__).parent / "peers" / "gschnet_step.py"
+    command = [python, str(script), "--data", options.data, "--repeats", "2"]
+    command += ["--molecules", str(options.molecules), "--threads", str(options.threads)]
+    environment = os.environ | environment | {"OMP_NUM_THREADS": str(options.threads)}
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", required=True, help="structures, at least as many as molecules")
+    parser.add_argument("--molecules", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--peer", help="Python of an environment with schnetpack-gschnet")
+    options = parser.parse_args()
+
+    torch.set_num_threads(options.threads)
+    structures = [Data(z=d.z, pos=d.pos) for d in load(options.data)[: options.molecules]]
+    trainers = {name: Trainer(structures, way) for name, way in WAYS.items()}
+    times: dict[str, dict[str, list[float]]] = {
+        name: {"prepare_seconds": [], "step_seconds": []} for name in trainers
+    }
+    for trainer in trainers.values():
+        trainer.step()
+        trainer.step()
+    theirs: dict = {}
+    for number in range(options.rounds):
+        for name, trainer in trainers.items():
+            for _ in range(3):
+                prepare, step = trainer.step()
+                times[name]["prepare_seconds"].append(prepare)
+                times[name]["step_seconds"].append(step)
+        for name, environment in ALLOCATORS.items() if options.peer else ():
+            measured = peer(options.peer, options, environment)
+            row = times.setdefault(name, {"prepare_seconds": [], "step_seconds": []})
+            for key in row:
+                row[key] += measured.pop(key)
+            theirs = measured
+        print(f"round {number + 1} of {options.rounds}", flush=True)
+    medians = {
+        name: {key: statistics.median(values) for key, values in row.items()}
+        for name, row in times.items()
+    }
+    ours = medians["filters per pair, padded blocks"]
+    ratios = {name: sum(row.values()) / sum(ours.values()) for name, row in medians.items()}
+    for name, row in medians.items():
+        print(
+            f"{name:32} {row['prepare_seconds']:8.3f} s + {row['step_seconds']:8.3f} s "
+            f"= {ratios[name]:6.1f} x"
+        )
+    figures = {
+        "molecules": options.molecules,
+        "threads": options.threads,
+        "medians": medians,
+        "times_ours": ratios,
+        "peer": theirs,
+        "seconds": times,
+    }
+    save("training_step", figures, seed=0)
+
+
+if __name__ == "__main__":
+    main()
