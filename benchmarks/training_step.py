@@ -68,14 +68,15 @@ class Trainer:
         start = time.perf_counter()
         batch = Batch.from_data_list(self.structures)
         self.round += 1
-        molecules = reorder(batch, scaffold_first(batch.z, batch.batch, seeded(self.round)))
+        molecules = reorder(batch, scaffold_first(batch, seeded(self.round)))
         partial = partial_molecules(molecules, *all_steps(molecules.ptr))
         graph = self.way(molecules, partial)
         prepared = time.perf_counter()
         self.optimizer.zero_grad()
         target = molecules.pos[partial.next_atom][partial.batch]
         distance = (partial.pos - target).norm(dim=1)
-        log_prob = self.model.log_prob(partial, graph)
+        x = self.model.meet(self.model.features(partial, graph), partial.next_z, partial.batch)
+        log_prob = self.model.distance_log_prob(x, partial)
         self.model.bins.cross_entropy(log_prob, distance).mean().backward()
         self.optimizer.step()
         return prepared - start, time.perf_counter() - prepared

@@ -1,9 +1,9 @@
+from .building import SamplingConfig as SamplingConfig
 from .datasets import load as load
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .generator import GeneratorConfig as GeneratorConfig
 from .generator import SchNetGen as SchNetGen
-from .sampling import SamplingConfig as SamplingConfig
 from .sampling import generate as generate
 from .sampling import log_prob as log_prob
 from .structures import InputError as InputError

@@ -27,6 +27,8 @@ CLASH = 0.5
 MAX_NEIGHBORS = {1: 1, 6: 4, 7: 3, 8: 2, 9: 1}
 #: RDKit's search for bond orders stops after so many assignments.
 MAX_ITERATIONS = 10_000
+#: RDKit's covalent radii in Å by atomic number.
+COVALENT_RADII = tuple(Chem.GetPeriodicTable().GetRcovalent(number) for number in range(101))
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ def generate(arguments: Sequence[str]) -> None:
     from tqdm import tqdm
 
     from . import sampling
+    from .building import SamplingConfig
     from .generator import SchNetGen
     from .structures import read
 
@@ -133,7 +134,7 @@ def generate(arguments: Sequence[str]) -> None:
         required=True,
         help="structure file; the format follows the suffix (.extxyz, .xyz, .db)",
     )
-    parser.add_class_arguments(sampling.SamplingConfig)
+    parser.add_class_arguments(SamplingConfig)
     options = parser.parse_args(arguments)
 
     model = SchNetGen.from_pretrained(options.checkpoint).to(_device(options.device))
@@ -145,7 +146,7 @@ def generate(arguments: Sequence[str]) -> None:
         options.out,
         seed=options.seed,
         fragment=fragment,
-        config=_settings(sampling.SamplingConfig, options),
+        config=_settings(SamplingConfig, options),
         progress=tqdm,
     )
     print(f"wrote {options.num} structures to {options.out}")

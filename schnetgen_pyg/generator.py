@@ -18,11 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch_geometric.data import Data
-from torch_geometric.nn import MessagePassing
 from torch_geometric.utils import cumsum
 
 from .distances import DistanceBins
 from .graphs import Graph
+from .heads import FocusHead, FocusMixer, HydrogenHead, NewAtomProduct, TypeHead
 from .layers import mlp
 from .representations import SchNet
 from .steps import partial_molecules, step_graph
@@ -46,6 +46,11 @@ class GeneratorConfig:
         cutoff: radius in Å of the message passing; ``None`` for complete graphs.
         label_width: σ in Å of the distance labels; the paper's is √(spacing/2).
         num_head_layers: dense layers from the features to the bins, of growing width.
+        order: in which order atoms are placed, a name in `schnetgen_pyg.orders.ORDERS`.
+        focus: a mixture over the placed atom that the new one is bonded to (its focus):
+            p(r) = Σ_f p(f) ∏_j p(Δ_j | f); needs an order in which there is one.
+        next_type: predict the type of the next atom, from what is left of the formula.
+        hydrogens: predict how many hydrogens each placed atom lacks.
         elements: atomic numbers the model was trained on.
     """
 
@@ -58,25 +63,11 @@ class GeneratorConfig:
     cutoff: float | None = None
     label_width: float = 0.15966
     num_head_layers: int = 4
+    order: str = "scaffold_first"
+    focus: bool = False
+    next_type: bool = False
+    hydrogens: bool = False
     elements: tuple[int, ...] = (1, 6, 7, 8, 9)
-
-
-class NewAtomProduct(MessagePassing):
-    """Feature-wise product of every placed atom with the new atom of its partial molecule.
-
-    A bipartite message from each new atom to the placed ones: x_j ∘ e_new.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(aggr="add")
-
-    def forward(self, x: Tensor, new: Tensor, batch: Tensor) -> Tensor:
-        """x [num_nodes, channels], new [num_graphs, channels], batch [num_nodes]."""
-        nodes = torch.arange(x.shape[0], device=x.device)
-        return self.propagate(torch.stack([batch, nodes]), x=(new, x), size=(len(new), len(x)))
-
-    def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:
-        return x_i * x_j
 
 
 class SchNetGen(nn.Module):
@@ -89,6 +80,8 @@ class SchNetGen(nn.Module):
     Source: Gebauer, Gastegger, Schütt, "Generating equilibrium molecules with deep neural
     networks" (2018), figures 2 and 3.
     """
+
+    element_index: Tensor
 
     def __init__(self, config: GeneratorConfig | None = None, **changes: Any):
         super().__init__()
@@ -107,11 +100,29 @@ class SchNetGen(nn.Module):
         self.bins = DistanceBins(config.num_bins, config.max_distance, config.label_width)
         widths = torch.linspace(config.hidden_channels, config.num_bins, config.num_head_layers + 1)
         self.distance_head = mlp([round(width) for width in widths.tolist()])
+        channels, elements = config.hidden_channels, len(config.elements)
+        if config.focus:
+            self.focus_head = FocusHead(channels)
+            self.focus_mixer = FocusMixer(channels, config.max_distance)
+        if config.next_type:
+            self.type_head = TypeHead(channels, elements)
+        if config.hydrogens:
+            self.hydrogen_head = HydrogenHead(channels)
+        if config.next_type or config.hydrogens:
+            self.composition = nn.Linear(elements, channels, bias=False)
+        element_index = torch.full((101,), -1)
+        element_index[list(config.elements)] = torch.arange(elements)
+        self.register_buffer("element_index", element_index, persistent=False)
         #: What is known about the training; saved with the weights.
         self.provenance: dict[str, Any] = {}
 
     def forward(
-        self, z: Tensor, pos: Tensor, next_z: Tensor, batch: Tensor | None = None
+        self,
+        z: Tensor,
+        pos: Tensor,
+        next_z: Tensor,
+        batch: Tensor | None = None,
+        remaining: Tensor | None = None,
     ) -> Tensor:
         """Log-distribution over the distance to the next atom, for every placed atom.
 
@@ -120,6 +131,8 @@ class SchNetGen(nn.Module):
             pos: their positions [num_atoms, 3] in Å.
             next_z: atomic number of the atom to place [num_graphs].
             batch: partial molecule of each atom [num_atoms], ascending; by default all zero.
+            remaining: atoms of each of ``config.elements`` still to place, the next one among
+                them [num_graphs, num_elements]; for models that predict from it.
 
         Returns:
             log-probabilities of the distance bins [num_atoms, num_bins].
@@ -130,6 +143,8 @@ class SchNetGen(nn.Module):
             raise InputError(
                 f"`pos` must have shape [num_atoms, 3] = [{z.numel()}, 3], got {list(pos.shape)}"
             )
+        if (batch.diff() < 0).any():
+            raise InputError("`batch` must ascend; sort the atoms by their partial molecule")
         counts = torch.bincount(batch, minlength=next_z.numel())
         if next_z.dim() != 1 or counts.numel() != next_z.numel():
             raise InputError(
@@ -139,16 +154,78 @@ class SchNetGen(nn.Module):
         molecules = Data(z=z, pos=pos, ptr=cumsum(counts))
         partial = partial_molecules(molecules, torch.arange(len(counts), device=z.device), counts)
         partial.next_z = next_z
-        return self.log_prob(partial, step_graph(molecules, partial, self.config.cutoff))
+        graph = step_graph(molecules, partial, self.config.cutoff)
+        x = self.meet(self.features(partial, graph, remaining), next_z, batch)
+        if not self.config.focus:
+            return self.distance_log_prob(x, partial)
+        # p(Δ_j) = Σ_f p(f) p(Δ_j | f): the f-th atom of every partial molecule in turn.
+        focus_log_prob = self.focus_head(x, batch, len(counts))
+        total = x.new_full((z.numel(), self.config.num_bins), -torch.inf)
+        for place in range(int(counts.max())):
+            focus = partial.ptr[:-1] + (place % counts)
+            log_prob = (
+                self.distance_log_prob(x, partial, focus) + focus_log_prob[focus][batch, None]
+            )
+            log_prob = log_prob.masked_fill((place >= counts)[batch, None], -torch.inf)
+            total = torch.logaddexp(total, log_prob)
+        return total
 
-    def log_prob(
-        self, partial: Data, graph: Graph, filters: Sequence[Tensor] | None = None
+    def features(
+        self,
+        partial: Data,
+        graph: Graph,
+        remaining: Tensor | None = None,
+        filters: Sequence[Tensor] | None = None,
     ) -> Tensor:
-        """`forward` for a batch of `schnetgen_pyg.steps.partial_molecules` and its graph."""
-        x = self.representation(partial.z, graph, filters)
-        new = self.representation.embedding(partial.next_z)
-        x = self.new_atom_product(x, new, partial.batch)
+        """Features of the placed atoms [num_nodes, hidden_channels].
+
+        Args:
+            partial, graph: from `schnetgen_pyg.steps`.
+            remaining: atoms of each element still to place [num_graphs, num_elements].
+            filters: of the representation, where they are known already.
+        """
+        extra = None
+        if hasattr(self, "composition"):
+            if remaining is None:
+                raise InputError("this model needs `remaining`, what is left of the formula")
+            extra = self.composition(remaining.to(self.bins.centers.dtype))[partial.batch]
+        return self.representation(partial.z, graph, filters, extra)
+
+    def meet(self, x: Tensor, next_z: Tensor, batch: Tensor) -> Tensor:
+        """The new-atom product of features with the embedding of the new atom's type."""
+        return self.new_atom_product(x, self.representation.embedding(next_z), batch)
+
+    def distance_log_prob(self, x: Tensor, partial: Data, focus: Tensor | None = None) -> Tensor:
+        """Log-distributions over distances [num_nodes, num_bins].
+
+        Args:
+            x: from `meet`.
+            partial: the partial molecules.
+            focus: node of each partial molecule's focus [num_graphs], for a model with focus.
+        """
+        if self.config.focus:
+            assert focus is not None
+            seen = focus[partial.batch]
+            distance = (partial.pos - partial.pos[seen]).norm(dim=1)
+            x = self.focus_mixer(x, x[seen], distance)
         return torch.log_softmax(self.distance_head(x), dim=-1)
+
+    def remaining(self, molecules: Data, partial: Data) -> Tensor:
+        """Atoms of each element still to place [num_graphs, num_elements], the next one among
+        them, where ``molecules`` holds all atoms of the formula."""
+        elements = len(self.config.elements)
+
+        def counts(z: Tensor, owner: Tensor, size: int) -> Tensor:
+            flat = torch.bincount(
+                owner * elements + self.element_index[z], minlength=size * elements
+            )
+            return flat.view(size, elements)
+
+        size = molecules.ptr.numel() - 1
+        owner = torch.repeat_interleave(molecules.ptr.diff())
+        total = counts(molecules.z, owner, size)
+        placed = counts(partial.z, partial.batch, partial.ptr.numel() - 1)
+        return total[partial.molecule] - placed
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights and configuration to one safetensors file, atomically."""

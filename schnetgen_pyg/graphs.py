@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch_geometric.utils import cumsum
+from torch_geometric.data import Data
+from torch_geometric.utils import cumsum, to_dense_batch
+
+from .chemistry import COVALENT_FACTOR, COVALENT_RADII
 
 try:
     import torch_cluster
@@ -69,6 +72,23 @@ def radius_pairs(pos: Tensor, ptr: Tensor, cutoff: float | None) -> Tensor:
     pairs = complete_pairs(ptr)
     offset = pos.detach()[pairs[0]] - pos.detach()[pairs[1]]
     return pairs[:, offset.square().sum(1) < cutoff**2]
+
+
+def bond_lengths(z: Tensor, other: Tensor) -> Tensor:
+    """Distances in Å below which atoms of these types are bonded, by the convention of
+    `schnetgen_pyg.chemistry`; shapes broadcast."""
+    radii = torch.tensor(COVALENT_RADII, device=z.device)
+    return COVALENT_FACTOR * (radii[z] + radii[other])
+
+
+def bond_matrix(molecules: Data) -> tuple[Tensor, Tensor]:
+    """Which atoms of each molecule are bonded [num_molecules, atoms, atoms], and which of the
+    padded places are atoms [num_molecules, atoms]."""
+    pos, mask = to_dense_batch(molecules.pos, molecules.batch)
+    z, _ = to_dense_batch(molecules.z, molecules.batch)
+    near = torch.cdist(pos, pos) < bond_lengths(z.unsqueeze(2), z.unsqueeze(1))
+    near &= mask.unsqueeze(2) & mask.unsqueeze(1)
+    return near & ~torch.eye(z.shape[1], dtype=torch.bool, device=z.device), mask
 
 
 @dataclass(frozen=True)

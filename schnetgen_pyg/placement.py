@@ -6,9 +6,15 @@ Pure functions on tensors; no network in sight. Randomness is counter-based: a n
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
+#: Added to the log-probability of what is not allowed: lost against anything that is.
+PENALTY = -1e4
 _MASK = 0xFFFFFFFF
 
 
@@ -52,12 +58,12 @@ def uniform(keys: Tensor, index: Tensor) -> Tensor:
 
     Args:
         keys: from `random_keys` [2, num_molecules].
-        index: counters [num] (int32).
+        index: counters [num], or for each molecule [num_molecules, num] (int32).
 
     Returns:
         float32 [num_molecules, num].
     """
-    bits = _mix(_mix(index).unsqueeze(0) ^ keys[0].unsqueeze(1))
+    bits = _mix(_mix(index) ^ keys[0].unsqueeze(1))
     bits = _mix(bits + keys[1].unsqueeze(1))
     return (((bits >> 8) & 0xFFFFFF).float() + 0.5) * 2.0**-24
 
@@ -77,29 +83,175 @@ def grid(extent: float, spacing: float, device: torch.device | None = None) -> T
     return torch.cartesian_prod(axis, axis, axis)
 
 
-def log_scores(candidates: Tensor, pos: Tensor, log_prob: Tensor, spacing: float) -> Tensor:
+@lru_cache(maxsize=16)
+def ball(radius: float, spacing: float) -> Tensor:
+    """Cubic lattice points [num_points, 3] no further than ``radius`` from the origin (Å), by
+    ascending distance."""
+    points = grid(radius, spacing) + 0.5 * spacing
+    distance = points.norm(dim=1)
+    order = distance.argsort(stable=True)
+    return points[order][distance[order] <= radius]
+
+
+def rotations(keys: Tensor) -> Tensor:
+    """Uniformly random rotation matrices [num_molecules, 3, 3] (Shoemake 1992)."""
+    u = uniform(keys, torch.arange(3, dtype=torch.int32, device=keys.device))
+    a, b = 2 * torch.pi * u[:, 1], 2 * torch.pi * u[:, 2]
+    low, high = (1 - u[:, 0]).sqrt(), u[:, 0].sqrt()
+    x, y, z, w = low * a.sin(), low * a.cos(), high * b.sin(), high * b.cos()
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.stack([torch.stack(row, 1) for row in rows], 1)
+
+
+def upsample(log_prob: Tensor, factor: int) -> Tensor:
+    """Log-probabilities on bins ``factor`` times finer, linear in between."""
+    size = (log_prob.shape[-1] - 1) * factor + 1
+    return torch.nn.functional.interpolate(log_prob, size=size, mode="linear", align_corners=True)
+
+
+def log_scores(
+    candidates: Tensor,
+    pos: Tensor,
+    log_prob: Tensor,
+    spacing: float,
+    reach: Tensor | None = None,
+    limit: Tensor | None = None,
+) -> Tensor:
     """Σ_j log p(Δ_j) at each candidate: the unnormalised log-probability of a position.
 
     Args:
-        candidates: [num_candidates, 3] in Å.
+        candidates: the same for all [num_candidates, 3], or for each molecule
+            [num_molecules, num_candidates, 3], in Å.
         pos: placed atoms [num_molecules, num_placed, 3] in Å.
         log_prob: of their distances, over temperature [num_molecules, num_placed, num_bins].
         spacing: of the bins in Å.
+        reach, limit: a candidate closer than ``reach`` [num_molecules, num_placed] (Å) to more
+            than ``limit`` [num_molecules] placed atoms is as good as impossible.
 
     Returns:
         [num_molecules, num_candidates].
     """
-    scores = log_prob.new_zeros(pos.shape[0], candidates.shape[0])
+    near = None
+    if reach is not None:
+        shape = pos.shape[0], candidates.shape[-2]
+        near = torch.zeros(shape, dtype=torch.uint8, device=pos.device)
+    scores = log_prob.new_zeros(pos.shape[0], candidates.shape[-2])
     last = log_prob.shape[2] - 1
-    squares = candidates.square().sum(1)
+    squares = candidates.square().sum(-1)
     for placed in range(pos.shape[1]):
         # |c − r|² by one small matrix product; at Å scales its rounding is far below a bin.
         where = pos[:, placed]
-        squared = torch.addmm(squares, where, candidates.T, alpha=-2.0)
+        if candidates.dim() == 2:
+            squared = torch.addmm(squares, where, candidates.T, alpha=-2.0)
+        else:
+            squared = squares - 2.0 * torch.matmul(candidates, where.unsqueeze(2)).squeeze(2)
         squared += where.square().sum(1, keepdim=True)
+        if near is not None and reach is not None:
+            near += squared < reach[:, placed, None].square()
         bins = squared.clamp_(min=0.0).sqrt_().mul_(1.0 / spacing).add_(0.5).long()
         scores += log_prob[:, placed].gather(1, bins.clamp_(max=last))
+    if near is not None and limit is not None:
+        scores += PENALTY * (near > limit.unsqueeze(1))
     return scores
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Positions around one atom of each molecule, from coarse to fine.
+
+    Coarse candidates stand for cubes of their spacing, in a lattice that is turned at random about
+    the centre. ``num_cells`` cubes are drawn without replacement (Gumbel top-k, from scores made
+    flatter, for a peak may lie between the candidates) and divided into ``cell_width``³ smaller
+    ones. Among those one is drawn, each weighted by the inverse of the probability with which its
+    cube was taken (Kool, van Hoof, Welling 2019), so that nothing is truncated.
+
+    Attributes:
+        center: the atom [num_molecules, 3] in Å.
+        inner, outer: no cube outside these radii (Å) is needed by any of the molecules; which
+            ones a molecule may take its own ``log_prob`` says.
+        largest: radius of the whole lattice in Å; numbers the cubes.
+        coarse_spacing: of the coarse lattice in Å; the fine one is ``cell_width`` times closer.
+        pos, log_prob, spacing, reach, limit: as in `log_scores`.
+    """
+
+    center: Tensor
+    inner: float
+    outer: float
+    largest: float
+    coarse_spacing: float
+    pos: Tensor
+    log_prob: Tensor
+    spacing: float
+    reach: Tensor | None = None
+    limit: Tensor | None = None
+    num_cells: int = 32
+    cell_width: int = 6
+    flattening: float = 0.5
+
+    def _scores(self, candidates: Tensor) -> Tensor:
+        """Of candidates relative to the centre [num_molecules, num_candidates, 3]."""
+        relative = self.pos - self.center.unsqueeze(1)
+        return log_scores(candidates, relative, self.log_prob, self.spacing, self.reach, self.limit)
+
+    def _cells(self, keys: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Cubes drawn: their centres [num_molecules, num_cells, 3] before turning, their numbers
+        and the log of the probability with which each was taken [num_molecules, num_cells]."""
+        lattice = ball(self.largest, self.coarse_spacing).to(self.pos)
+        radius = lattice.norm(dim=1)
+        first = int(torch.searchsorted(radius, self.inner))
+        coarse = lattice[first : int(torch.searchsorted(radius, self.outer, right=True))]
+        scores = self._scores(torch.matmul(coarse, turn)) * self.flattening
+        scores = scores.log_softmax(1)
+        index = torch.arange(len(coarse), dtype=torch.int32, device=keys.device) + 100 + first
+        count = min(self.num_cells, len(coarse) - 1)
+        best = (scores + gumbel(keys, index)).topk(count + 1, dim=1)
+        cells, threshold = best.indices[:, :-1], best.values[:, -1:]
+        # 1 − exp(−exp(s − κ)): a cube's chance to beat the threshold κ.
+        taken = torch.log(-torch.expm1(-torch.exp(scores.gather(1, cells) - threshold)))
+        return coarse[cells], cells + first, taken
+
+    def _fine(self, keys: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Fine candidates relative to the centre [num_molecules, num_fine, 3], their scores, their
+        Gumbel numbers with weights, and the log of the norm of the density (Å³)."""
+        turn = rotations(keys).mT
+        cells, numbers, taken = self._cells(keys, turn)
+        spacing = self.coarse_spacing / self.cell_width
+        axis = (torch.arange(self.cell_width, device=keys.device) + 0.5) * spacing
+        offsets = torch.cartesian_prod(axis, axis, axis) - 0.5 * self.coarse_spacing
+        fine = torch.matmul((cells.unsqueeze(2) + offsets).flatten(1, 2), turn)
+        scores = self._scores(fine)
+        weighted = scores - taken.repeat_interleave(len(offsets), 1)
+        log_norm = weighted.logsumexp(1) + 3 * math.log(spacing)
+        place = torch.arange(len(offsets), device=keys.device)
+        index = (numbers.unsqueeze(2) * len(offsets) + place + 1_000_000).flatten(1)
+        return fine, scores, weighted + gumbel(keys, index.int()), log_norm
+
+    def sample(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions [num_molecules, 3] and their log-densities (1/Å³) [num_molecules]."""
+        fine, scores, noisy, log_norm = self._fine(keys)
+        choice = noisy.argmax(1)
+        rows = torch.arange(len(choice), device=fine.device)
+        return self.center + fine[rows, choice], scores[rows, choice] - log_norm
+
+    def log_density(self, position: Tensor, keys: Tensor) -> Tensor:
+        """Log-density of given positions [num_molecules, 3], with the same norm."""
+        log_norm = self._fine(keys)[3]
+        return self._scores((position - self.center).unsqueeze(1)).squeeze(1) - log_norm
+
+
+def choose(log_prob: Tensor, keys: Tensor) -> Tensor:
+    """Sample one of a few options per molecule [num_molecules].
+
+    Args:
+        log_prob: unnormalised [num_molecules, num_options].
+        keys: from `random_keys`.
+    """
+    index = torch.arange(log_prob.shape[1], dtype=torch.int32, device=log_prob.device)
+    return (log_prob + gumbel(keys, index)).argmax(1)
 
 
 def sample(
@@ -142,6 +294,7 @@ def sample(
 def log_prob(
     candidates: Tensor, pos: Tensor, log_prob: Tensor, spacing: float, index: Tensor
 ) -> Tensor:
-    """Log-probability [num_molecules] that `sample` chooses candidate ``index``."""
+    """Log-probability [num_molecules] that `sample` chooses candidates ``index``
+    [num_molecules]."""
     scores = log_scores(candidates, pos, log_prob, spacing)
-    return scores[:, index] - scores.logsumexp(1)
+    return scores.gather(1, index.unsqueeze(1)).squeeze(1) - scores.logsumexp(1)

@@ -1,4 +1,4 @@
-"""The one generation loop: molecules atom by atom, from nothing or from a fragment."""
+"""Molecules atom by atom, from nothing or from a fragment: the public functions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,11 @@ import ase
 import ase.io
 import torch
 from torch import Tensor
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Data
 
 from . import placement
+from .building import Builder, SamplingConfig
 from .generator import SchNetGen
-from .graphs import Graph
-from .steps import all_steps, partial_molecules, step_graph
 from .structures import (
     InputError,
     as_data,
@@ -33,55 +32,8 @@ from .structures import (
     write,
 )
 
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    """How molecules are sampled; the defaults are the paper's.
-
-    Attributes:
-        temperature: T of softmax(logits / T); the paper generates at 0.01.
-        grid_extent: the grid reaches from −extent to +extent in Å.
-        grid_spacing: in Å.
-        batch_size: molecules built at once.
-        max_elements: the most numbers in a tensor of candidates or cached filters; larger
-            batches are built in parts. It does not change the molecules.
-    """
-
-    temperature: float = 0.01
-    grid_extent: float = 4.4
-    grid_spacing: float = 0.2
-    batch_size: int = 32
-    max_elements: int = 1 << 27
-
-
-class FilterCache:
-    """Filters of all placed pairs, kept from step to step as padded blocks."""
-
-    def __init__(self, model: SchNetGen, num_molecules: int, num_atoms: int):
-        self.representation = model.representation
-        config = model.config
-        self.blocks = [
-            torch.zeros(
-                num_molecules,
-                config.num_filters,
-                num_atoms,
-                num_atoms,
-                device=model.bins.centers.device,
-            )
-            for _ in range(config.num_interactions)
-        ]
-
-    def add(self, graph: Graph) -> list[Tensor]:
-        """Evaluate the pairs listed in ``graph``; return the filters of all placed pairs."""
-        assert graph.dense is not None
-        width = graph.dense.shape[2]
-        views = [block[:, :, :width, :width] for block in self.blocks]
-        cell = graph.dense.cell
-        molecule, row, column = cell // width**2, cell // width % width, cell % width
-        for view, weight in zip(views, self.representation.pair_filters(graph), strict=True):
-            view[molecule[0], :, row[0], column[0]] = weight
-            view[molecule[1], :, row[1], column[1]] = weight
-        return views
+#: Settings that do not change the molecules.
+COSMETIC = ("batch_size", "max_elements")
 
 
 def _numbers(formula: str | Sequence[int] | Tensor) -> Tensor:
@@ -126,7 +78,6 @@ def _initial(numbers: Tensor, fragment: Data | None, index: Tensor, seed: int) -
     return molecules, placed
 
 
-@torch.inference_mode()
 def _build(
     model: SchNetGen,
     numbers: Tensor,
@@ -136,41 +87,17 @@ def _build(
     config: SamplingConfig,
 ) -> tuple[Data, Tensor]:
     """Build the molecules with the given indices in the run; and their log-probabilities."""
-    device = model.bins.centers.device
     molecules, placed = _initial(numbers, fragment, index, seed)
-    molecules, index = molecules.to(device), index.to(device)
-    count, atoms = len(index), numbers.numel()
-    candidates = placement.grid(config.grid_extent, config.grid_spacing, device)
-    pos = molecules.pos.view(count, atoms, 3)
-    origin = pos[:, :1].clone() if fragment is None else pos[:, :placed].mean(1, keepdim=True)
+    builder = Builder(model, molecules, placed, index, seed, config)
+    pos = builder.pos
+    # The grid is centred on the first atom, or on the fragment.
+    origin = pos[:, :placed].mean(1, keepdim=True)
     pos[:, :placed] -= origin
-    log_likelihood = torch.zeros(count, device=device)
-    cache = FilterCache(model, count, atoms)
-    rows = torch.arange(count, device=device)
-    for step, size in enumerate(range(placed, atoms)):
-        partial = partial_molecules(molecules, rows, torch.full_like(rows, size))
-        # From a fragment the first step evaluates all of its pairs, later ones the new atom's.
-        graph = step_graph(
-            molecules,
-            partial,
-            model.config.cutoff,
-            placed_before=size - 1 if step else 0,
-            dense=True,
-        )
-        log_prob = model.log_prob(partial, graph, cache.add(graph)) / config.temperature
-        choice, log_p = placement.sample(
-            candidates,
-            pos[:, :size],
-            log_prob.view(count, size, -1),
-            model.bins.spacing,
-            placement.random_keys(seed, index, size),
-        )
-        pos[:, size] = candidates[choice]
-        log_likelihood += log_p
+    builder.run()
     if fragment is not None:
         pos += origin
-        pos[:, :placed] = fragment.pos.to(device)
-    return molecules.cpu(), log_likelihood.cpu()
+        pos[:, :placed] = fragment.pos.to(pos.device)
+    return builder.molecules.cpu(), builder.log_prob.cpu()
 
 
 def sample(
@@ -192,8 +119,10 @@ def sample(
     numbers = _numbers(formula)
     if num_molecules < 1:
         raise InputError(f"num_molecules must be positive, got {num_molecules}")
-    if config.temperature <= 0:
-        raise InputError(f"the temperature must be positive, got {config.temperature}")
+    for name in ("temperature", "choice_temperature"):
+        value = getattr(config, name)
+        if value is not None and value <= 0:
+            raise InputError(f"{name} must be positive, got {value}")
     unseen = sorted(set(numbers.tolist()) - set(model.config.elements))
     if unseen:
         raise InputError(
@@ -283,14 +212,12 @@ def generate_file(
     for value in model.state_dict().values():
         weights.update(value.cpu().numpy().tobytes())
     placed = None if fragment is None else as_data(fragment, "fragment")[0].pos.tolist()
-    # What decides which molecule has which number; the batch size and their count do not.
     wanted = {
         "model": weights.hexdigest(),
         "formula": formula,
         "seed": seed,
         "fragment": placed,
-        "temperature": config.temperature,
-        "grid": [config.grid_extent, config.grid_spacing],
+        "config": {k: v for k, v in asdict(config).items() if k not in COSMETIC},
     }
     done = 0
     if settings.is_file():
@@ -324,42 +251,35 @@ def generate_file(
     settings.unlink()
 
 
-@torch.inference_mode()
 def log_prob(
     model: SchNetGen,
     molecules: Any,
     *,
+    seed: int = 0,
     config: SamplingConfig | None = None,
+    **changes: Any,
 ) -> Tensor:
     """Log-probability that the sampler would place the atoms where they are, in their order.
 
-    All steps of all molecules go through the network at once. Positions are taken relative to
-    the first atom and to the nearest grid point.
+    With a focus it is the density (1/Å³ for each atom but the first) of the mixture over all
+    focuses, and includes the types and the numbers of hydrogens where the model predicts them.
+    On a grid, positions are taken relative to the first atom and to the nearest grid point.
 
     Args:
         molecules: ``Data``, ``Atoms`` or a list of them.
+        seed: turns the candidates around a focus; the molecules' ``info["sample"]`` and the seed
+            they were generated with give the very candidates of that run.
+        config: sampling settings; keyword arguments replace its fields.
 
     Returns:
         [num_molecules], natural logarithm.
     """
-    config = config or SamplingConfig()
-    batch = Batch.from_data_list(
-        [Data(z=data.z, pos=data.pos - data.pos[:1]) for data in as_data(molecules)]
-    ).to(model.bins.centers.device)
-    partial = partial_molecules(batch, *all_steps(batch.ptr))
-    log_p = model.log_prob(partial, step_graph(batch, partial, model.config.cutoff))
-    log_p = log_p / config.temperature
-    candidates = placement.grid(config.grid_extent, config.grid_spacing, log_p.device)
-    result = torch.zeros(batch.num_graphs, device=log_p.device)
-    for step in range(partial.next_z.numel()):
-        nodes = slice(int(partial.ptr[step]), int(partial.ptr[step + 1]))
-        target = batch.pos[partial.next_atom[step]]
-        nearest = (candidates - target).square().sum(1).argmin()
-        result[partial.molecule[step]] += placement.log_prob(
-            candidates,
-            partial.pos[nodes].unsqueeze(0),
-            log_p[nodes].unsqueeze(0),
-            model.bins.spacing,
-            nearest,
-        )[0]
-    return result.cpu()
+    config = replace(config or SamplingConfig(), **changes)
+    given = [molecules] if isinstance(molecules, (Data, ase.Atoms)) else list(molecules)
+    result = []
+    for number, (item, data) in enumerate(zip(given, as_data(given), strict=True)):
+        number = item.info.get("sample", number) if isinstance(item, ase.Atoms) else number
+        single = Data(z=data.z, pos=data.pos - data.pos[:1], ptr=torch.tensor([0, data.z.numel()]))
+        builder = Builder(model.eval(), single, 1, torch.tensor([number]), seed, config, True)
+        result.append(builder.run().log_prob.cpu())
+    return torch.cat(result)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
@@ -30,9 +30,8 @@ from torch_geometric.loader import DataLoader
 
 from .chemistry import perceive
 from .generator import SchNetGen
-from .orders import reorder, scaffold_first
+from .losses import losses
 from .sampling import sample
-from .steps import all_steps, partial_molecules, random_steps, step_graph
 from .structures import InputError, as_data, replacing
 
 CHECKPOINT = "last.ckpt"
@@ -46,6 +45,9 @@ class TrainingConfig:
         steps: optimiser steps in all; a larger number continues a finished run.
         batch_size: molecules per step.
         learning_rate: of Adam.
+        schedule: of the learning rate: constant, or cosine (to a hundredth at the last step).
+        warmup: steps in which the learning rate rises from 0.
+        position_noise: largest standard deviation in Å of the noise on placed positions.
         partial_molecules: random partial molecules of each molecule per step; 0 for all.
         ema_decay: decay of an exponential moving average of the weights; 0 for none.
         gradient_clip: largest norm of the gradient; 0 for no clipping.
@@ -62,6 +64,9 @@ class TrainingConfig:
     steps: int = 20_000
     batch_size: int = 20
     learning_rate: float = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: int = 0
+    position_noise: float = 0.0
     partial_molecules: int = 0
     ema_decay: float = 0.0
     gradient_clip: float = 0.0
@@ -111,7 +116,7 @@ class BatchSampler(Sampler[list[int]]):
 
 
 class GeneratorModule(pl.LightningModule):
-    """The paper's loss over all distances of all partial molecules of a batch."""
+    """The sum of `schnetgen_pyg.losses.losses`: for the paper's model, its loss."""
 
     def __init__(self, model: SchNetGen, config: TrainingConfig, formulas: Sequence[Tensor] = ()):
         super().__init__()
@@ -119,33 +124,48 @@ class GeneratorModule(pl.LightningModule):
         self.config = config
         self.formulas = formulas
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.model.parameters(), lr=self.config.learning_rate)
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.Adam(self.model.parameters(), lr=self.config.learning_rate)
+        steps, warmup = self.config.steps, self.config.warmup
 
-    def loss(self, molecules: Data, generator: torch.Generator) -> Tensor:
-        """Cross-entropy in nats per distance, with atoms and steps drawn from ``generator``."""
-        molecules = reorder(molecules, scaffold_first(molecules.z, molecules.batch, generator))
-        if self.config.partial_molecules:
-            steps = random_steps(molecules.ptr, self.config.partial_molecules, generator)
-        else:
-            steps = all_steps(molecules.ptr)
-        partial = partial_molecules(molecules, *steps)
-        graph = step_graph(molecules, partial, self.model.config.cutoff)
-        log_prob = self.model.log_prob(partial, graph)
-        target = molecules.pos[partial.next_atom][partial.batch]
-        distance = (partial.pos - target).norm(dim=1)
-        return self.model.bins.cross_entropy(log_prob, distance).mean()
+        def factor(step: int) -> float:
+            rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
+            if self.config.schedule == "constant":
+                return rise
+            return rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def losses(self, molecules: Data, *seed: int) -> dict[str, Tensor]:
+        return losses(
+            self.model,
+            molecules,
+            seeded(self.config.seed, *seed),
+            noise=self.config.position_noise,
+            num_steps=self.config.partial_molecules,
+        )
 
     def training_step(self, molecules: Data, _: int) -> Tensor:
-        generator = seeded(self.config.seed, self.global_step, 2, self.global_rank)
-        loss = self.loss(molecules, generator)
-        self.log("loss", loss, prog_bar=True, batch_size=molecules.num_graphs)
+        parts = self.losses(molecules, self.global_step, 2, self.global_rank)
+        loss: Tensor = torch.stack(list(parts.values())).sum()
+        size = molecules.num_graphs
+        self.log("loss", loss, prog_bar=True, batch_size=size)
+        self.log_dict({f"{name}_loss": value for name, value in parts.items()}, batch_size=size)
         return loss
 
     def validation_step(self, molecules: Data, index: int) -> None:
-        loss = self.loss(molecules, seeded(self.config.seed, index, 3))
-        self.log(
-            "validation_loss", loss, prog_bar=True, batch_size=molecules.num_graphs, sync_dist=True
+        parts = self.losses(molecules, index, 3)
+        loss = torch.stack(list(parts.values())).sum()
+        size = molecules.num_graphs
+        self.log("validation_loss", loss, prog_bar=True, batch_size=size, sync_dist=True)
+        self.log_dict(
+            {f"validation_{name}_loss": value for name, value in parts.items()},
+            batch_size=size,
+            sync_dist=True,
         )
 
     def on_validation_epoch_end(self) -> None:

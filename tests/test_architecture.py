@@ -8,25 +8,11 @@ import pytest
 import schnetgen_pyg
 
 PACKAGE = Path(schnetgen_pyg.__file__).parent
-ORDER = [
-    "structures",
-    "chemistry",
-    "datasets",
-    "graphs",
-    "orders",
-    "steps",
-    "layers",
-    "representations",
-    "distances",
-    "generator",
-    "placement",
-    "sampling",
-    "training",
-    "evaluation",
-    "report",
-    "presets",
-    "cli",
-]
+ORDER = (
+    *("structures", "chemistry", "datasets", "graphs", "orders", "steps", "layers"),
+    *("representations", "distances", "heads", "generator", "losses", "placement", "rules"),
+    *("building", "sampling", "training", "evaluation", "report", "presets", "cli"),
+)
 
 
 def imported(path: Path) -> set[str]:

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from scipy.spatial.transform import Rotation
 
 from schnetgen_pyg import InputError, SchNetGen
-from schnetgen_pyg.generator import NewAtomProduct
+from schnetgen_pyg.heads import NewAtomProduct
 
 from .conftest import batch_of, small_model
 

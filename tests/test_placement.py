@@ -108,7 +108,92 @@ def test_log_prob_sums_to_one():
     pos, log_prob, spacing = toy(1)
     candidates = placement.grid(0.5, 0.5)
     total = sum(
-        placement.log_prob(candidates, pos, log_prob, spacing, torch.tensor(i)).exp()
+        placement.log_prob(candidates, pos, log_prob, spacing, torch.tensor([i])).exp()
         for i in range(len(candidates))
     )
     assert float(total) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_rotations_are_rotations_and_uniform():
+    turn = placement.rotations(placement.random_keys(0, torch.arange(4000), 2))
+    assert torch.allclose(turn @ turn.mT, torch.eye(3).expand_as(turn), atol=1e-5)
+    assert torch.allclose(torch.linalg.det(turn), torch.ones(4000), atol=1e-5)
+    assert turn.mean(0).abs().max() < 0.04
+    assert torch.allclose(turn.square().mean(0), torch.full((3, 3), 1 / 3), atol=0.03)
+
+
+def test_ball():
+    points = placement.ball(1.5, 0.125)
+    radius = points.norm(dim=1)
+    assert torch.equal(radius, radius.sort().values)
+    assert radius.max() <= 1.5
+    assert len(points) * 0.125**3 == pytest.approx(4 / 3 * torch.pi * 1.5**3, rel=0.02)
+
+
+def test_upsampling_is_linear():
+    log_prob = torch.tensor([[[0.0, 1.0, -1.0]]])
+    fine = placement.upsample(log_prob, 4)[0, 0]
+    assert torch.allclose(fine, torch.tensor([0, 0.25, 0.5, 0.75, 1, 0.5, 0, -0.5, -1]))
+
+
+def peaked(num, seed=0):
+    """Two placed atoms whose distributions meet on a ring around their axis."""
+    centers = torch.arange(400) * 0.01
+    log_prob = torch.stack(
+        [-0.5 * ((centers - 1.5) / 0.1) ** 2, -0.5 * ((centers - 2.5) / 0.1) ** 2]
+    )
+    pos = torch.tensor([[0.0, 0, 0], [1.5, 0, 0]])
+    return placement.Shell(
+        center=torch.zeros(num, 3),
+        inner=1.0,
+        outer=2.0,
+        largest=2.0,
+        coarse_spacing=0.125,
+        pos=pos.expand(num, -1, -1),
+        log_prob=log_prob.expand(num, -1, -1),
+        spacing=0.01,
+    )
+
+
+def test_positions_around_a_focus_follow_the_distances():
+    num = 3000
+    keys = placement.random_keys(3, torch.arange(num), 0)
+    position, log_density = peaked(num).sample(keys)
+    first, second = position.norm(dim=1), (position - torch.tensor([1.5, 0, 0])).norm(dim=1)
+    # The volume element r₁r₂dr₁dr₂ shifts the means by σ²/r, 0.007 and 0.004 Å.
+    assert float(first.mean()) == pytest.approx(1.507, abs=0.01)
+    assert float(second.mean()) == pytest.approx(2.504, abs=0.01)
+    assert float(first.std()) == pytest.approx(0.1, abs=0.012)
+    angle = torch.atan2(position[:, 2], position[:, 1])
+    counts = torch.histc(angle, 10, -torch.pi, torch.pi)
+    assert ((counts - num / 10) ** 2 / (num / 10)).sum() < 27.9  # 0.1 % of chi2, 9 degrees
+    # ∫∫ over the two distances, 2π r₁ r₂ / 1.5 dr₁ dr₂, in closed form but for the ends.
+    norm = 2 * torch.pi * (1.5 * 2.5 / 1.5) * 2 * torch.pi * 0.1**2
+    score = -0.5 * ((first - 1.5) / 0.1) ** 2 - 0.5 * ((second - 2.5) / 0.1) ** 2
+    estimates = (score - log_density).double().exp()
+    assert float(estimates.mean()) == pytest.approx(norm, rel=0.05)
+
+
+def test_density_of_a_sample_is_the_density_of_its_position():
+    keys = placement.random_keys(3, torch.arange(50), 0)
+    around = peaked(50)
+    position, log_density = around.sample(keys)
+    assert torch.allclose(around.log_density(position, keys), log_density, atol=1e-3)
+
+
+def test_no_more_bonds_than_the_limit():
+    pos = torch.tensor([[[0.0, 0, 0], [2.4, 0, 0]]])
+    table = torch.zeros(1, 2, 100)
+    candidates = torch.tensor([[1.2, 0, 0], [-1.2, 0, 0]])
+    reach = torch.full((1, 2), 1.5)
+    for limit, expected in ((1, [True, False]), (2, [False, False])):
+        scores = placement.log_scores(candidates, pos, table, 0.05, reach, torch.tensor([limit]))
+        assert (scores[0] < placement.PENALTY / 2).tolist() == expected
+
+
+def test_choices_follow_their_probabilities():
+    log_prob = torch.tensor([0.5, 0.3, 0.2]).log()
+    keys = placement.random_keys(0, torch.arange(20_000), 9)
+    counts = placement.choose(log_prob.expand(20_000, -1), keys).bincount().double()
+    expected = 20_000 * torch.tensor([0.5, 0.3, 0.2]).double()
+    assert ((counts - expected) ** 2 / expected).sum() < 13.8

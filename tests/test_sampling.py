@@ -3,7 +3,8 @@ import pytest
 import torch
 from ase.symbols import symbols2numbers
 
-from schnetgen_pyg import InputError, generate, log_prob
+from schnetgen_pyg import InputError, generate, log_prob, placement
+from schnetgen_pyg.chemistry import MAX_NEIGHBORS, connectivity
 
 from .conftest import METHANE, small_model
 
@@ -45,13 +46,87 @@ def test_seeds_differ(model):
 
 @pytest.mark.parametrize("cutoff", [None, 2.0])
 def test_teacher_forced_log_prob_is_that_of_sampling(cutoff):
-    """All steps at once, without the sampler's filter cache, give what the sampler summed."""
-    from schnetgen_pyg import SamplingConfig
-
     model = small_model(cutoff=cutoff)
     molecules = generate(model, "C2H4O", 5, **FAST)
-    result = log_prob(model, molecules, config=SamplingConfig(**FAST))
+    result = log_prob(model, molecules, **FAST)
     assert torch.allclose(result, torch.tensor([m.info["log_prob"] for m in molecules]), atol=1e-3)
+
+
+def test_log_prob_against_separate_forward_passes():
+    """Without the sampler's loop and filter cache: one forward pass for every step."""
+    model = small_model()
+    for atoms in generate(model, "C2H4O", 3, **FAST):
+        z, pos = torch.tensor(atoms.numbers), torch.tensor(atoms.positions).float()
+        candidates = placement.grid(FAST["grid_extent"], FAST["grid_spacing"])
+        total = 0.0
+        for size in range(1, len(z)):
+            table = model(z[:size], pos[:size], z[size : size + 1]) / FAST["temperature"]
+            nearest = torch.cdist(pos[size : size + 1], candidates).argmin(1)
+            total += float(
+                placement.log_prob(
+                    candidates, pos[None, :size], table[None].detach(), model.bins.spacing, nearest
+                )
+            )
+        assert total == pytest.approx(atoms.info["log_prob"], abs=1e-3)
+
+
+PARTS = [
+    {"focus": True},
+    {"focus": True, "next_type": True},
+    {"focus": True, "next_type": True, "hydrogens": True},
+]
+
+
+@pytest.mark.parametrize("parts", PARTS, ids=["focus", "type", "hydrogens"])
+class TestFocus:
+    """The mixture over focuses, with its parts switched on one by one."""
+
+    def test_seeds_batches_and_formula(self, parts):
+        model = small_model(order="bonded", **parts)
+        reference = generate(model, "C2H4O", 7, seed=3, batch_size=16)
+        molecules = generate(model, "C2H4O", 7, seed=3, batch_size=3)
+        for a, b in zip(reference, molecules, strict=True):
+            assert (a.numbers == b.numbers).all()
+            assert abs(a.positions - b.positions).max() < 1e-5
+            assert a.get_chemical_formula() == "C2H4O"
+            assert list(a.numbers[-4:]) == [1] * 4
+
+    def test_log_prob_is_that_of_sampling(self, parts):
+        model = small_model(order="bonded", **parts)
+        molecules = generate(model, "C2H4O", 6, seed=2)
+        result = log_prob(model, molecules, seed=2)
+        sampled = torch.tensor([m.info["log_prob"] for m in molecules])
+        assert torch.isfinite(sampled).all()
+        # An untrained model may be driven to what its own rules forbid: −inf afterwards.
+        possible = torch.isfinite(result)
+        assert possible.sum() >= 4
+        assert torch.allclose(result[possible], sampled[possible], atol=0.05)
+        other = log_prob(model, molecules, seed=3)  # another quadrature of the same density
+        assert (other - sampled)[possible].abs().max() < 2.0
+
+    def test_fragment_comes_back_unchanged(self, parts):
+        model = small_model(order="bonded", **parts)
+        fragment = METHANE[:3]
+        fragment.translate([5.0, -3.0, 1.0])
+        for atoms in generate(model, "C2H4O", 3, fragment=fragment):
+            assert abs(atoms.positions[:3] - fragment.positions).max() < 1e-5
+            assert atoms.get_chemical_formula() == "C2H4O"
+
+
+def test_marginal_over_focuses_sums_to_one():
+    model = small_model(order="bonded", focus=True)
+    z, pos = torch.tensor([6, 8, 6, 6]), torch.randn(4, 3)
+    result = model(z, pos, torch.tensor([1, 6]), torch.tensor([0, 0, 0, 1]))
+    assert torch.allclose(result.exp().sum(1), torch.ones(4), atol=1e-4)
+
+
+def test_rules_keep_an_untrained_model_within_valences():
+    """Nothing has more neighbours than its valence, whatever the network says."""
+    model = small_model(order="bonded", focus=True, next_type=True, hydrogens=True)
+    for atoms in generate(model, "C5H8O2", 12, temperature=1.0):
+        mol = connectivity(atoms)
+        for atom in mol.GetAtoms():
+            assert atom.GetDegree() <= MAX_NEIGHBORS[atom.GetAtomicNum()]
 
 
 def test_fragment_comes_back_unchanged(model):
@@ -76,7 +151,8 @@ def test_numbers_instead_of_a_formula(model):
         ("C2N", {}, "never seen N; it was trained on CHO"),
         ("Q9", {}, "not a chemical formula|unknown element"),
         ([], {}, "formula or atomic numbers"),
-        ("CH4", {"temperature": 0.0}, "temperature must be positive"),
+        ("CH4", {"temperature": 0.0}, "temperature must be positive, got 0"),
+        ("CH4", {"choice_temperature": -1.0}, "choice_temperature must be positive"),
         ("CO", {"fragment": METHANE}, "has more H than the formula CO"),
     ],
 )

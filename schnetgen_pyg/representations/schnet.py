@@ -138,12 +138,20 @@ class SchNet(nn.Module):
         weights = self.pair_filters(graph)
         return weights if graph.dense is None else [graph.dense.spread(w) for w in weights]
 
-    def forward(self, z: Tensor, graph: Graph, filters: Sequence[Tensor] | None = None) -> Tensor:
+    def forward(
+        self,
+        z: Tensor,
+        graph: Graph,
+        filters: Sequence[Tensor] | None = None,
+        extra: Tensor | None = None,
+    ) -> Tensor:
         """Features [num_nodes, hidden_channels] of atomic numbers z [num_nodes].
 
-        ``filters`` may hold what `filters` gave earlier (a sampler keeps them from step to step).
+        Args:
+            filters: what `filters` gave earlier (a sampler keeps them from step to step).
+            extra: added to the embeddings [num_nodes, hidden_channels].
         """
-        x = self.embedding(z)
+        x = self.embedding(z) if extra is None else self.embedding(z) + extra
         for block, weight in zip(self.interactions, filters or self.filters(graph), strict=True):
             x = x + block(x, weight, graph)
         return x

@@ -1,0 +1,285 @@
+"""One batch of molecules under construction: the one generation loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from . import placement, rules
+from .generator import SchNetGen
+from .graphs import Graph, bond_lengths
+from .losses import allowed_types
+from .steps import partial_molecules, step_graph
+
+#: Shortest bond looked for, relative to the longest distance that counts as one.
+SHORTEST_BOND = 0.65
+#: More bonds than any atom has.
+UNCOUNTED = 99
+#: Fine bins per bin of a model with focus, linear in between.
+FINER_BINS = 5
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How molecules are sampled; the defaults are the paper's.
+
+    Attributes:
+        temperature: T of softmax(logits / T) for positions; by default 0.01 on a grid (the
+            paper's) and 0.3 around a focus.
+        choice_temperature: T for types, focuses and numbers of hydrogens.
+        grid_extent: the grid reaches from −extent to +extent in Å (models without a focus).
+        grid_spacing: in Å.
+        shell_spacing: of the coarse candidates around a focus in Å; the fine ones are six times
+            closer.
+        valence_rules: place nothing that valences and the formula forbid, and distribute the
+            hydrogens so that no electron stays unpaired (models with a focus).
+        batch_size: molecules built at once.
+        max_elements: the most numbers in a tensor of candidates or cached filters; larger
+            batches are built in parts. It does not change the molecules.
+    """
+
+    temperature: float | None = None
+    choice_temperature: float = 0.7
+    grid_extent: float = 4.4
+    grid_spacing: float = 0.2
+    shell_spacing: float = 0.125
+    valence_rules: bool = True
+    batch_size: int = 32
+    max_elements: int = 1 << 27
+
+
+class FilterCache:
+    """Filters of all placed pairs, kept from step to step as padded blocks."""
+
+    def __init__(self, model: SchNetGen, num_molecules: int, num_atoms: int):
+        self.representation = model.representation
+        config = model.config
+        self.blocks = [
+            torch.zeros(
+                num_molecules,
+                config.num_filters,
+                num_atoms,
+                num_atoms,
+                device=model.bins.centers.device,
+            )
+            for _ in range(config.num_interactions)
+        ]
+
+    def add(self, graph: Graph) -> list[Tensor]:
+        """Evaluate the pairs listed in ``graph``; return the filters of all placed pairs."""
+        assert graph.dense is not None
+        width = graph.dense.shape[2]
+        views = [block[:, :, :width, :width] for block in self.blocks]
+        cell = graph.dense.cell
+        molecule, row, column = cell // width**2, cell // width % width, cell % width
+        for view, weight in zip(views, self.representation.pair_filters(graph), strict=True):
+            view[molecule[0], :, row[0], column[0]] = weight
+            view[molecule[1], :, row[1], column[1]] = weight
+        return views
+
+
+class Builder:
+    """A batch of molecules with the same number of atoms, under construction.
+
+    With ``forced`` it makes no choice of its own: it follows these molecules, and ``log_prob``
+    says how probable they were.
+    """
+
+    def __init__(
+        self,
+        model: SchNetGen,
+        molecules: Data,
+        placed: int,
+        index: Tensor,
+        seed: int,
+        config: SamplingConfig,
+        forced: bool = False,
+    ):
+        device = model.bins.centers.device
+        self.model, self.config, self.seed = model, config, seed
+        default = 0.3 if model.config.focus else 0.01
+        self.temperature = default if config.temperature is None else config.temperature
+        self.molecules, self.index = molecules.to(device), index.to(device)
+        self.placed, self.forced = placed, forced
+        self.count = len(index)
+        self.atoms = self.molecules.z.numel() // self.count
+        self.rows = torch.arange(self.count, device=device)
+        # Views: what is written to them is in the molecules.
+        self.z = self.molecules.z.view(self.count, self.atoms)
+        self.pos = self.molecules.pos.view(self.count, self.atoms, 3)
+        self.cache = FilterCache(model, self.count, self.atoms)
+        self.log_prob = torch.zeros(self.count, device=device)
+        self.missing: Tensor | None = None
+        elements = torch.tensor(model.config.elements)
+        self.largest = float(bond_lengths(elements.unsqueeze(0), elements.unsqueeze(1)).max())
+
+    @torch.inference_mode()
+    def run(self) -> Builder:
+        """Place all atoms that are not there yet."""
+        for size in range(self.placed, self.atoms):
+            self._step(size)
+        return self
+
+    def _keys(self, size: int, purpose: int) -> Tensor:
+        return placement.random_keys(self.seed, self.index, size + 100_000 * purpose)
+
+    def _step(self, size: int) -> None:
+        """Place atom ``size`` of every molecule."""
+        model = self.model
+        partial = partial_molecules(self.molecules, self.rows, torch.full_like(self.rows, size))
+        # From a fragment the first step evaluates all of its pairs, later ones the new atom's.
+        graph = step_graph(
+            self.molecules,
+            partial,
+            model.config.cutoff,
+            placed_before=0 if size == self.placed else size - 1,
+            dense=True,
+        )
+        remaining = model.remaining(self.molecules, partial)
+        x = model.features(partial, graph, remaining, self.cache.add(graph))
+        if model.config.next_type:
+            self._choose_type(x, partial, remaining, size)
+        y = model.meet(x, self.z[:, size], partial.batch)
+        if model.config.focus:
+            self._place_by_focus(x, y, partial, size)
+        else:
+            log_prob = model.distance_log_prob(y, partial).view(self.count, size, -1)
+            self._place_on_grid(log_prob / self.temperature, size)
+
+    def _choose_type(self, x: Tensor, partial: Data, remaining: Tensor, size: int) -> None:
+        log_prob = self.model.type_head(x, partial.batch, allowed_types(self.model, remaining))
+        log_prob = (log_prob / self.config.choice_temperature).log_softmax(1)
+        if self.forced:
+            choice = self.model.element_index[self.z[:, size]]
+        else:
+            choice = placement.choose(log_prob, self._keys(size, 1))
+            elements = torch.tensor(self.model.config.elements, device=x.device)[choice]
+            # The types stay a permutation of the formula: swap with the first such atom.
+            here = (self.z[:, size:] == elements.unsqueeze(1)).int().argmax(1) + size
+            self.z[self.rows, here] = self.z[:, size].clone()
+            self.z[:, size] = elements
+        self.log_prob += log_prob[self.rows, choice]
+
+    def _place_on_grid(self, log_prob: Tensor, size: int) -> None:
+        candidates = placement.grid(
+            self.config.grid_extent, self.config.grid_spacing, log_prob.device
+        )
+        placed, spacing = self.pos[:, :size], self.model.bins.spacing
+        if self.forced:
+            nearest = torch.cdist(self.pos[:, size], candidates).argmin(1)
+            log_p = placement.log_prob(candidates, placed, log_prob, spacing, nearest)
+        else:
+            choice, log_p = placement.sample(
+                candidates, placed, log_prob, spacing, self._keys(size, 0)
+            )
+            self.pos[:, size] = candidates[choice]
+        self.log_prob += log_p
+
+    def _place_by_focus(self, x: Tensor, y: Tensor, partial: Data, size: int) -> None:
+        """p(r) = Σ_f p(f) p(r | f): draw f, then r; the probability is that of the sum."""
+        focus_log_prob = self._focus_log_prob(x, y, partial, size)
+        terms = torch.full_like(focus_log_prob, -torch.inf)
+        if not self.forced:
+            focus = placement.choose(focus_log_prob, self._keys(size, 2))
+            shell = self._shell(y, partial, focus, self.rows, size)
+            self.pos[:, size], terms[self.rows, focus] = shell.sample(self._keys(size, 0))
+        # Every other atom whose shell the position lies in could have been the focus.
+        bond = bond_lengths(self.z[:, :size], self.z[:, size, None])
+        distance = (self.pos[:, :size] - self.pos[:, size, None]).norm(dim=2)
+        margin = self.model.bins.spacing
+        possible = (distance < bond + margin) & (distance > SHORTEST_BOND * bond - margin)
+        possible &= terms.isinf()
+        for focus in possible.any(0).nonzero().flatten().tolist():
+            rows = possible[:, focus].nonzero().flatten()
+            shell = self._shell(y, partial, torch.full_like(self.rows, focus), rows, size)
+            terms[rows, focus] = shell.log_density(
+                self.pos[rows, size], self._keys(size, 0)[:, rows]
+            )
+        joint = focus_log_prob + terms
+        self.log_prob += joint.logsumexp(1)
+        if self.missing is not None:
+            # Hydrogens are bonded to one atom: the focus.
+            self.missing[self.rows, joint.argmax(1)] -= 1
+            self.missing.clamp_(min=0)
+
+    def _focus_log_prob(self, x: Tensor, y: Tensor, partial: Data, size: int) -> Tensor:
+        """Normalised log-probability of every placed atom as focus [count, size]."""
+        shape = self.count, size
+        log_prob = self.model.focus_head(y, partial.batch, self.count).view(shape)
+        log_prob = log_prob / self.config.choice_temperature
+        if self.config.valence_rules:
+            bonds = rules.bonds(self.z[:, :size], self.pos[:, :size])
+            free = rules.valences(self.z[:, :size]) - bonds.sum(2)
+            log_prob = log_prob + rules.PENALTY * (free < 1)
+            hydrogen = (self.z[:, size] == 1).unsqueeze(1)
+            if self.model.config.hydrogens and hydrogen.any():
+                if self.missing is None:
+                    self._distribute_hydrogens(x.view(*shape, -1), free, bonds, size)
+                assert self.missing is not None
+                missing = self.missing[:, :size]
+                known = hydrogen & (missing.sum(1, keepdim=True) > 0)
+                log_prob = torch.where(known, missing.clamp(min=1e-30).log(), log_prob)
+        return log_prob.log_softmax(1)
+
+    def _distribute_hydrogens(self, x: Tensor, free: Tensor, bonds: Tensor, size: int) -> None:
+        """Draw how many hydrogens each placed atom will get, jointly; a molecule for which no
+        closed-shell distribution is left has none and goes by its focuses."""
+        log_prob = self.model.hydrogen_head(x) / self.config.choice_temperature
+        table = log_prob.log_softmax(2).cpu().double().numpy()
+        bonded = rules.bonds(self.z, self.pos)[:, :size].cpu()
+        later = self.z[:, size:] == 1
+        missing = torch.zeros(self.count, self.atoms)
+        for row, number in enumerate(self.index.tolist()):
+            forced = (bonded[row, :, size:] & later[row].cpu()).sum(1) if self.forced else None
+            drawn = rules.assign_hydrogens(
+                table[row],
+                free[row].cpu().numpy(),
+                bonds[row].triu().nonzero().cpu().numpy(),
+                int(later[row].sum()),
+                np.random.default_rng([self.seed, number]),
+                None if forced is None else forced.numpy(),
+            )
+            if drawn is not None:
+                missing[row, :size] = torch.from_numpy(drawn[0]).float()
+                self.log_prob[row] += drawn[1]
+        self.missing = missing.to(x.device)
+
+    def _shell(
+        self, y: Tensor, partial: Data, focus: Tensor, rows: Tensor, size: int
+    ) -> placement.Shell:
+        """The candidates around ``focus`` and their log-probabilities, for some of the rows."""
+        config, centers = self.config, self.model.bins.centers
+        log_prob = self.model.distance_log_prob(y, partial, partial.ptr[:-1] + focus)
+        log_prob = log_prob.view(self.count, size, -1)[rows] / self.temperature
+        z, new = self.z[rows, :size], self.z[rows, size, None]
+        here, focus = torch.arange(len(rows), device=rows.device), focus[rows]
+        bond = bond_lengths(z, new)
+        longest = bond[here, focus]
+        too_far = (centers > longest[:, None]) | (centers < SHORTEST_BOND * longest[:, None])
+        at_focus = log_prob[here, focus] + rules.PENALTY * too_far
+        limit = None
+        if config.valence_rules:
+            bonds = rules.bonds(z, self.pos[rows, :size])
+            closures = rules.rings_left(self.z[rows], size, bonds)
+            limit = 1 + torch.minimum(closures, rules.valences(new).squeeze(1) - 1)
+            full = (rules.valences(z) - bonds.sum(2) < 1) | (limit < 2).unsqueeze(1)
+            log_prob = rules.forbid(log_prob, centers, torch.where(full, bond, 0.0))
+            # Where only the focus may be bonded to, that table says so already.
+            limit = limit.masked_fill(limit < 2, UNCOUNTED) if (limit > 1).any() else None
+        log_prob[here, focus] = at_focus
+        return placement.Shell(
+            center=self.pos[rows, focus],
+            inner=SHORTEST_BOND * float(longest.min()),
+            outer=float(longest.max()),
+            largest=self.largest,
+            coarse_spacing=config.shell_spacing,
+            pos=self.pos[rows, :size],
+            log_prob=placement.upsample(log_prob, FINER_BINS),
+            spacing=self.model.bins.spacing / FINER_BINS,
+            reach=None if limit is None else bond,
+            limit=limit,
+        )

@@ -1,0 +1,122 @@
+"""What a generator is trained on: the targets of all heads for a batch of partial molecules."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.utils import scatter
+
+from .generator import SchNetGen
+from .graphs import bond_lengths, bond_matrix
+from .orders import ORDERS, reorder
+from .steps import all_steps, partial_molecules, random_steps, step_graph
+
+
+def perturbed(molecules: Data, noise: float, generator: torch.Generator | None) -> Data:
+    """The batch with Gaussian noise on its positions, of a strength that each molecule draws
+    uniformly from 0 to ``noise`` (Å): what the sampler's own small errors look like."""
+    strength = noise * torch.rand(molecules.ptr.numel() - 1, generator=generator)
+    offset = torch.randn(molecules.z.numel(), 3, generator=generator)
+    offset = offset.to(molecules.pos) * strength.to(molecules.pos)[molecules.batch].unsqueeze(1)
+    return Data(z=molecules.z, pos=molecules.pos + offset, batch=molecules.batch, ptr=molecules.ptr)
+
+
+def bonded_nodes(partial: Data, distance: Tensor) -> Tensor:
+    """Placed atoms that the next atom is bonded to [num_nodes] (bool): its possible focuses.
+
+    A next atom that is bonded to none has the nearest one.
+    """
+    steps = partial.next_z.numel()
+    bonded = distance < bond_lengths(partial.z, partial.next_z[partial.batch])
+    nearest = scatter(distance, partial.batch, dim_size=steps, reduce="min")
+    alone = scatter(bonded.long(), partial.batch, dim_size=steps) == 0
+    return bonded | (alone[partial.batch] & (distance == nearest[partial.batch]))
+
+
+def draw(chosen: Tensor, batch: Tensor, num_graphs: int, generator: torch.Generator) -> Tensor:
+    """One of the ``chosen`` nodes of each graph, at random [num_graphs]."""
+    noise = torch.rand(chosen.numel(), generator=generator).to(batch.device)
+    noise = noise.masked_fill(~chosen, -1.0)
+    best = scatter(noise, batch, dim_size=num_graphs, reduce="max")
+    winners = (noise == best[batch]).nonzero().squeeze(1)
+    focus = batch.new_zeros(num_graphs)
+    return focus.index_copy(0, batch[winners], winners)
+
+
+def missing_hydrogens(molecules: Data, partial: Data) -> Tensor:
+    """Hydrogens bonded to each placed atom that are still to place [num_nodes]."""
+    bonds, mask = bond_matrix(molecules)
+    hydrogen = torch.zeros_like(mask)
+    hydrogen[mask] = molecules.z == 1
+    to_hydrogen = (bonds & hydrogen.unsqueeze(1)).long()
+    later = to_hydrogen.flip(2).cumsum(2).flip(2)  # bonded hydrogens from each place on
+    molecule = partial.molecule[partial.batch]
+    local = partial.atom - molecules.ptr[molecule]
+    return later[molecule, local, partial.ptr.diff()[partial.batch]]
+
+
+def allowed_types(model: SchNetGen, remaining: Tensor) -> Tensor:
+    """Elements that may come next [num_graphs, num_elements]: what is left of the formula,
+    hydrogens only after everything else."""
+    allowed = remaining > 0
+    if 1 in model.config.elements:
+        hydrogen = model.config.elements.index(1)
+        heavy = allowed.clone()
+        heavy[:, hydrogen] = False
+        allowed = torch.where(heavy.any(1, keepdim=True), heavy, allowed)
+    return allowed
+
+
+def losses(
+    model: SchNetGen,
+    molecules: Data,
+    generator: torch.Generator,
+    *,
+    noise: float = 0.0,
+    num_steps: int = 0,
+) -> dict[str, Tensor]:
+    """Cross-entropies in nats of everything the model predicts.
+
+    Args:
+        model: the generator.
+        molecules: PyG batch, atoms in any order.
+        generator: source of the order, the steps, the focuses and the noise.
+        noise: largest standard deviation in Å of the noise on the placed positions; targets are
+            the unperturbed positions.
+        num_steps: random steps of each molecule; 0 for all.
+
+    Returns:
+        ``distance``: mean over all distances, the paper's loss; and ``focus``, ``type`` and
+        ``hydrogens`` where the model has those heads.
+    """
+    molecules = reorder(molecules, ORDERS[model.config.order](molecules, generator))
+    steps = random_steps(molecules.ptr, num_steps, generator) if num_steps else None
+    placed = perturbed(molecules, noise, generator) if noise else molecules
+    partial = partial_molecules(placed, *(steps or all_steps(molecules.ptr)))
+    graphs, batch = partial.next_z.numel(), partial.batch
+    remaining = model.remaining(molecules, partial)
+    x = model.features(partial, step_graph(placed, partial, model.config.cutoff), remaining)
+    y = model.meet(x, partial.next_z, batch)
+    target = molecules.pos[partial.next_atom][batch]
+    result = {}
+    focus = None
+    if model.config.focus:
+        exact = (molecules.pos[partial.atom] - target).norm(dim=1)
+        bonded = bonded_nodes(partial, exact)
+        share = bonded / scatter(bonded.float(), batch, dim_size=graphs)[batch]
+        result["focus"] = -(share * model.focus_head(y, batch, graphs)).sum() / graphs
+        focus = draw(bonded, batch, graphs, generator)
+    if model.config.next_type:
+        log_prob = model.type_head(x, batch, allowed_types(model, remaining))
+        index = model.element_index[partial.next_z].unsqueeze(1)
+        result["type"] = -log_prob.gather(1, index).mean()
+    if model.config.hydrogens:
+        asked = (partial.next_z[batch] == 1) & (partial.z != 1)
+        log_prob = model.hydrogen_head(x[asked])
+        lacking = missing_hydrogens(molecules, partial)[asked].clamp(max=4).unsqueeze(1)
+        result["hydrogens"] = -log_prob.gather(1, lacking).mean() if len(lacking) else x.sum() * 0
+    distance = (partial.pos - target).norm(dim=1)
+    log_prob = model.distance_log_prob(y, partial, focus)
+    result["distance"] = model.bins.cross_entropy(log_prob, distance).mean()
+    return result

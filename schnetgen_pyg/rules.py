@@ -1,0 +1,123 @@
+"""What valences and the formula allow: rules that a sampler may apply to a model's predictions.
+
+They hold for neutral closed-shell molecules of the elements in `VALENCE`; other elements are left
+alone. Bonds follow the convention of `schnetgen_pyg.chemistry`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import combinations_with_replacement
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .graphs import bond_lengths
+from .placement import PENALTY
+
+#: Bonds of an element in a neutral closed-shell molecule.
+VALENCE = {1: 1, 5: 3, 6: 4, 7: 3, 8: 2, 9: 1, 14: 4, 17: 1, 35: 1, 53: 1}
+UNLIMITED = 99
+#: Bond-order patterns that are enumerated at most.
+MAX_PATTERNS = 50_000
+
+
+def valences(z: Tensor) -> Tensor:
+    """Valence of each atom, `UNLIMITED` for elements without a rule."""
+    table = torch.full((101,), UNLIMITED)
+    for number, valence in VALENCE.items():
+        table[number] = valence
+    return table.to(z.device)[z]
+
+
+def rings_left(z: Tensor, placed: int, bonds: Tensor) -> Tensor:
+    """Rings that the formula still allows [molecules].
+
+    Args:
+        z: types of all atoms of the formula [molecules, atoms], the placed ones first.
+        placed: how many are placed.
+        bonds: among them [molecules, placed, placed].
+    """
+    heavy = z != 1
+    open_valences = (valences(z) * heavy).sum(1) - (~heavy).sum(1)
+    unsaturation = open_valences // 2 - heavy.sum(1) + 1
+    among_heavy = bonds & heavy[:, :placed].unsqueeze(1) & heavy[:, :placed].unsqueeze(2)
+    rings = among_heavy.sum((1, 2)) // 2 - heavy[:, :placed].sum(1) + 1
+    return (unsaturation - rings).clamp(min=0)
+
+
+def bonds(z: Tensor, pos: Tensor) -> Tensor:
+    """Bonds [molecules, atoms, atoms] of equally large molecules z [molecules, atoms]."""
+    near = torch.cdist(pos, pos) < bond_lengths(z.unsqueeze(2), z.unsqueeze(1))
+    return near & ~torch.eye(z.shape[1], dtype=torch.bool, device=z.device)
+
+
+def forbid(table: Tensor, centers: Tensor, below: Tensor) -> Tensor:
+    """Log-probabilities of distances [molecules, atoms, bins] with those shorter than ``below``
+    [molecules, atoms] (Å) forbidden."""
+    return table + PENALTY * (centers < below.unsqueeze(2))
+
+
+@lru_cache(maxsize=256)
+def _patterns(num_bonds: int, num_pi: int) -> np.ndarray | None:
+    """Every way to raise bonds by ``num_pi`` orders in all, none by more than two
+    [patterns, num_bonds]; ``None`` if there are too many."""
+    size = 1
+    for k in range(num_pi):
+        size = size * (num_bonds + k) // (k + 1)
+    if size > MAX_PATTERNS:
+        return None
+    patterns = list(combinations_with_replacement(range(num_bonds), num_pi))
+    chosen = np.array(patterns, dtype=np.int64).reshape(len(patterns), num_pi)
+    raised = np.zeros((len(chosen), num_bonds), dtype=np.int64)
+    for column in range(num_pi):
+        np.add.at(raised, (np.arange(len(chosen)), chosen[:, column]), 1)
+    return raised[raised.max(1, initial=0) <= 2]
+
+
+def assign_hydrogens(
+    log_prob: np.ndarray,
+    free: np.ndarray,
+    bonds: np.ndarray,
+    total: int,
+    generator: np.random.Generator,
+    forced: np.ndarray | None = None,
+) -> tuple[np.ndarray, float] | None:
+    """Hydrogens of every placed atom, sampled from ∏_i p_i(n_i) over the closed-shell patterns.
+
+    A pattern is allowed if the valences that hydrogens leave open can be paired into double and
+    triple bonds along the bonds there are.
+
+    Args:
+        log_prob: of the numbers 0 to 4 for every atom [atoms, 5].
+        free: valences not used by single bonds [atoms].
+        bonds: bonded pairs of atoms [num_bonds, 2].
+        total: hydrogens to distribute.
+        forced: instead of drawing, give the log-probability of these numbers [atoms].
+
+    Returns:
+        hydrogens of each atom [atoms] and their log-probability, or ``None`` if no pattern is
+        allowed (or there are too many to enumerate).
+    """
+    doubled = int(free.sum()) - total
+    if doubled < 0 or doubled % 2 or (free < 0).any():
+        return None
+    raised = _patterns(len(bonds), doubled // 2)
+    if raised is None or not len(raised):
+        return None
+    incidence = np.zeros((len(bonds), len(free)), dtype=np.int64)
+    for column in range(2):
+        incidence[np.arange(len(bonds)), bonds[:, column]] = 1
+    hydrogens = free - raised @ incidence
+    hydrogens = hydrogens[((hydrogens >= 0) & (hydrogens <= 4)).all(1)]
+    if not len(hydrogens):
+        return None
+    hydrogens = np.unique(hydrogens, axis=0)  # resonance structures are one
+    scores = log_prob[np.arange(len(free)), hydrogens].sum(1)
+    scores -= np.logaddexp.reduce(scores)
+    if forced is not None:
+        found = (hydrogens == forced).all(1).nonzero()[0]
+        return forced, float(scores[found[0]]) if len(found) else -np.inf
+    choice = int((scores + generator.gumbel(size=len(scores))).argmax())
+    return hydrogens[choice], float(scores[choice])

@@ -1,0 +1,121 @@
+"""Targets of the heads, against loops over atoms."""
+
+import pytest
+import torch
+from torch_geometric.data import Batch, Data
+
+from schnetgen_pyg.graphs import bond_matrix
+from schnetgen_pyg.losses import (
+    allowed_types,
+    bonded_nodes,
+    draw,
+    losses,
+    missing_hydrogens,
+    perturbed,
+)
+from schnetgen_pyg.orders import bonded, bonded_grouped, reorder
+from schnetgen_pyg.steps import all_steps, partial_molecules
+
+from .conftest import small_model
+
+PARTS = {"order": "bonded", "focus": True, "next_type": True, "hydrogens": True}
+
+
+@pytest.fixture(scope="module")
+def molecules(isomers):
+    batch = Batch.from_data_list([Data(z=d.z, pos=d.pos) for d in isomers[:5]])
+    return reorder(batch, bonded(batch, torch.Generator().manual_seed(0)))
+
+
+def test_bonded_order_is_connected_with_hydrogens_last(molecules):
+    bonds, _ = bond_matrix(molecules)
+    z = molecules.z.view(5, 19)
+    assert ((z == 1).int().diff(dim=1) >= 0).all()
+    for size in range(1, 19):
+        assert bonds[:, size, :size].any(1).all()
+
+
+def test_grouped_hydrogens_follow_their_atoms(isomers):
+    batch = Batch.from_data_list([Data(z=d.z, pos=d.pos) for d in isomers[:5]])
+    molecules = reorder(batch, bonded_grouped(batch, torch.Generator().manual_seed(0)))
+    bonds, _ = bond_matrix(molecules)
+    parents = bonds[:, 9:, :9].int().argmax(2)
+    assert (parents.diff(dim=1) >= 0).all()
+
+
+def test_orders_differ(isomers):
+    batch = Batch.from_data_list([Data(z=d.z, pos=d.pos) for d in isomers[:5]])
+    a, b, c = (bonded(batch, torch.Generator().manual_seed(s)) for s in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+    assert torch.equal(a.sort().values, torch.arange(95))
+
+
+def test_targets_against_loops(molecules):
+    partial = partial_molecules(molecules, *all_steps(molecules.ptr))
+    target = molecules.pos[partial.next_atom][partial.batch]
+    distance = (partial.pos - target).norm(dim=1)
+    found = bonded_nodes(partial, distance)
+    lacking = missing_hydrogens(molecules, partial)
+    bonds, _ = bond_matrix(molecules)
+    hydrogen = molecules.z.view(5, 19) == 1
+    for node in range(0, partial.z.numel(), 7):
+        step = int(partial.batch[node])
+        molecule, size = int(partial.molecule[step]), int(partial.ptr.diff()[step])
+        atom = int(partial.atom[node]) - 19 * molecule
+        assert bool(found[node]) == bool(bonds[molecule, atom, size])
+        later = bonds[molecule, atom, size:] & hydrogen[molecule, size:]
+        assert int(lacking[node]) == int(later.sum())
+
+
+def test_an_unbonded_atom_has_the_nearest_as_focus():
+    batch = Data(
+        z=torch.tensor([6, 6, 6]),
+        pos=torch.tensor([[0.0, 0, 0], [1.5, 0, 0], [6, 0, 0]]),
+        ptr=torch.tensor([0, 3]),
+    )
+    partial = partial_molecules(batch, torch.tensor([0]), torch.tensor([2]))
+    assert bonded_nodes(partial, torch.tensor([6.0, 4.5])).tolist() == [False, True]
+
+
+def test_draw_is_uniform_over_the_chosen():
+    batch = torch.tensor([0, 0, 0, 1, 1])
+    chosen = torch.tensor([True, False, True, False, True])
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.stack([draw(chosen, batch, 2, generator) for _ in range(2000)])
+    assert (drawn[:, 1] == 4).all()
+    assert set(drawn[:, 0].tolist()) == {0, 2}
+    assert 900 < int((drawn[:, 0] == 0).sum()) < 1100
+
+
+def test_types_that_are_left():
+    model = small_model()
+    remaining = torch.tensor([[3, 1, 0], [3, 0, 0], [0, 0, 2]])  # of H, C, O
+    assert allowed_types(model, remaining).tolist() == [
+        [False, True, False],
+        [True, False, False],
+        [False, False, True],
+    ]
+
+
+def test_noise(molecules):
+    moved = perturbed(molecules, 0.1, torch.Generator().manual_seed(0))
+    offset = (moved.pos - molecules.pos).view(5, 19, 3).std((1, 2))
+    assert (offset < 0.13).all()
+    assert offset.max() / offset.min() > 1.5  # every molecule has its own strength
+
+
+def test_every_part_learns(molecules):
+    model = small_model(**PARTS).train()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    history = []
+    for step in range(30):
+        parts = losses(model, molecules, torch.Generator().manual_seed(step), noise=0.05)
+        optimizer.zero_grad()
+        sum(parts.values()).backward()
+        optimizer.step()
+        history.append({name: float(value.detach()) for name, value in parts.items()})
+    assert history[0].keys() == {"focus", "type", "hydrogens", "distance"}
+    for name in history[0]:
+        assert sum(h[name] for h in history[-5:]) < sum(h[name] for h in history[:5]), name
+    assert all(p.grad is not None for p in model.parameters())
