@@ -61,9 +61,9 @@ class FilterCache:
         self.blocks = [
             torch.zeros(
                 num_molecules,
+                num_atoms,
+                num_atoms,
                 config.num_filters,
-                num_atoms,
-                num_atoms,
                 device=model.bins.centers.device,
             )
             for _ in range(config.num_interactions)
@@ -73,12 +73,12 @@ class FilterCache:
         """Evaluate the pairs listed in ``graph``; return the filters of all placed pairs."""
         assert graph.dense is not None
         width = graph.dense.shape[2]
-        views = [block[:, :, :width, :width] for block in self.blocks]
+        views = [block[:, :width, :width] for block in self.blocks]
         cell = graph.dense.cell
         molecule, row, column = cell // width**2, cell // width % width, cell % width
         for view, weight in zip(views, self.representation.pair_filters(graph), strict=True):
-            view[molecule[0], :, row[0], column[0]] = weight
-            view[molecule[1], :, row[1], column[1]] = weight
+            view[molecule[0], row[0], column[0]] = weight
+            view[molecule[1], row[1], column[1]] = weight
         return views
 
 
@@ -230,18 +230,19 @@ class Builder:
         closed-shell distribution is left has none and goes by its focuses."""
         log_prob = self.model.hydrogen_head(x) / self.config.choice_temperature
         table = log_prob.log_softmax(2).cpu().double().numpy()
-        bonded = rules.bonds(self.z, self.pos)[:, :size].cpu()
-        later = self.z[:, size:] == 1
+        later = (self.z[:, size:] == 1).cpu()
+        final = (rules.bonds(self.z, self.pos)[:, :size, size:].cpu() & later.unsqueeze(1)).sum(2)
+        open_valences, pairs = free.cpu().numpy(), bonds.triu().cpu()
+        totals = later.sum(1).tolist()
         missing = torch.zeros(self.count, self.atoms)
         for row, number in enumerate(self.index.tolist()):
-            forced = (bonded[row, :, size:] & later[row].cpu()).sum(1) if self.forced else None
             drawn = rules.assign_hydrogens(
                 table[row],
-                free[row].cpu().numpy(),
-                bonds[row].triu().nonzero().cpu().numpy(),
-                int(later[row].sum()),
+                open_valences[row],
+                pairs[row].nonzero().numpy(),
+                totals[row],
                 np.random.default_rng([self.seed, number]),
-                None if forced is None else forced.numpy(),
+                final[row].numpy() if self.forced else None,
             )
             if drawn is not None:
                 missing[row, :size] = torch.from_numpy(drawn[0]).float()

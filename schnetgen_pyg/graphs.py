@@ -9,6 +9,7 @@ edge of every partial molecule.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -74,10 +75,15 @@ def radius_pairs(pos: Tensor, ptr: Tensor, cutoff: float | None) -> Tensor:
     return pairs[:, offset.square().sum(1) < cutoff**2]
 
 
+@lru_cache(maxsize=8)
+def _radii(device: torch.device) -> Tensor:
+    return torch.tensor(COVALENT_RADII, device=device)
+
+
 def bond_lengths(z: Tensor, other: Tensor) -> Tensor:
     """Distances in Å below which atoms of these types are bonded, by the convention of
     `schnetgen_pyg.chemistry`; shapes broadcast."""
-    radii = torch.tensor(COVALENT_RADII, device=z.device)
+    radii = _radii(z.device)
     return COVALENT_FACTOR * (radii[z] + radii[other])
 
 
@@ -109,29 +115,34 @@ class DenseLayout:
     cell: Tensor
 
     def spread(self, weight: Tensor, reverse_sign: float = 1.0) -> Tensor:
-        """Weights of pairs [num_pairs, channels] as blocks [molecules, channels, atoms, atoms]."""
-        molecules, _, atoms = self.shape
+        """Weights of pairs [num_pairs, channels] in blocks: [molecules, channels, atoms, atoms],
+        or [molecules, atoms, atoms, channels] where every molecule has one step."""
+        molecules, steps, atoms = self.shape
         blocks = weight.new_zeros(molecules * atoms * atoms, weight.shape[1])
         blocks = blocks.index_copy(
             0, self.cell.reshape(-1), torch.cat([weight, reverse_sign * weight])
         )
-        return blocks.view(molecules, atoms, atoms, -1).permute(0, 3, 1, 2).contiguous()
+        blocks = blocks.view(molecules, atoms, atoms, -1)
+        return blocks if steps == 1 else blocks.permute(0, 3, 1, 2).contiguous()
 
     def aggregate(self, x: Tensor, blocks: Tensor) -> Tensor:
         """Σ_j W_ij ∘ x_j over the other atoms j of the same partial molecule.
 
         Args:
             x: node features [num_nodes, channels].
-            blocks: from `spread` [molecules, channels, atoms, atoms].
+            blocks: from `spread`.
 
         Returns:
             [num_nodes, channels].
         """
         molecules, steps, atoms = self.shape
         padded = x.new_zeros(molecules * steps * atoms, x.shape[1]).index_copy(0, self.node, x)
-        padded = padded.view(molecules, steps, atoms, -1).permute(0, 3, 2, 1)
-        total = torch.matmul(blocks, padded)
-        return total.permute(0, 3, 2, 1).reshape(-1, x.shape[1])[self.node]
+        if steps == 1:  # a matrix times one vector: products and sums are the faster way
+            total = (blocks * padded.view(molecules, 1, atoms, -1)).sum(2)
+        else:
+            padded = padded.view(molecules, steps, atoms, -1).permute(0, 3, 2, 1)
+            total = torch.matmul(blocks, padded).permute(0, 3, 2, 1)
+        return total.reshape(-1, x.shape[1])[self.node]
 
 
 @dataclass(frozen=True)

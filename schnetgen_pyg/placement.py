@@ -15,6 +15,8 @@ from torch import Tensor
 
 #: Added to the log-probability of what is not allowed: lost against anything that is.
 PENALTY = -1e4
+#: Most numbers in a temporary tensor of distances: what stays in a processor's cache.
+BLOCK = 1 << 19
 _MASK = 0xFFFFFFFF
 
 
@@ -135,28 +137,34 @@ def log_scores(
     Returns:
         [num_molecules, num_candidates].
     """
-    near = None
-    if reach is not None:
-        shape = pos.shape[0], candidates.shape[-2]
-        near = torch.zeros(shape, dtype=torch.uint8, device=pos.device)
-    scores = log_prob.new_zeros(pos.shape[0], candidates.shape[-2])
-    last = log_prob.shape[2] - 1
-    squares = candidates.square().sum(-1)
-    for placed in range(pos.shape[1]):
-        # |c − r|² by one small matrix product; at Å scales its rounding is far below a bin.
-        where = pos[:, placed]
-        if candidates.dim() == 2:
-            squared = torch.addmm(squares, where, candidates.T, alpha=-2.0)
-        else:
-            squared = squares - 2.0 * torch.matmul(candidates, where.unsqueeze(2)).squeeze(2)
-        squared += where.square().sum(1, keepdim=True)
-        if near is not None and reach is not None:
-            near += squared < reach[:, placed, None].square()
-        bins = squared.clamp_(min=0.0).sqrt_().mul_(1.0 / spacing).add_(0.5).long()
-        scores += log_prob[:, placed].gather(1, bins.clamp_(max=last))
-    if near is not None and limit is not None:
-        scores += PENALTY * (near > limit.unsqueeze(1))
-    return scores
+    block = max(1, BLOCK // (pos.shape[0] * pos.shape[1]))
+    parts = candidates.mT.contiguous().split(block, dim=-1)
+    return torch.cat(
+        [_block_scores(part, pos, log_prob, spacing, reach, limit) for part in parts], dim=1
+    )
+
+
+def _block_scores(
+    candidates: Tensor,
+    pos: Tensor,
+    log_prob: Tensor,
+    spacing: float,
+    reach: Tensor | None,
+    limit: Tensor | None,
+) -> Tensor:
+    """`log_scores` of candidates [3, num] or [num_molecules, 3, num], all at once."""
+    # |c − r|² by one small matrix product; at Å scales its rounding is far below a bin.
+    squared = torch.matmul(pos, candidates).mul_(-2.0)
+    squared += candidates.square().sum(-2, keepdim=True)
+    squared += pos.square().sum(2, keepdim=True)
+    allowed = None
+    if reach is not None and limit is not None:
+        near = (squared < reach.square().unsqueeze(2)).sum(1)
+        allowed = near <= limit.unsqueeze(1)
+    distance = squared.clamp_(min=0.0).sqrt_()
+    bins = distance.mul_(1.0 / spacing).add_(0.5).clamp_(max=log_prob.shape[2] - 1).long()
+    scores = log_prob.gather(2, bins).sum(1)
+    return scores if allowed is None else scores + PENALTY * ~allowed
 
 
 @dataclass(frozen=True)
@@ -260,14 +268,14 @@ def sample(
     log_prob: Tensor,
     spacing: float,
     keys: Tensor,
-    max_elements: int = 1 << 20,
+    max_elements: int = BLOCK,
 ) -> tuple[Tensor, Tensor]:
     """Sample one candidate per molecule from p ∝ exp(score), exactly, by Gumbel arg max.
 
     Args:
         candidates, pos, log_prob, spacing: as in `log_scores`.
         keys: from `random_keys` [2, num_molecules].
-        max_elements: the most numbers in any temporary tensor; candidates go in blocks.
+        max_elements: the most scores held at once; candidates go in blocks.
 
     Returns:
         index of the candidate [num_molecules] and its log-probability [num_molecules].

@@ -25,10 +25,12 @@ MAX_PATTERNS = 50_000
 
 def valences(z: Tensor) -> Tensor:
     """Valence of each atom, `UNLIMITED` for elements without a rule."""
-    table = torch.full((101,), UNLIMITED)
-    for number, valence in VALENCE.items():
-        table[number] = valence
-    return table.to(z.device)[z]
+    return _valences(z.device)[z]
+
+
+@lru_cache(maxsize=8)
+def _valences(device: torch.device) -> Tensor:
+    return torch.tensor([VALENCE.get(number, UNLIMITED) for number in range(101)], device=device)
 
 
 def rings_left(z: Tensor, placed: int, bonds: Tensor) -> Tensor:
