@@ -26,6 +26,10 @@ def commit() -> str:
     return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
 
 
+#: Asked once at the start: what runs is what was there then.
+COMMIT = commit()
+
+
 def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -37,7 +41,7 @@ def processor() -> str:
 def save(name: str, figures: dict[str, Any], seed: int) -> Path:
     """Write figures with commit, versions, machine and seed to ``results/NAME.json``."""
     path = RESULTS / f"{name}.json"
-    record = {"commit": commit(), "processor": processor(), "seed": seed} | provenance() | figures
+    record = {"commit": COMMIT, "processor": processor(), "seed": seed} | provenance() | figures
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n")
     print(f"wrote {path}")
