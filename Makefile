@@ -5,7 +5,7 @@ DEMO_STEPS ?= 300
 DEMO_MOLECULES ?= 128
 DEMO := runs/demo
 
-.PHONY: demo test lint types extensions wheel clean
+.PHONY: demo test notebooks lint types extensions wheel clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -26,6 +26,9 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/pytest
+
+notebooks: .venv/installed
+	$(BIN)/pytest --nbmake notebooks
 
 lint: .venv/installed
 	$(BIN)/ruff check .

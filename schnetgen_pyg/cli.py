@@ -15,7 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 from . import __name__ as package
 from .presets import PRESETS
 
-DEFAULT_CHECKPOINT = "c7h10o2-paper"
+DEFAULT_CHECKPOINT = "c7h10o2"
 
 
 class Parser(ArgumentParser):
