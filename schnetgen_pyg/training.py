@@ -24,12 +24,13 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
-from torch.utils.data import Sampler
-from torch_geometric.data import Data
-from torch_geometric.loader import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torch_geometric.data import Batch, Data
+from torch_geometric.utils import cumsum
 
 from .chemistry import perceive
 from .generator import SchNetGen
+from .graphs import ranges
 from .losses import losses
 from .sampling import sample
 from .structures import InputError, as_data, replacing
@@ -84,6 +85,25 @@ def seeded(*numbers: int) -> torch.Generator:
     """A generator whose stream is fixed by all the numbers together."""
     state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) >> 1)
+
+
+class Molecules(Dataset[Data]):
+    """Structures in one PyG batch, from which any molecules are taken by index arithmetic."""
+
+    def __init__(self, structures: Sequence[Data]):
+        whole = Batch.from_data_list(list(structures))
+        self.z, self.pos, self.ptr = whole.z, whole.pos, whole.ptr
+
+    def __len__(self) -> int:
+        return self.ptr.numel() - 1
+
+    def __getitem__(self, molecules: Sequence[int]) -> Data:
+        """A batch of the molecules with these indices."""
+        chosen = torch.as_tensor(molecules)
+        counts = self.ptr.diff()[chosen]
+        batch, place = ranges(counts)
+        atom = self.ptr[chosen][batch] + place
+        return Data(z=self.z[atom], pos=self.pos[atom], batch=batch, ptr=cumsum(counts))
 
 
 class BatchSampler(Sampler[list[int]]):
@@ -152,7 +172,7 @@ class GeneratorModule(pl.LightningModule):
     def training_step(self, molecules: Data, _: int) -> Tensor:
         parts = self.losses(molecules, self.global_step, 2, self.global_rank)
         loss: Tensor = torch.stack(list(parts.values())).sum()
-        size = molecules.num_graphs
+        size = molecules.ptr.numel() - 1
         self.log("loss", loss, prog_bar=True, batch_size=size)
         self.log_dict({f"{name}_loss": value for name, value in parts.items()}, batch_size=size)
         return loss
@@ -160,7 +180,7 @@ class GeneratorModule(pl.LightningModule):
     def validation_step(self, molecules: Data, index: int) -> None:
         parts = self.losses(molecules, index, 3)
         loss = torch.stack(list(parts.values())).sum()
-        size = molecules.num_graphs
+        size = molecules.ptr.numel() - 1
         self.log("validation_loss", loss, prog_bar=True, batch_size=size, sync_dist=True)
         self.log_dict(
             {f"validation_{name}_loss": value for name, value in parts.items()},
@@ -340,8 +360,13 @@ def fit(
     out.mkdir(parents=True, exist_ok=True)
     train, validation = split(len(data), config.num_validation, config.seed, out / "split.json")
     sampler = BatchSampler(len(train), config.batch_size, config.steps, config.seed)
-    loader = DataLoader([data[i] for i in train], batch_sampler=sampler)
-    held_out = DataLoader([data[i] for i in validation], batch_size=100) if validation else None
+    loader = DataLoader(Molecules([data[i] for i in train]), sampler=sampler, batch_size=None)
+    held_out = None
+    if validation:
+        parts = [list(part) for part in torch.arange(len(validation)).split(100)]
+        held_out = DataLoader(
+            Molecules([data[i] for i in validation]), sampler=parts, batch_size=None
+        )
     module = GeneratorModule(model, config, [data[i].z for i in train])
     model.provenance = {"training": asdict(config), "num_training": len(train)} | provenance()
     last = out / CHECKPOINT

@@ -11,9 +11,9 @@ from torch_geometric.data import Batch
 
 from schnetgen_pyg import InputError, SchNetGen, fit
 from schnetgen_pyg.report import draw_loss, training_log
-from schnetgen_pyg.training import BatchSampler, GeneratorModule, TrainingConfig, split
+from schnetgen_pyg.training import BatchSampler, GeneratorModule, Molecules, TrainingConfig, split
 
-from .conftest import small_model
+from .conftest import batch_of, small_model
 
 QUICK = {
     "steps": 12,
@@ -124,6 +124,14 @@ def test_batches_cover_every_molecule_once_per_pass():
     for sampler.rank in (0, 1):
         shares += sampler.batch(2)
     assert sorted(shares) == sorted(whole)
+
+
+def test_molecules_are_taken_as_pyg_would_collate_them():
+    structures = batch_of([3, 1, 5, 2]).to_data_list()
+    taken = Molecules(structures)[[2, 0, 3]]
+    expected = Batch.from_data_list([structures[k] for k in (2, 0, 3)])
+    for name in ("z", "pos", "batch", "ptr"):
+        assert torch.equal(taken[name], expected[name]), name
 
 
 def test_split_is_kept(tmp_path):
