@@ -9,11 +9,12 @@ Writes ``results/paper.json``. A run that was stopped continues.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 
 import ase.io
-from common import save
+from common import COMMIT, save
 from tqdm import tqdm
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, load
@@ -35,7 +36,8 @@ def main() -> None:
 
     model = SchNetGen.from_pretrained(options.checkpoint)
     config = SamplingConfig(temperature=options.temperature)
-    seconds = None
+    # How long the generation took, and at which commit, is kept beside the structures.
+    log = options.out.with_suffix(".json")
     if not options.out.exists():
         fresh = not options.out.with_name(options.out.name + ".partial.json").exists()
         options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +52,7 @@ def main() -> None:
             progress=tqdm,
         )
         seconds = time.perf_counter() - start if fresh else None
+        log.write_text(json.dumps({"commit": COMMIT, "seconds": seconds}))
     result = evaluate(
         ase.io.read(options.out, ":"),
         train=load(options.train),
@@ -61,7 +64,7 @@ def main() -> None:
         "checkpoint": str(Path(options.checkpoint).name),
         "training": model.provenance,
         "temperature": options.temperature,
-        "generation_seconds": seconds,
+        "generation": json.loads(log.read_text()),
         "paper": PAPER,
         "evaluation": result.figures(),
     }

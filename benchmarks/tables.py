@@ -36,36 +36,62 @@ def paper(record: dict[str, Any]) -> str:
     sizes = ours["references"]
     real = sizes["test"]
     share = f"{theirs['test_found'] / theirs['test_size']:.1%}"
-    found = ours["matches"]["test"]["fingerprint"]
+    all_sizes = f"{theirs['test_found']:,} of {theirs['test_size']:,} ({share})"
+    scaffolds = {name: figures["unique"]["scaffold"] for name, figures in sizes.items()}
+    matches = ours["matches"]
+
+    def of(found: int, whole: int) -> str:
+        return f"{found:,} of {whole:,} ({found / whole:.1%})"
+
     rows = [
         ["structures generated", f"{theirs['n']:,}", f"{ours['n']:,}", f"{real['n']:,}"],
+        ["*all structures, hydrogens and bond orders ignored:*", "", "", ""],
         [
-            "valid (strict: neutral, closed-shell, one fragment)",
+            "different scaffolds",
+            f"{theirs['unique']:,}",
+            f"{ours['unique']['scaffold']:,}",
+            f"{real['unique']['scaffold']:,}",
+        ],
+        [
+            "scaffolds of training isomers found",
+            f"{theirs['train_found']:,}",
+            of(matches["train"]["scaffold"], scaffolds["train"]),
+            "",
+        ],
+        [
+            "scaffolds of unseen test isomers found",
+            all_sizes,
+            of(matches["test"]["scaffold"], scaffolds["test"]),
+            "",
+        ],
+        ["*valid molecules, bond orders considered:*", "", "", ""],
+        [
+            "valid (neutral, closed-shell, one fragment)",
             "not stated",
             f"{ours['valid']:,}",
             f"{real['valid']:,}",
         ],
         [
-            "different scaffolds (fingerprint)",
-            f"{theirs['unique']:,}",
-            f"{ours['unique']['fingerprint']:,} (of the valid)",
-            f"{real['unique']['fingerprint']:,}",
+            "different molecules (SMILES)",
+            "not stated",
+            f"{ours['unique']['smiles']:,}",
+            f"{real['unique']['smiles']:,}",
         ],
         [
             "training isomers found",
-            f"{theirs['train_found']:,} of 2,000",
-            f"{ours['matches']['train']['fingerprint']:,} of {sizes['train']['n']:,}",
+            "not stated",
+            of(matches["train"]["smiles"], sizes["train"]["n"]),
             "",
         ],
         [
             "unseen test isomers found",
-            f"{theirs['test_found']:,} of {theirs['test_size']:,} ({share})",
-            f"{found:,} of {sizes['test']['n']:,} ({found / sizes['test']['n']:.1%})",
+            "not stated",
+            of(matches["test"]["smiles"], sizes["test"]["n"]),
             "",
         ],
     ]
     training = record["training"]
-    seconds = record["generation_seconds"]
+    seconds = record["generation"]["seconds"]
     speed = f" Generation took {seconds:,.0f} s." if seconds else ""
     note = (
         f"{training['step']:,} training steps of {training['training']['batch_size']} molecules, "

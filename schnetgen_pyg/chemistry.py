@@ -19,8 +19,9 @@ from scipy.spatial.distance import pdist
 
 #: Bonds are shorter than this times the sum of the covalent radii.
 COVALENT_FACTOR = 1.15
-#: Ways to say that two structures are the same: keys of `describe`.
-IDENTITIES = ("fingerprint", "smiles", "stereo_smiles")
+#: Ways to say that two structures are the same: keys of `describe`. The scaffold is known of every
+#: structure, the others of valid ones.
+IDENTITIES = ("scaffold", "fingerprint", "smiles", "stereo_smiles")
 #: Atoms closer than this (Å) lie on top of each other.
 CLASH = 0.5
 #: Most neighbours of an element in a neutral closed-shell molecule.
@@ -100,18 +101,26 @@ def fingerprint(mol: Chem.Mol) -> str:
     return Chem.RDKFingerprint(scaffold, minPath=1, maxPath=7).ToBinary().hex()
 
 
+def scaffold(atoms: ase.Atoms) -> str:
+    """The heavy atoms' fingerprint, as `fingerprint` but without bond orders, so that it exists
+    for every structure, also a broken one; as a hexadecimal string."""
+    mol = connectivity(atoms[atoms.numbers != 1])
+    mol.UpdatePropertyCache(strict=False)
+    Chem.FastFindRings(mol)
+    return Chem.RDKFingerprint(mol, minPath=1, maxPath=7).ToBinary().hex()
+
+
 def describe(atoms: ase.Atoms) -> dict[str, str]:
-    """Failure (empty if valid) and identities of one structure."""
+    """Failure (empty if valid), scaffold, and for a valid structure its identities."""
     perception = perceive(atoms)
-    if perception.mol is None:
-        return {"failure": perception.failure}
-    mol = perception.mol
-    return {
-        "failure": "",
-        "fingerprint": fingerprint(mol),
-        "smiles": smiles(mol),
-        "stereo_smiles": smiles(mol, stereo=True),
-    }
+    record = {"failure": perception.failure, "scaffold": scaffold(atoms)}
+    if perception.mol is not None:
+        record |= {
+            "fingerprint": fingerprint(perception.mol),
+            "smiles": smiles(perception.mol),
+            "stereo_smiles": smiles(perception.mol, stereo=True),
+        }
+    return record
 
 
 def describe_all(structures: Sequence[ase.Atoms]) -> list[dict[str, str]]:

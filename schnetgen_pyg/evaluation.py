@@ -90,13 +90,12 @@ class Evaluation:
 
     @staticmethod
     def _figures(records: list[dict[str, str]]) -> dict[str, Any]:
-        valid = [record for record in records if not record["failure"]]
         failures = Counter(record["failure"] for record in records if record["failure"])
         return {
             "n": len(records),
-            "valid": len(valid),
+            "valid": sum(not record["failure"] for record in records),
             "failures": dict(failures.most_common()),
-            "unique": {name: len({r[name] for r in valid}) for name in IDENTITIES},
+            "unique": {name: len({r[name] for r in records if name in r}) for name in IDENTITIES},
         }
 
     def figures(self) -> dict[str, Any]:
@@ -104,24 +103,24 @@ class Evaluation:
 
         ``matches[reference][identity]`` is the number of different reference molecules found;
         ``hits`` the number of structures that are one of them; ``new`` the number of different
-        valid structures in no reference set.
+        structures in no reference set. All but ``scaffold`` speak of valid structures only.
         """
         result = self._figures(self.records)
-        valid = [record for record in self.records if not record["failure"]]
         known: dict[str, set[str]] = {name: set() for name in IDENTITIES}
         matches: dict[str, dict[str, int]] = {}
         hits: dict[str, dict[str, int]] = {}
         for reference, records in self.references.items():
             matches[reference], hits[reference] = {}, {}
             for name in IDENTITIES:
-                values = {record[name] for record in records if not record["failure"]}
-                found = [record[name] for record in valid if record[name] in values]
+                values = {record[name] for record in records if name in record}
+                found = [r[name] for r in self.records if r.get(name) in values]
                 matches[reference][name], hits[reference][name] = len(set(found)), len(found)
                 known[name] |= values
         if self.references:
             result |= {"matches": matches, "hits": hits}
             result["new"] = {
-                name: len({r[name] for r in valid} - known[name]) for name in IDENTITIES
+                name: len({r[name] for r in self.records if name in r} - known[name])
+                for name in IDENTITIES
             }
             result["references"] = {
                 name: self._figures(records) for name, records in self.references.items()

@@ -19,6 +19,9 @@ def test_counts(isomers):
     figures = result.figures()
     assert (figures["n"], figures["valid"]) == (6, 5)
     assert figures["failures"] == {"fragments": 1}
+    # The broken structure has a scaffold too: that of methane.
+    assert figures["unique"]["scaffold"] == 5
+    assert figures["matches"]["train"]["scaffold"] == 2
     for name in ("fingerprint", "smiles", "stereo_smiles"):
         assert figures["unique"][name] == 4
         assert figures["matches"]["train"][name] == 2
