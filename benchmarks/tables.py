@@ -92,7 +92,8 @@ def paper(record: dict[str, Any]) -> str:
     ]
     training = record["training"]
     seconds = record["generation"]["seconds"]
-    speed = f" Generation took {seconds:,.0f} s." if seconds else ""
+    beside = record["generation"].get("note", "")
+    speed = f" Generation took {seconds:,.0f} s ({beside})." if seconds else ""
     note = (
         f"{training['step']:,} training steps of {training['training']['batch_size']} molecules, "
         f"validation loss {training['metrics']['validation_loss']:.3f} nats per distance, "

@@ -16,7 +16,7 @@ from torch import Tensor
 #: Added to the log-probability of what is not allowed: lost against anything that is.
 PENALTY = -1e4
 #: Most numbers in a temporary tensor of distances: what stays in a processor's cache.
-BLOCK = 1 << 19
+BLOCK = 1 << 17
 _MASK = 0xFFFFFFFF
 
 
