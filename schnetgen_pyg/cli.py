@@ -208,12 +208,11 @@ def evaluate(arguments: Sequence[str]) -> None:
         (folder / "table.txt").write_text(result.summary() + "\n")
         mols = report.valid_molecules(structures, result)
         report.write_sdf(folder / "valid.sdf", mols)
+        written = ["table.txt", "figures.json", f"valid.sdf ({len(mols)} different molecules)"]
         if mols:
             report.draw_molecules(folder / "best.png", mols[:16])
-        print(
-            f"wrote table.txt, figures.json, valid.sdf ({len(mols)} different valid molecules) "
-            f"and best.png to {folder}"
-        )
+            written.append("best.png")
+        print(f"wrote {', '.join(written)} to {folder}")
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {

@@ -103,9 +103,10 @@ def draw_loss(path: str | os.PathLike[str], run: str | os.PathLike[str]) -> None
             values = log[name].dropna()
             axes.plot(values.index, values, label=name.replace("_", " "), **style)
     if "loss" in log:
-        smooth = log["loss"].dropna().rolling(20, min_periods=1).mean()
+        values = log["loss"].dropna()
+        smooth = values.rolling(max(1, len(values) // 20), min_periods=1).mean()
         axes.plot(smooth.index, smooth, color="C0", label="loss, running mean")
-    axes.set(xlabel="training step", ylabel="cross-entropy per distance (nats)")
+    axes.set(xlabel="training step", ylabel="loss (nats)")
     if "valid" in log and log["valid"].notna().any():
         share = axes.twinx()
         valid = log["valid"].dropna()
