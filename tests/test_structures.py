@@ -127,6 +127,12 @@ def test_failed_write_keeps_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ["kept.txt"]
 
 
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"x.xyz: could not be written"):
+        write(tmp_path / "file" / "x.xyz", [METHANE])
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_full_disk_is_named(tmp_path):
     with pytest.raises(InputError, match="could not be written"), replacing(tmp_path / "x"):
