@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--temperature", type=float, default=0.01)
+    parser.add_argument("--note", default="", help="what else the machine did meanwhile")
     parser.add_argument("--out", type=Path, default=Path("runs/paper/generated.extxyz"))
     options = parser.parse_args()
 
@@ -65,6 +66,7 @@ def main() -> None:
         "training": model.provenance,
         "temperature": options.temperature,
         "generation": json.loads(log.read_text()),
+        "note": options.note,
         "paper": PAPER,
         "evaluation": result.figures(),
     }

@@ -37,7 +37,7 @@ def paper(record: dict[str, Any]) -> str:
     real = sizes["test"]
     share = f"{theirs['test_found'] / theirs['test_size']:.1%}"
     all_sizes = f"{theirs['test_found']:,} of {theirs['test_size']:,} ({share})"
-    scaffolds = {name: figures["unique"]["scaffold"] for name, figures in sizes.items()}
+    scaffolds = {name: figures["own"]["scaffold"] for name, figures in sizes.items()}
     matches = ours["matches"]
 
     def of(found: int, whole: int) -> str:
@@ -59,7 +59,7 @@ def paper(record: dict[str, Any]) -> str:
             "",
         ],
         [
-            "scaffolds of unseen test isomers found",
+            "scaffolds of test isomers found, not in training",
             all_sizes,
             of(matches["test"]["scaffold"], scaffolds["test"]),
             "",
@@ -80,20 +80,22 @@ def paper(record: dict[str, Any]) -> str:
         [
             "training isomers found",
             "not stated",
-            of(matches["train"]["smiles"], sizes["train"]["n"]),
+            of(matches["train"]["smiles"], sizes["train"]["own"]["smiles"]),
             "",
         ],
         [
             "unseen test isomers found",
             "not stated",
-            of(matches["test"]["smiles"], sizes["test"]["n"]),
+            of(matches["test"]["smiles"], sizes["test"]["own"]["smiles"]),
             "",
         ],
     ]
     training = record["training"]
     seconds = record["generation"]["seconds"]
-    beside = record["generation"].get("note", "")
-    speed = f" Generation took {seconds:,.0f} s ({beside})." if seconds else ""
+    speed = (
+        f" Generated at commit {record['generation']['commit']} in {seconds:,.0f} s"
+        f"{record['note'] and ' (' + record['note'] + ')'}."
+    )
     note = (
         f"{training['step']:,} training steps of {training['training']['batch_size']} molecules, "
         f"validation loss {training['metrics']['validation_loss']:.3f} nats per distance, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import sys
@@ -50,7 +51,7 @@ def train(arguments: Sequence[str]) -> None:
 
     from . import datasets, report
     from .generator import GeneratorConfig, SchNetGen
-    from .structures import replacing
+    from .structures import InputError, replacing
     from .training import TrainingConfig, fit, provenance
 
     parser = _parser("train", "Train a generator, or continue the run in --out.")
@@ -98,8 +99,10 @@ def train(arguments: Sequence[str]) -> None:
         temporary.write_text(yaml.safe_dump(saved, sort_keys=False))
     print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
     fit(model, data, out, settings)
-    report.draw_loss(out / "loss.png", out)
-    print(f"wrote {out / 'model.safetensors'} and {out / 'loss.png'}")
+    print(f"wrote {out / 'model.safetensors'}")
+    with contextlib.suppress(InputError):  # a run of a few steps has logged nothing
+        report.draw_loss(out / "loss.png", out)
+        print(f"wrote {out / 'loss.png'}")
 
 
 def generate(arguments: Sequence[str]) -> None:

@@ -101,29 +101,31 @@ class Evaluation:
     def figures(self) -> dict[str, Any]:
         """All figures as plain numbers, for JSON.
 
-        ``matches[reference][identity]`` is the number of different reference molecules found;
-        ``hits`` the number of structures that are one of them; ``new`` the number of different
-        structures in no reference set. All but ``scaffold`` speak of valid structures only.
+        A molecule counts for the first reference set that holds it: what is in ``train`` is not
+        an unseen one of ``test``. ``references[name]["own"]`` is the number of different molecules
+        that a set adds to those before it, ``matches[name]`` how many of them were found, ``hits``
+        the number of structures that are one of them; ``new`` the number of different structures
+        in no reference set. All but ``scaffold`` speak of valid structures only.
         """
         result = self._figures(self.records)
         known: dict[str, set[str]] = {name: set() for name in IDENTITIES}
         matches: dict[str, dict[str, int]] = {}
         hits: dict[str, dict[str, int]] = {}
+        references: dict[str, dict[str, Any]] = {}
         for reference, records in self.references.items():
             matches[reference], hits[reference] = {}, {}
+            references[reference] = self._figures(records) | {"own": {}}
             for name in IDENTITIES:
-                values = {record[name] for record in records if name in record}
-                found = [r[name] for r in self.records if r.get(name) in values]
+                own = {record[name] for record in records if name in record} - known[name]
+                found = [r[name] for r in self.records if r.get(name) in own]
                 matches[reference][name], hits[reference][name] = len(set(found)), len(found)
-                known[name] |= values
+                references[reference]["own"][name] = len(own)
+                known[name] |= own
         if self.references:
-            result |= {"matches": matches, "hits": hits}
+            result |= {"matches": matches, "hits": hits, "references": references}
             result["new"] = {
                 name: len({r[name] for r in self.records if name in r} - known[name])
                 for name in IDENTITIES
-            }
-            result["references"] = {
-                name: self._figures(records) for name, records in self.references.items()
             }
         result["versions"] = {
             name: version(name) for name in ("schnetgen_pyg", "rdkit", "torch", "torch-geometric")

@@ -115,7 +115,8 @@ def losses(
         asked = (partial.next_z[batch] == 1) & (partial.z != 1)
         log_prob = model.hydrogen_head(x[asked])
         lacking = missing_hydrogens(molecules, partial)[asked].clamp(max=4).unsqueeze(1)
-        result["hydrogens"] = -log_prob.gather(1, lacking).mean() if len(lacking) else x.sum() * 0
+        # A sum: a batch without hydrogens has a loss of 0, but the head stays in the graph.
+        result["hydrogens"] = -log_prob.gather(1, lacking).sum() / max(len(lacking), 1)
     distance = (partial.pos - target).norm(dim=1)
     log_prob = model.distance_log_prob(y, partial, focus)
     result["distance"] = model.bins.cross_entropy(log_prob, distance).mean()

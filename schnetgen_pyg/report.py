@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,11 +51,12 @@ def valid_molecules(structures: Sequence[ase.Atoms], evaluation: Evaluation) -> 
 
 def write_sdf(path: str | os.PathLike[str], mols: Sequence[Chem.Mol]) -> None:
     """Write molecules with their conformers and properties, atomically."""
-    with replacing(path) as temporary:
-        writer = Chem.SDWriter(str(temporary))
+    text = io.StringIO()  # RDKit's writer would not say that a disk is full
+    with Chem.SDWriter(text) as writer:
         for mol in mols:
             writer.write(mol)
-        writer.close()
+    with replacing(path) as temporary:
+        temporary.write_text(text.getvalue())
 
 
 def draw_molecules(

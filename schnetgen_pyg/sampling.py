@@ -211,7 +211,10 @@ def generate_file(
     weights = hashlib.sha256()
     for value in model.state_dict().values():
         weights.update(value.cpu().numpy().tobytes())
-    placed = None if fragment is None else as_data(fragment, "fragment")[0].pos.tolist()
+    placed = None
+    if fragment is not None:
+        start = as_data(fragment, "fragment")[0]
+        placed = [start.z.tolist(), start.pos.tolist()]
     wanted = {
         "model": weights.hexdigest(),
         "formula": formula,
@@ -226,26 +229,29 @@ def generate_file(
                 f"{partial}: holds molecules of another model or other settings; remove it and "
                 f"{settings.name}, or name another output"
             )
-        done = min(keep_whole_frames(partial), num_molecules - 1)
-    molecules: Any = sample(
-        model,
-        formula,
-        num_molecules - done,
-        seed=seed,
-        fragment=fragment,
-        config=config,
-        first=done,
-    )
-    if not done:
-        partial.unlink(missing_ok=True)
-        with replacing(settings) as temporary:
-            temporary.write_text(json.dumps(wanted))
-    if progress:
-        molecules = progress(molecules, initial=done, total=num_molecules)
-    with partial.open("a") as file:
-        for atoms in molecules:
-            ase.io.write(file, atoms, format="extxyz")
-            file.flush()
+        done = keep_whole_frames(partial)
+    if num_molecules < 1:
+        raise InputError(f"num_molecules must be positive, got {num_molecules}")
+    if done < num_molecules:
+        molecules: Any = sample(
+            model,
+            formula,
+            num_molecules - done,
+            seed=seed,
+            fragment=fragment,
+            config=config,
+            first=done,
+        )
+        if not done:
+            partial.unlink(missing_ok=True)
+            with replacing(settings) as temporary:
+                temporary.write_text(json.dumps(wanted))
+        if progress:
+            molecules = progress(molecules, initial=done, total=num_molecules)
+        with partial.open("a") as file:
+            for atoms in molecules:
+                ase.io.write(file, atoms, format="extxyz")
+                file.flush()
     write(path, ase.io.read(partial, index=f":{num_molecules}", format="extxyz"))
     partial.unlink()
     settings.unlink()

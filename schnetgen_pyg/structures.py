@@ -116,6 +116,7 @@ def from_ase(atoms: ase.Atoms, where: str = "structure") -> Data:
     results = getattr(atoms.calc, "results", {})
     if "energy" in results:
         data.energy = torch.tensor([float(results["energy"])], dtype=torch.float64)
+    data.info = {k: v for k, v in atoms.info.items() if isinstance(v, (str, int, float))}
     if "forces" in results:
         data.forces = torch.as_tensor(results["forces"], dtype=torch.float32)
     return check(data, where)
@@ -123,7 +124,9 @@ def from_ase(atoms: ase.Atoms, where: str = "structure") -> Data:
 
 def to_ase(data: Data) -> ase.Atoms:
     """Convert ``Data(z, pos)`` to ASE ``Atoms`` (a single-point calculator holds an energy)."""
-    atoms = ase.Atoms(data.z.tolist(), data.pos.detach().cpu().double().numpy())
+    atoms = ase.Atoms(
+        data.z.tolist(), data.pos.detach().cpu().double().numpy(), info=data.get("info") or {}
+    )
     if data.get("energy") is not None:
         from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -184,7 +187,7 @@ def read(path: str | os.PathLike[str]) -> list[Data]:
         raise InputError(f"{path}: the file is empty")
     try:
         frames: Sequence[ase.Atoms | None]
-        if path.suffix == ".sdf":
+        if path.suffix.lower() == ".sdf":
             frames = list(_read_sdf(path))
         elif path.suffix in (".gz", ".bz2", ".xz"):
             # Unpacked at once: ASE seeks back and forth, which an archive pays for.
@@ -269,12 +272,12 @@ def keep_whole_frames(path: str | os.PathLike[str]) -> int:
     path = Path(path)
     if not path.is_file():
         return 0
-    lines = path.read_text().splitlines(keepends=True)
+    lines = path.read_bytes().splitlines(keepends=True)
     frames = end = 0
-    while end < len(lines):
+    while end < len(lines) and lines[end].strip().isdigit():
         stop = end + 2 + int(lines[end])
-        if stop > len(lines) or not lines[stop - 1].endswith("\n"):
+        if stop > len(lines) or not lines[stop - 1].endswith(b"\n"):
             break
         frames, end = frames + 1, stop
-    path.write_text("".join(lines[:end]))
+    os.truncate(path, sum(map(len, lines[:end])))
     return frames

@@ -128,6 +128,8 @@ class BatchSampler(Sampler[list[int]]):
         epoch, place = divmod(step, per_pass)
         order = torch.randperm(self.num_molecules, generator=seeded(self.seed, epoch, 1))
         chosen = order[place * self.batch_size : (place + 1) * self.batch_size]
+        if len(chosen) < self.world_size:  # a short last batch: every process needs a molecule
+            chosen = chosen.repeat(self.world_size)[: self.world_size]
         return chosen[self.rank :: self.world_size].tolist()
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -182,17 +184,14 @@ class GeneratorModule(pl.LightningModule):
         loss = torch.stack(list(parts.values())).sum()
         size = molecules.ptr.numel() - 1
         self.log("validation_loss", loss, prog_bar=True, batch_size=size, sync_dist=True)
+        if index == 0 and self.config.num_samples:
+            # Here, not at the end of the epoch: averaged weights have left by then.
+            self.log("valid", self.share_valid(), prog_bar=True, batch_size=1, sync_dist=True)
         self.log_dict(
             {f"validation_{name}_loss": value for name, value in parts.items()},
             batch_size=size,
             sync_dist=True,
         )
-
-    def on_validation_epoch_end(self) -> None:
-        if not self.config.num_samples or self.trainer.sanity_checking:
-            return
-        valid = self.share_valid()
-        self.log("valid", valid, prog_bar=True, sync_dist=True)
 
     def share_valid(self) -> float:
         """Share of valid structures among freshly generated ones of the data's formulas."""
@@ -396,7 +395,7 @@ def fit(
         module, loader, held_out, weights_only=True, ckpt_path=last if last.is_file() else None
     )
     trained = SchNetGen.from_pretrained(out / "model.safetensors")
-    if trainer.is_global_zero:
+    if trainer.is_global_zero and _metrics(trainer):
         trained.provenance["metrics"] = _metrics(trainer)
         trained.save(out / "model.safetensors")
     return trained
