@@ -14,6 +14,7 @@ from .generator import SchNetGen
 from .graphs import Graph, bond_lengths
 from .losses import allowed_types
 from .steps import partial_molecules, step_graph
+from .structures import require
 
 #: Shortest bond looked for, relative to the longest distance that counts as one.
 SHORTEST_BOND = 0.65
@@ -50,6 +51,15 @@ class SamplingConfig:
     valence_rules: bool = True
     batch_size: int = 32
     max_elements: int = 1 << 27
+
+    def __post_init__(self) -> None:
+        hot = self.temperature is None or 0 < self.temperature < float("inf")
+        require(hot, "temperature", self.temperature, "positive")
+        for name in ("choice_temperature", "grid_extent", "grid_spacing", "shell_spacing"):
+            value = getattr(self, name)
+            require(0 < value < float("inf"), name, value, "positive")
+        require(self.shell_spacing <= 0.3, "shell_spacing", self.shell_spacing, "at most 0.3 Å")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
 
 
 class FilterCache:

@@ -52,7 +52,7 @@ def train(arguments: Sequence[str]) -> None:
     from . import datasets, report
     from .generator import GeneratorConfig, SchNetGen
     from .structures import InputError, replacing
-    from .training import TrainingConfig, fit, provenance
+    from .training import TrainingConfig, fit
 
     parser = _parser("train", "Train a generator, or continue the run in --out.")
     parser.add_argument(
@@ -77,15 +77,9 @@ def train(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=str, required=True, help="folder of the run")
     parser.add_class_arguments(GeneratorConfig, skip={"elements"})
     parser.add_class_arguments(TrainingConfig)
-    # The preset comes first, so that everything the user says overrides it.
-    chosen = [b for a, b in zip(["", *arguments], arguments, strict=False) if a == "--preset"]
-    chosen += [a.removeprefix("--preset=") for a in arguments if a.startswith("--preset=")]
-    first = (
-        ["--config", str(PRESETS[chosen[-1]])]
-        if chosen and chosen[-1] in PRESETS
-        else ["--config", str(PRESETS["paper"])]
-    )
-    options = parser.parse_args([*first, *arguments])
+    # The preset, which a file may name too, comes first: what the user says overrides it.
+    preset = parser.parse_args(arguments).preset
+    options = parser.parse_args(["--config", str(PRESETS[preset]), *arguments])
 
     data = datasets.load(*options.data, path=options.path)
     elements = tuple(sorted({int(n) for d in data for n in d.z}))
@@ -93,12 +87,11 @@ def train(arguments: Sequence[str]) -> None:
     torch.manual_seed(settings.seed)
     model = SchNetGen(_settings(GeneratorConfig, options), elements=elements)
     out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    saved = {k: v for k, v in vars(options).items() if k != "config"} | provenance()
-    with replacing(out / "config.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(saved, sort_keys=False))
+    saved = {k: v for k, v in vars(options).items() if k != "config"}
     print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
     fit(model, data, out, settings)
+    with replacing(out / "config.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(saved, sort_keys=False))
     print(f"wrote {out / 'model.safetensors'}")
     with contextlib.suppress(InputError):  # a run of a few steps has logged nothing
         report.draw_loss(out / "loss.png", out)
@@ -158,7 +151,15 @@ def generate(arguments: Sequence[str]) -> None:
 def _device(name: str) -> str:
     import torch
 
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    from .structures import InputError
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return name
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -261,6 +262,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"schnetgen {arguments[0]}: error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"schnetgen {arguments[0]}: error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

@@ -24,9 +24,10 @@ from .distances import DistanceBins
 from .graphs import Graph
 from .heads import FocusHead, FocusMixer, HydrogenHead, NewAtomProduct, TypeHead
 from .layers import mlp
+from .orders import ORDERS
 from .representations import SchNet
 from .steps import partial_molecules, step_graph
-from .structures import InputError, replacing
+from .structures import InputError, replacing, require
 
 FORMAT = 1
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -68,6 +69,19 @@ class GeneratorConfig:
     next_type: bool = False
     hydrogens: bool = False
     elements: tuple[int, ...] = (1, 6, 7, 8, 9)
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_channels", "num_filters", "num_interactions", "num_head_layers"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("num_gaussians", "num_bins"):
+            require(getattr(self, name) >= 2, name, getattr(self, name), "at least 2")
+        for name in ("max_distance", "label_width"):
+            require(getattr(self, name) > 0, name, getattr(self, name), "positive")
+        require(self.cutoff is None or self.cutoff > 0, "cutoff", self.cutoff, "positive or null")
+        require(self.order in ORDERS, "order", self.order, f"one of {', '.join(ORDERS)}")
+        connected = self.order != "scaffold_first"
+        require(connected or not self.focus, "order", self.order, "a bonded one with focus")
+        require(self.focus or not self.hydrogens, "hydrogens", True, "false without focus")
 
 
 class SchNetGen(nn.Module):

@@ -27,6 +27,7 @@ from .structures import (
     keep_whole_frames,
     parse_formula,
     replacing,
+    require,
     symbols,
     to_ase,
     write,
@@ -119,10 +120,7 @@ def sample(
     numbers = _numbers(formula)
     if num_molecules < 1:
         raise InputError(f"num_molecules must be positive, got {num_molecules}")
-    for name in ("temperature", "choice_temperature"):
-        value = getattr(config, name)
-        if value is not None and value <= 0:
-            raise InputError(f"{name} must be positive, got {value}")
+    require(seed >= 0, "seed", seed, "0 or more")
     unseen = sorted(set(numbers.tolist()) - set(model.config.elements))
     if unseen:
         raise InputError(

@@ -26,6 +26,12 @@ from torch_geometric.data import Batch, Data
 MAX_ATOMIC_NUMBER = 100
 
 
+def require(condition: bool, name: str, value: object, expected: str) -> None:
+    """Refuse a setting: the message names it, its value and what is expected."""
+    if not condition:
+        raise InputError(f"{name} must be {expected}, got {value}")
+
+
 class InputError(ValueError):
     """Input that cannot be used; the message names what is wrong, where, and the way out."""
 
@@ -56,7 +62,7 @@ def parse_formula(formula: str) -> Tensor:
             f"{formula!r} is not a chemical formula; write element symbols with counts, "
             "such as C7H10O2"
         ) from error
-    if not counts:
+    if not sum(counts.values()):
         raise InputError("the formula is empty; write one such as C7H10O2")
     unknown = [s for s in counts if s not in ase.data.atomic_numbers or s == "X"]
     if unknown:
@@ -255,8 +261,12 @@ def file_format(path: str | os.PathLike[str]) -> str:
         InputError: if ASE writes no such format.
     """
     name = str(ase.io.formats.filetype(str(path), read=False))
-    if name not in ase.io.formats.ioformats or not ase.io.formats.ioformats[name].can_write:
-        raise InputError(f"{path}: no format is known by this suffix; take .extxyz, .xyz or .db")
+    known = ase.io.formats.ioformats.get(name)
+    if known is None or not known.can_write or known.single:
+        raise InputError(
+            f"{path}: no format for several structures is known by this suffix; take .extxyz, "
+            ".xyz or .db"
+        )
     return name
 
 

@@ -33,7 +33,7 @@ from .generator import SchNetGen
 from .graphs import ranges
 from .losses import losses
 from .sampling import sample
-from .structures import InputError, as_data, replacing
+from .structures import InputError, as_data, replacing, require
 
 CHECKPOINT = "last.ckpt"
 
@@ -79,6 +79,22 @@ class TrainingConfig:
     accelerator: str = "auto"
     devices: str = "auto"
     precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "validation_interval", "checkpoint_interval"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in (
+            "partial_molecules",
+            "gradient_clip",
+            "num_validation",
+            "num_samples",
+            "warmup",
+            "position_noise",
+            "seed",
+        ):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
+        require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "between 0 and 1")
 
 
 def seeded(*numbers: int) -> torch.Generator:
@@ -296,7 +312,11 @@ def split(
 ) -> tuple[list[int], list[int]]:
     """Indices of training and validation structures; kept in ``path`` (JSON) once drawn."""
     if path is not None and path.is_file():
-        saved = json.loads(path.read_text())
+        try:
+            saved = json.loads(path.read_text())
+            assert {"num_structures", "train", "validation"} <= saved.keys()
+        except (ValueError, AssertionError, AttributeError) as error:
+            raise InputError(f"{path}: damaged; remove it to draw the split anew") from error
         if saved["num_structures"] != num_structures:
             raise InputError(
                 f"{path}: the split is of {saved['num_structures']} structures, the "
@@ -357,6 +377,15 @@ def fit(
             f"{list(model.config.elements)}; build it with their union"
         )
     out.mkdir(parents=True, exist_ok=True)
+    if (out / "model.safetensors").is_file():
+        earlier = SchNetGen.from_pretrained(out / "model.safetensors").config
+        if earlier != model.config:
+            here, there = asdict(model.config), asdict(earlier)
+            changed = [name for name in here if here[name] != there[name]]
+            raise InputError(
+                f"{out}: holds a run with other values of {', '.join(changed)}; use the same ones "
+                "to continue it, or another folder"
+            )
     train, validation = split(len(data), config.num_validation, config.seed, out / "split.json")
     sampler = BatchSampler(len(train), config.batch_size, config.steps, config.seed)
     loader = DataLoader(Molecules([data[i] for i in train]), sampler=sampler, batch_size=None)

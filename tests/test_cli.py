@@ -5,6 +5,7 @@ from importlib.metadata import version
 import ase.io
 import pytest
 
+from schnetgen_pyg import SchNetGen
 from schnetgen_pyg.cli import main
 
 from .conftest import METHANE, small_model
@@ -93,6 +94,22 @@ def test_train_generate_evaluate(data, tmp_path, capsys):
     assert "train found (smiles)" in capsys.readouterr().out
 
 
+def test_a_run_continues_with_its_own_architecture_only(data, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert run("train", "--data", data, "--out", out, "--steps=4", *SMALL) == 0
+    assert run("train", "--data", data, "--out", out, "--steps=6", *SMALL) == 0
+    changed = [flag for flag in SMALL if not flag.startswith("--hidden")]
+    assert run("train", "--data", data, "--out", out, "--steps=8", *changed) == 2
+    assert "holds a run with other values of hidden_channels" in capsys.readouterr().err
+
+
+def test_a_file_may_name_the_preset(data, tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("preset: small\nsteps: 2\nnum_validation: 2\naccelerator: cpu\n")
+    assert run("train", "--data", data, "--out", tmp_path / "r", "--config", config) == 0
+    assert SchNetGen.from_pretrained(tmp_path / "r" / "model.safetensors").config.focus
+
+
 def test_generation_repeats(checkpoint, tmp_path):
     texts = []
     for name in ("a.xyz", "b.xyz"):
@@ -172,6 +189,49 @@ def test_configuration_file(data, tmp_path):
             ["generate", "--checkpoint", "{data}", "--formula", "CH4", "--out", "{tmp}/x.xyz"],
             "data.extxyz: not a readable safetensors file",
         ),
+        (
+            ["train", "--data", "{data}", "--out", "{tmp}/r", "--steps", "0"],
+            "steps must be at least 1",
+        ),
+        (
+            ["train", "--data", "{data}", "--out", "{tmp}/r", "--order", "foo"],
+            "order must be one of",
+        ),
+        (
+            ["train", "--data", "{data}", "--out", "{tmp}/r", "--num_validation", "-1"],
+            "num_validation must be 0 or more, got -1",
+        ),
+        (
+            [
+                "train",
+                "--data",
+                "{data}",
+                "--out",
+                "{tmp}/r",
+                "--order",
+                "scaffold_first",
+                "--preset",
+                "small",
+            ],
+            "order must be a bonded one with focus",
+        ),
+        (
+            ["generate", "--checkpoint", "{model}", "--temperature", "nan", "--out", "{tmp}/x.xyz"],
+            "temperature must be positive, got nan",
+        ),
+        (
+            ["generate", "--checkpoint", "{model}", "--seed", "-1", "--out", "{tmp}/x.xyz"],
+            "seed must be 0 or more",
+        ),
+        (
+            ["generate", "--checkpoint", "{model}", "--device", "foo", "--out", "{tmp}/x.xyz"],
+            "device 'foo' cannot be used",
+        ),
+        (
+            ["generate", "--checkpoint", "{model}", "--formula", "C0", "--out", "{tmp}/x.xyz"],
+            "the formula is empty",
+        ),
+        (["generate", "--checkpoint", "{model}", "--out", "{tmp}/x.vasp"], "x.vasp"),
         (["evaluate", "{tmp}/nan.xyz"], "nan.xyz: structure 0: the position of atom 0"),
     ],
 )
