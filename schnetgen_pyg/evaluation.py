@@ -176,7 +176,11 @@ def _as_atoms(structures: Any) -> list[ase.Atoms]:
         structures = load(structures)
     if not isinstance(structures, list):
         structures = as_data(structures)
-    return [s if isinstance(s, ase.Atoms) else to_ase(as_data(s)[0]) for s in structures]
+    checked = as_data(structures)
+    return [
+        s if isinstance(s, ase.Atoms) else to_ase(d)
+        for s, d in zip(structures, checked, strict=True)
+    ]
 
 
 def evaluate(

@@ -101,6 +101,9 @@ def check(data: Data, where: str = "structure") -> Data:
         raise InputError(
             f"{where}: the position of atom {atom} is not finite: {pos[atom].tolist()}"
         )
+    if z.is_floating_point() and not torch.equal(z, z.round()):
+        atom = int((z != z.round()).nonzero()[0])
+        raise InputError(f"{where}: the atomic number of atom {atom} is {float(z[atom])}")
     outside = (z < 1) | (z > MAX_ATOMIC_NUMBER)
     if outside.any():
         atom = int(outside.nonzero()[0])
@@ -143,12 +146,13 @@ def to_ase(data: Data) -> ase.Atoms:
 def as_data(structures: Iterable[Any], where: str = "structure") -> list[Data]:
     """Structures of any accepted kind (``Data``, a PyG ``Batch`` or dataset, ASE ``Atoms``)
     as a list of checked ``Data``."""
-    if isinstance(structures, Batch):
-        structures = structures.to_data_list()
-    elif isinstance(structures, (Data, ase.Atoms)):
+    if isinstance(structures, (Data, ase.Atoms)):
         structures = [structures]
+    single: list[Any] = []
+    for item in structures:
+        single += item.to_data_list() if isinstance(item, Batch) else [item]
     result = []
-    for index, item in enumerate(structures):
+    for index, item in enumerate(single):
         name = f"{where} {index}"
         if isinstance(item, Data):
             result.append(check(item.clone(), name))

@@ -6,7 +6,7 @@ import ase
 import pytest
 from ase.build import molecule
 
-from schnetgen_pyg import evaluate, evaluation
+from schnetgen_pyg import InputError, evaluate, evaluation
 from schnetgen_pyg.structures import to_ase
 
 BROKEN = ase.Atoms("CH4", [[0, 0, 0], [9, 0, 0], [0, 9, 0], [0, 0, 9], [9, 9, 0]])
@@ -73,6 +73,13 @@ def test_files_and_names(isomers, tmp_path):
     write(tmp_path / "some.extxyz", [to_ase(d) for d in isomers[:3]])
     figures = evaluate(tmp_path / "some.extxyz", train="c7h10o2-xtb").figures()
     assert figures["matches"]["train"]["smiles"] == 3
+
+
+def test_positions_that_are_not_numbers():
+    broken = molecule("CH4")
+    broken.positions[2] = float("nan")
+    with pytest.raises(InputError, match="structure 1: the position of atom 2 is not finite"):
+        evaluate([molecule("CH4"), broken])
 
 
 def test_nothing_valid():

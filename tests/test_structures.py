@@ -47,6 +47,7 @@ def test_bad_formula_names_the_text(text):
         (Data(z=torch.ones(2), pos=torch.ones(3, 2)), r"\[2, 3\], got \[3, 2\]"),
         (Data(z=torch.ones(0), pos=torch.ones(0, 3)), "at least one atom"),
         (Data(z=torch.ones(1), pos=torch.full((1, 3), torch.nan)), "atom 0 is not finite"),
+        (Data(z=torch.tensor([6.5]), pos=torch.zeros(1, 3)), "atomic number of atom 0 is 6.5"),
         (Data(z=torch.tensor([6, 0]), pos=torch.ones(2, 3)), "atom 1 has atomic number 0"),
     ],
 )
@@ -68,6 +69,7 @@ def test_as_data_takes_what_users_have():
     for given_structures in (data, METHANE, [data, METHANE], Batch.from_data_list([data, data])):
         result = as_data(given_structures)
         assert all(torch.equal(item.z, data.z) for item in result)
+    assert len(as_data([Batch.from_data_list([data, data]), METHANE])) == 3
     assert as_data(data)[0].y is not None
     with pytest.raises(InputError, match="got str"):
         as_data(["CH4"])
