@@ -2,8 +2,7 @@
 
 Convention of validity: atoms closer than 1.15 times the sum of their covalent radii are bonded;
 the molecule is one fragment, neutral, without formal charges and without unpaired electrons, and
-every atom has a valence that RDKit allows. It accepts all 6,095 isomers of C7H10O2 in QM9, where
-RDKit's default distances reject about 8 %.
+every atom has a valence that RDKit allows. It accepts all 6,095 isomers of C7H10O2 in QM9.
 """
 
 from __future__ import annotations

@@ -114,14 +114,12 @@ class DenseLayout:
     node: Tensor
     cell: Tensor
 
-    def spread(self, weight: Tensor, reverse_sign: float = 1.0) -> Tensor:
+    def spread(self, weight: Tensor) -> Tensor:
         """Weights of pairs [num_pairs, channels] in blocks: [molecules, channels, atoms, atoms],
         or [molecules, atoms, atoms, channels] where every molecule has one step."""
         molecules, steps, atoms = self.shape
         blocks = weight.new_zeros(molecules * atoms * atoms, weight.shape[1])
-        blocks = blocks.index_copy(
-            0, self.cell.reshape(-1), torch.cat([weight, reverse_sign * weight])
-        )
+        blocks = blocks.index_copy(0, self.cell.reshape(-1), torch.cat([weight, weight]))
         blocks = blocks.view(molecules, atoms, atoms, -1)
         return blocks if steps == 1 else blocks.permute(0, 3, 1, 2).contiguous()
 

@@ -344,6 +344,20 @@ def split(
     return train, validation
 
 
+def _check_continues(out: Path, model: SchNetGen) -> None:
+    """Refuse a folder that holds the run of another architecture."""
+    if not (out / "model.safetensors").is_file():
+        return
+    here = asdict(model.config)
+    there = asdict(SchNetGen.from_pretrained(out / "model.safetensors").config)
+    changed = [name for name in here if here[name] != there[name]]
+    if changed:
+        raise InputError(
+            f"{out}: holds a run with other values of {', '.join(changed)}; use the same ones "
+            "to continue it, or another folder"
+        )
+
+
 def fit(
     model: SchNetGen,
     structures: Any,
@@ -377,15 +391,7 @@ def fit(
             f"{list(model.config.elements)}; build it with their union"
         )
     out.mkdir(parents=True, exist_ok=True)
-    if (out / "model.safetensors").is_file():
-        earlier = SchNetGen.from_pretrained(out / "model.safetensors").config
-        if earlier != model.config:
-            here, there = asdict(model.config), asdict(earlier)
-            changed = [name for name in here if here[name] != there[name]]
-            raise InputError(
-                f"{out}: holds a run with other values of {', '.join(changed)}; use the same ones "
-                "to continue it, or another folder"
-            )
+    _check_continues(out, model)
     train, validation = split(len(data), config.num_validation, config.seed, out / "split.json")
     sampler = BatchSampler(len(train), config.batch_size, config.steps, config.seed)
     loader = DataLoader(Molecules([data[i] for i in train]), sampler=sampler, batch_size=None)

@@ -2,6 +2,4 @@
 
 from .schnet import SchNet
 
-REPRESENTATIONS = {"schnet": SchNet}
-
-__all__ = ["REPRESENTATIONS", "SchNet"]
+__all__ = ["SchNet"]
