@@ -11,6 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+#: Where exp(−x) ends: smaller numbers change no sum, but below 1e-38 (float32) processors compute
+#: with them many times more slowly.
+LARGEST_EXPONENT = 40.0
+
+
 class ShiftedSoftplus(nn.Module):
     """ln(1 + eˣ) − ln 2 (Schütt et al. 2017)."""
 
@@ -38,7 +43,8 @@ class GaussianSmearing(nn.Module):
 
     def forward(self, distance: Tensor) -> Tensor:
         """[…] distances to [… , num_gaussians]."""
-        return torch.exp(-self.gamma * (distance.unsqueeze(-1) - self.centers).square())
+        exponent = self.gamma * (distance.unsqueeze(-1) - self.centers).square()
+        return torch.exp(-exponent.clamp(max=LARGEST_EXPONENT))
 
 
 class CosineCutoff(nn.Module):
