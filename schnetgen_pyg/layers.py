@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 #: Where exp(−x) ends: smaller numbers change no sum, but below 1e-38 (float32) processors compute
 #: with them many times more slowly.
 LARGEST_EXPONENT = 40.0
@@ -45,6 +44,28 @@ class GaussianSmearing(nn.Module):
         """[…] distances to [… , num_gaussians]."""
         exponent = self.gamma * (distance.unsqueeze(-1) - self.centers).square()
         return torch.exp(-exponent.clamp(max=LARGEST_EXPONENT))
+
+
+class BesselBasis(nn.Module):
+    """sin(nπd/r_c)/d for n = 1 … num_radial (Gasteiger et al., ICLR 2020, equation 7, without
+    the constant in front, as in PaiNN).
+
+    Args:
+        stop: r_c in Å, where all functions are zero.
+        num_radial: number of functions.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, stop: float, num_radial: int):
+        super().__init__()
+        frequencies = math.pi / stop * torch.arange(1.0, num_radial + 1)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, distance: Tensor) -> Tensor:
+        """[…] distances to [… , num_radial]."""
+        distance = distance.unsqueeze(-1)
+        return torch.sin(self.frequencies * distance) / distance
 
 
 class CosineCutoff(nn.Module):
