@@ -67,32 +67,27 @@ class SamplingConfig:
 
 
 class FilterCache:
-    """Filters of all placed pairs, kept from step to step as padded blocks."""
+    """What the representation knows of all placed pairs, kept from step to step as padded
+    blocks."""
 
     def __init__(self, model: SchNetGen, num_molecules: int, num_atoms: int):
         self.representation = model.representation
-        config = model.config
-        self.blocks = [
-            torch.zeros(
-                num_molecules,
-                num_atoms,
-                num_atoms,
-                config.num_filters,
-                device=model.bins.centers.device,
-            )
-            for _ in range(config.num_interactions)
-        ]
+        self.shape = (num_molecules, num_atoms, num_atoms)
+        self.blocks: list[Tensor] = []
 
     def add(self, graph: Graph) -> list[Tensor]:
         """Evaluate the pairs listed in ``graph``; return the filters of all placed pairs."""
         assert graph.dense is not None
+        weights = self.representation.pair_filters(graph)
+        if not self.blocks:
+            self.blocks = [weight.new_zeros(*self.shape, weight.shape[1]) for weight in weights]
         width = graph.dense.shape[2]
-        views = [block[:, :width, :width] for block in self.blocks]
         cell = graph.dense.cell
         molecule, row, column = cell // width**2, cell // width % width, cell % width
-        for view, weight in zip(views, self.representation.pair_filters(graph), strict=True):
+        views = [block[:, :width, :width] for block in self.blocks]
+        for view, weight, parity in zip(views, weights, self.representation.parity, strict=True):
             view[molecule[0], row[0], column[0]] = weight
-            view[molecule[1], row[1], column[1]] = weight
+            view[molecule[1], row[1], column[1]] = parity * weight
         return views
 
 
@@ -125,7 +120,7 @@ class Builder:
         # Views: what is written to them is in the molecules.
         self.z = self.molecules.z.view(self.count, self.atoms)
         self.pos = self.molecules.pos.view(self.count, self.atoms, 3)
-        self.cache = FilterCache(model, self.count, self.atoms)
+        self.cache = FilterCache(model, self.count, self.atoms) if model.shares_filters else None
         self.log_prob = torch.zeros(self.count, device=device)
         self.missing: Tensor | None = None
         elements = torch.tensor(model.config.elements)
@@ -146,15 +141,17 @@ class Builder:
         model = self.model
         partial = partial_molecules(self.molecules, self.rows, torch.full_like(self.rows, size))
         # From a fragment the first step evaluates all of its pairs, later ones the new atom's.
+        known = 0 if size == self.placed or self.cache is None else size - 1
         graph = step_graph(
             self.molecules,
             partial,
             model.config.cutoff,
-            placed_before=0 if size == self.placed else size - 1,
-            dense=True,
+            placed_before=known,
+            dense=self.cache is not None,
         )
         remaining = model.remaining(self.molecules, partial)
-        x = model.features(partial, graph, remaining, self.cache.add(graph))
+        filters = None if self.cache is None else self.cache.add(graph)
+        x = model.features(partial, graph, remaining, filters)
         if model.config.next_type:
             self._choose_type(x, partial, remaining, size)
         y = model.meet(x, self.z[:, size], partial.batch)
