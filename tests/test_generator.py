@@ -24,6 +24,7 @@ def test_distributions_sum_to_one(model, inputs):
     assert torch.allclose(log_prob.exp().sum(1), torch.ones(14), atol=1e-5)
 
 
+@pytest.mark.usefixtures("search")
 @pytest.mark.parametrize("cutoff", [None, 3.0])
 def test_invariance(inputs, cutoff):
     model = small_model(cutoff=cutoff)
@@ -37,7 +38,9 @@ def test_invariance(inputs, cutoff):
     assert torch.allclose(permuted, reference[order], atol=1e-4)
 
 
-def test_batch_equals_single(model, inputs):
+@pytest.mark.usefixtures("search")
+def test_batch_equals_single(inputs):
+    model = small_model(cutoff=3.0, order="bonded", focus=True)
     z, pos, next_z, batch = inputs
     together = model(z, pos, next_z, batch)
     for graph in range(3):

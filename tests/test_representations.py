@@ -9,6 +9,8 @@ from schnetgen_pyg.steps import partial_molecules, step_graph
 
 from .conftest import batch_of
 
+pytestmark = pytest.mark.usefixtures("search")
+
 
 def whole_molecules(batch: Data, cutoff, dense):
     counts = batch.ptr.diff()

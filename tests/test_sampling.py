@@ -6,7 +6,7 @@ from ase.symbols import symbols2numbers
 from schnetgen_pyg import InputError, generate, log_prob, placement
 from schnetgen_pyg.chemistry import MAX_NEIGHBORS, connectivity
 
-from .conftest import METHANE, small_model
+from .conftest import METHANE, needs_gpu, small_model
 
 FAST = {"grid_extent": 2.0, "grid_spacing": 0.4, "temperature": 0.5}
 
@@ -44,6 +44,7 @@ def test_seeds_differ(model):
     assert abs(a.positions - b.positions).max() > 0.1
 
 
+@pytest.mark.usefixtures("search")
 @pytest.mark.parametrize("cutoff", [None, 2.0])
 def test_teacher_forced_log_prob_is_that_of_sampling(cutoff):
     model = small_model(cutoff=cutoff)
@@ -202,7 +203,7 @@ def test_killed_generation_continues(model, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["killed.extxyz", "whole.extxyz"]
 
 
-@pytest.mark.gpu
+@needs_gpu
 def test_cpu_and_gpu_agree():
     model = small_model()
     on_cpu = generate(model, "C2H4O", 8, **FAST)
@@ -211,3 +212,18 @@ def test_cpu_and_gpu_agree():
         abs(a.positions - b.positions).max() < 1e-4 for a, b in zip(on_cpu, on_gpu, strict=True)
     ]
     assert sum(same) >= 7
+
+
+@needs_gpu
+@pytest.mark.parametrize("cutoff", [None, 3.0])
+def test_focus_on_the_gpu(cutoff):
+    """Every part of the mixture: molecules of the formula, as probable as the CPU says."""
+    model = small_model(order="bonded", cutoff=cutoff, **PARTS[-1]).cuda()
+    molecules = generate(model, "C2H4O", 6, seed=2)
+    assert {atoms.get_chemical_formula() for atoms in molecules} == {"C2H4O"}
+    assert all(np.isfinite(atoms.positions).all() for atoms in molecules)
+    on_gpu = log_prob(model, molecules, seed=2)
+    on_cpu = log_prob(model.cpu(), molecules, seed=2)
+    # Rounding may move what the rules see of an untrained model's molecule.
+    close = torch.isclose(on_gpu, on_cpu, atol=0.05)
+    assert close.sum() >= 4

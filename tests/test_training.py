@@ -14,7 +14,7 @@ from schnetgen_pyg.callbacks import LAST, PREVIOUS
 from schnetgen_pyg.report import draw_loss, training_log
 from schnetgen_pyg.training import GeneratorModule, TrainingConfig
 
-from .conftest import small_model
+from .conftest import needs_gpu, small_model
 
 QUICK = {
     "steps": 12,
@@ -211,3 +211,16 @@ def test_single_atoms_do_not_move_the_indices(isomers, tmp_path):
     saved = json.loads((tmp_path / "split.json").read_text())
     assert sorted(saved["train"] + saved["validation"]) == list(range(1, 21))
     assert saved["num_structures"] == 21
+
+
+@needs_gpu
+def test_training_on_the_gpu(isomers, tmp_path):
+    """All heads, validation by generation, averaged weights; the run continues there."""
+    model = small_model(order="bonded", focus=True, next_type=True, hydrogens=True)
+    settings = QUICK | {"accelerator": "gpu", "devices": "1", "num_samples": 2, "ema_decay": 0.9}
+    fit(model, isomers[:20], tmp_path, **(settings | {"steps": 6}))
+    trained = fit(model, isomers[:20], tmp_path, **settings)
+    assert torch.isfinite(weights(trained)).all()
+    log = training_log(tmp_path)
+    assert log["validation_loss"].dropna().index.tolist() == [5, 11]
+    assert log["valid"].dropna().between(0, 1).all()
