@@ -1,3 +1,5 @@
+import contextlib
+import resource
 from pathlib import Path
 
 import ase
@@ -38,6 +40,17 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the real data are not beside the repository")
     return SHARED
+
+
+@contextlib.contextmanager
+def full_disk(room: int):
+    """No file can grow beyond ``room`` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture(params=["torch", "extensions"])

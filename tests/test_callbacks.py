@@ -1,5 +1,4 @@
 import os
-import resource
 import shutil
 
 import pytest
@@ -7,6 +6,8 @@ import torch
 
 from schnetgen_pyg import InputError
 from schnetgen_pyg.callbacks import LAST, PREVIOUS, CheckpointFiles
+
+from .conftest import full_disk
 
 
 def state(step: int) -> dict:
@@ -68,12 +69,7 @@ def test_no_checkpoint_that_can_be_read(saved):
 
 
 def test_full_disk_keeps_the_last_checkpoint(saved):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
-    try:
-        with pytest.raises(InputError, match=r"last.ckpt: could not be written"):
-            CheckpointFiles().save_checkpoint(state(3), saved)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with full_disk(2000), pytest.raises(InputError, match=r"last.ckpt: could not be written"):
+        CheckpointFiles().save_checkpoint(state(3), saved)
     assert step_of(saved) == 2
     assert sorted(os.listdir(saved.parent)) == [LAST, PREVIOUS]
