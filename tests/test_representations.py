@@ -237,6 +237,7 @@ def whole_molecules(batch: Data, cutoff, dense):
     return step_graph(batch, partial, cutoff, dense=dense)
 
 
+@pytest.mark.usefixtures("search")
 @pytest.mark.parametrize("dense", [True, False])
 def test_schnet_agrees_with_torch_geometric(dense):
     """Features with copied weights, on the same edges."""
@@ -264,6 +265,7 @@ def test_schnet_agrees_with_torch_geometric(dense):
     agree(ours(batch.z, whole_molecules(batch, CUTOFF, dense)), captured[0], 1e-5)
 
 
+@pytest.mark.usefixtures("search")
 def test_blocks_and_edges_give_the_same_gradients():
     batch = batch_of([7, 5])
     network = SchNet(12, 12, 2, 10, 5.0)
