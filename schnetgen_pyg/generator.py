@@ -14,9 +14,9 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.utils import cumsum
@@ -285,8 +285,9 @@ class SchNetGen(nn.Module):
             )
         }
         weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        content = safetensors.torch.save(weights, metadata=header)
         with replacing(path) as temporary:
-            save_file(weights, temporary, metadata=header)
+            temporary.write_bytes(content)
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str]) -> SchNetGen:
@@ -319,15 +320,24 @@ class SchNetGen(nn.Module):
                 f"{path}: checkpoint format {found}, this version of schnetgen_pyg "
                 f"reads format {FORMAT}; train or convert it with this version"
             )
+        try:
+            settings = header["config"] | {"elements": tuple(header["config"]["elements"])}
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}: its header has no configuration with elements, so it was not written by "
+                "SchNetGen.save; write it anew with that"
+            ) from error
         settable = {field.name for field in fields(GeneratorConfig)}
-        unknown = sorted(set(header["config"]) - settable)
+        unknown = sorted(set(settings) - settable)
         if unknown:
             raise InputError(
                 f"{path}: unknown settings {unknown}; was it written by a newer "
                 "version of schnetgen_pyg?"
             )
-        settings = header["config"] | {"elements": tuple(header["config"]["elements"])}
-        model = cls(GeneratorConfig(**settings))
+        try:
+            model = cls(GeneratorConfig(**settings))
+        except (TypeError, ValueError, IndexError, RuntimeError) as error:
+            raise InputError(f"{path}: its configuration cannot be used ({error})") from error
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:

@@ -25,6 +25,17 @@ except ImportError:
     torch_cluster = None
 
 
+@lru_cache(maxsize=8)
+def _cluster_serves(device: str) -> bool:
+    """Whether torch-cluster was built for this kind of device: it may lack CUDA."""
+    point = torch.zeros(1, 3, device=device)
+    try:
+        torch_cluster.radius_graph(point, 1.0, point.new_zeros(1, dtype=torch.long))
+    except (RuntimeError, AssertionError):
+        return False
+    return True
+
+
 def ranges(counts: Tensor) -> tuple[Tensor, Tensor]:
     """For blocks of ``counts`` entries: the block of each entry and its place in the block."""
     block = torch.repeat_interleave(counts)
@@ -50,8 +61,8 @@ def complete_pairs(ptr: Tensor) -> Tensor:
 def radius_pairs(pos: Tensor, ptr: Tensor, cutoff: float | None) -> Tensor:
     """Unordered pairs of atoms closer than ``cutoff`` (all pairs for ``None``).
 
-    torch-cluster searches where it is installed (with room for every neighbour, so nothing is
-    truncated); otherwise all pairs are measured.
+    torch-cluster searches where it is installed for the device (with room for every neighbour, so
+    nothing is truncated); otherwise all pairs are measured.
 
     Args:
         pos: positions [num_atoms, 3] in Å.
@@ -63,7 +74,7 @@ def radius_pairs(pos: Tensor, ptr: Tensor, cutoff: float | None) -> Tensor:
     """
     if cutoff is None:
         return complete_pairs(ptr)
-    if torch_cluster is not None and pos.shape[0] > 0:
+    if torch_cluster is not None and pos.shape[0] > 0 and _cluster_serves(pos.device.type):
         counts = ptr.diff()
         batch = torch.repeat_interleave(counts)
         found = torch_cluster.radius_graph(

@@ -14,6 +14,8 @@ from schnetgen_pyg.steps import partial_molecules, step_graph
 
 from .conftest import batch_of
 
+pytestmark = pytest.mark.usefixtures("search")
+
 CUTOFF = 4.0
 SMALL = {
     "schnet": {"hidden_channels": 12, "num_filters": 10, "num_interactions": 2},
