@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import lightning.pytorch as pl
 import torch
@@ -75,7 +75,7 @@ class TrainingConfig:
     checkpoint_interval: int = 250
     seed: int = 0
     accelerator: str = "auto"
-    devices: str = "auto"
+    devices: int | str = "auto"
     strategy: str = "auto"
     precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed"] = "32-true"
 
@@ -95,9 +95,9 @@ class TrainingConfig:
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "between 0 and 1")
         for name, kind in get_type_hints(TrainingConfig).items():
-            names = get_args(kind)
-            value = getattr(self, name)
-            require(not names or value in names, name, value, f"one of {', '.join(names)}")
+            if get_origin(kind) is Literal:
+                names, value = get_args(kind), getattr(self, name)
+                require(value in names, name, value, f"one of {', '.join(names)}")
 
 
 class GeneratorModule(pl.LightningModule):
@@ -244,8 +244,8 @@ def _trainer(config: TrainingConfig, out: Path) -> pl.Trainer:
     except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:
         settings = ", ".join(f"{name}={value!r}" for name, value in place.items())
         raise InputError(
-            f"Lightning cannot train with {settings}: {error}. Leave them at their defaults to "
-            "train on what this machine has"
+            f"Lightning cannot train with {settings}: {str(error).rstrip('.!')}. Leave them at "
+            "their defaults to train on what this machine has"
         ) from error
 
 

@@ -115,7 +115,7 @@ def test_a_killed_run_has_its_configuration(data, tmp_path, monkeypatch):
 
 def test_a_file_may_name_the_preset(data, tmp_path):
     config = tmp_path / "mine.yaml"
-    config.write_text("preset: small\nsteps: 2\nnum_validation: 2\naccelerator: cpu\n")
+    config.write_text("preset: small\nsteps: 2\nnum_validation: 2\naccelerator: cpu\ndevices: 1\n")
     assert run("train", "--data", data, "--out", tmp_path / "r", "--config", config) == 0
     assert SchNetGen.from_pretrained(tmp_path / "r" / "model.safetensors").config.focus
 

@@ -14,6 +14,8 @@ from schnetgen_pyg.steps import partial_molecules, step_graph
 
 from .conftest import batch_of
 
+pytestmark = pytest.mark.usefixtures("search")
+
 CUTOFF = 4.0
 SMALL = {
     "schnet": {"hidden_channels": 12, "num_filters": 10, "num_interactions": 2},
@@ -237,7 +239,6 @@ def whole_molecules(batch: Data, cutoff, dense):
     return step_graph(batch, partial, cutoff, dense=dense)
 
 
-@pytest.mark.usefixtures("search")
 @pytest.mark.parametrize("dense", [True, False])
 def test_schnet_agrees_with_torch_geometric(dense):
     """Features with copied weights, on the same edges."""
@@ -265,7 +266,6 @@ def test_schnet_agrees_with_torch_geometric(dense):
     agree(ours(batch.z, whole_molecules(batch, CUTOFF, dense)), captured[0], 1e-5)
 
 
-@pytest.mark.usefixtures("search")
 def test_blocks_and_edges_give_the_same_gradients():
     batch = batch_of([7, 5])
     network = SchNet(12, 12, 2, 10, 5.0)
