@@ -4,6 +4,7 @@ from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .generator import GeneratorConfig as GeneratorConfig
 from .generator import SchNetGen as SchNetGen
+from .relaxation import relax as relax
 from .sampling import generate as generate
 from .sampling import log_prob as log_prob
 from .structures import InputError as InputError

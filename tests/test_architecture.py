@@ -9,10 +9,11 @@ import schnetgen_pyg
 
 PACKAGE = Path(schnetgen_pyg.__file__).parent
 ORDER = (
-    *("structures", "chemistry", "datasets", "graphs", "orders", "steps", "layers"),
-    *("representations", "distances", "heads", "generator", "losses", "placement", "rules"),
-    *("building", "sampling", "batches", "callbacks", "training"),
-    *("evaluation", "report", "presets", "cli"),
+    *("structures", "workers", "chemistry", "geometry", "datasets", "graphs", "orders", "steps"),
+    *("layers", "representations", "distances", "heads", "generator", "losses", "placement"),
+    *("rules", "building", "sampling", "batches", "callbacks", "training"),
+    *("conventions", "poses", "distributions", "tables", "evaluation", "repeats"),
+    *("methods", "optimizers", "relaxation", "report", "presets", "cli"),
 )
 
 
