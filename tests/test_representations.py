@@ -9,7 +9,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg import InputError
 from schnetgen_pyg.graphs import Graph, radius_pairs
-from schnetgen_pyg.representations import REPRESENTATIONS, SchNet
+from schnetgen_pyg.representations import REPRESENTATIONS, PaiNN, SchNet
 from schnetgen_pyg.steps import partial_molecules, step_graph
 
 from .conftest import batch_of
@@ -71,6 +71,7 @@ def features(network, z, pos, ptr=None, **keywords):
 
 
 def agree(a, b, tolerance=1e-10):
+    print(f"largest difference {(a - b).abs().max():.1e} of {b.abs().max():.1e}")
     assert torch.allclose(a, b, rtol=tolerance, atol=tolerance * float(b.detach().abs().max()))
 
 
@@ -274,3 +275,55 @@ def test_blocks_and_edges_give_the_same_gradients():
         gradients.append([p.grad.clone() for p in network.parameters()])
     for a, b in zip(*gradients, strict=True):
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-4 * b.abs().max())
+
+
+@pytest.mark.reference
+def test_painn_agrees_with_graph_pes():
+    """Features with copied weights; graph-pes has another cutoff function by default."""
+    peer = pytest.importorskip("graph_pes")
+    models = pytest.importorskip("graph_pes.models")
+    batch, channels = molecules([12]), 24
+    graph = graph_of(batch.pos)
+    theirs = models.PaiNN(channels=channels, layers=3, cutoff=CUTOFF).double()
+    ours = PaiNN(channels, 3, 20, CUTOFF).double()
+    for z in batch.z.unique():
+        ours.embedding.weight.data[z] = theirs.z_embedding(z.view(1))[0].detach()
+    blocks = zip(theirs.interactions, theirs.updates, strict=True)
+    for number, (interaction, update) in enumerate(blocks):
+        bessel, linear = interaction.filter_generator.components[0]
+        interaction.filter_generator.components[1] = ours.cutoff_function
+        bessel.frequencies.data = ours.expansion.frequencies
+        ours.filter_networks[number].weight.data = linear.weight.data * bessel.pre_factor
+        ours.filter_networks[number].bias.data = linear.bias.data
+        copy_linears(ours.messages[number].phi, interaction.Phi)
+        # Theirs is (v, s, product) where ours is (s, v, product).
+        copy_linears(ours.updates[number].gates, update.mlp)
+        for values in ours.updates[number].gates[-1].parameters():
+            v, s, product = values.data.clone().chunk(3)
+            values.data = torch.cat([s, v, product])
+        mix = [update.V._linear.weight.data, update.U._linear.weight.data]
+        ours.updates[number].mix.weight.data = torch.cat(mix)
+    captured = []
+    theirs.read_out.register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0]))
+    theirs(
+        peer.AtomicGraph(
+            Z=batch.z,
+            R=batch.pos,
+            cell=torch.zeros(3, 3).double(),
+            neighbour_list=graph.edge_index,
+            neighbour_cell_offsets=torch.zeros(graph.edge_index.shape[1], 3).double(),
+            properties={},
+            other={},
+            cutoff=CUTOFF,
+        )
+    )
+    agree(ours(batch.z, graph), captured[0], 1e-5)
+
+
+def copy_linears(ours, theirs):
+    """Weights of the dense layers of one perceptron to another's, in their order."""
+    layers = [
+        [m for m in net.modules() if isinstance(m, torch.nn.Linear)] for net in (ours, theirs)
+    ]
+    for to, source in zip(*layers, strict=True):
+        to.load_state_dict(source.state_dict())
