@@ -164,6 +164,10 @@ class TargetRows:
         rows = values.new_zeros(nodes * width, values.shape[1])
         return rows.index_copy(0, self.slot, values).view(nodes, width, values.shape[1])
 
+    def flat(self, rows: Tensor) -> Tensor:
+        """The way back: values in rows [num_nodes, width, channels] to [num_edges, channels]."""
+        return rows.flatten(0, 1).index_select(0, self.slot)
+
 
 @dataclass(frozen=True)
 class Graph:

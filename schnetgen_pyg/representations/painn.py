@@ -44,9 +44,8 @@ class MessageBlock(nn.Module):
         """Scalars s [num_nodes, F] and vectors v [num_nodes, 3, F] (``None``: zeros);
         ``weight`` from `PaiNN.filters`; unit vectors of the edges in ``rows`` [num_nodes, 3,
         width]."""
-        num_nodes, channels = s.shape
-        a, b, c = self.phi(s).split(channels, dim=1)
-        w_a, w_b, w_c = weight.split(channels, dim=1)
+        a, b, c = self.phi(s).chunk(3, dim=1)
+        w_a, w_b, w_c = weight.chunk(3, dim=1)
         delta_s = graph.aggregate(a, w_a)
         radial = graph.weigh(graph.from_sources(b), w_b)
         delta_v = torch.bmm(direction, rows.pad(radial))
