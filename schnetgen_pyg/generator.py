@@ -152,7 +152,7 @@ class SchNetGen(nn.Module):
         if config.next_type or config.hydrogens:
             self.composition = nn.Linear(elements, channels, bias=False)
         element_index = torch.full((101,), -1)
-        element_index[list(config.elements)] = torch.arange(elements)
+        element_index[torch.tensor(config.elements)] = torch.arange(elements)
         self.register_buffer("element_index", element_index, persistent=False)
         #: What is known about the training; saved with the weights.
         self.provenance: dict[str, Any] = {}
