@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, load
 from schnetgen_pyg.evaluation import Evaluation
-from schnetgen_pyg.sampling import generate_file
+from schnetgen_pyg.streaming import generate_file
 from schnetgen_pyg.structures import replacing
 
 FORMULA = "C7H10O2"

@@ -109,9 +109,9 @@ def generate(arguments: Sequence[str]) -> None:
     """generate molecules of a formula"""
     from tqdm import tqdm
 
-    from . import sampling
     from .building import SamplingConfig
     from .generator import SchNetGen
+    from .streaming import generate_file
     from .structures import read
 
     parser = _parser("generate", "Generate molecules atom by atom.")
@@ -142,7 +142,7 @@ def generate(arguments: Sequence[str]) -> None:
 
     model = SchNetGen.from_pretrained(options.checkpoint).to(_device(options.device))
     fragment = read(options.fragment)[0] if options.fragment else None
-    sampling.generate_file(
+    generate_file(
         model,
         options.formula,
         options.num,

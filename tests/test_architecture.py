@@ -11,7 +11,7 @@ PACKAGE = Path(schnetgen_pyg.__file__).parent
 ORDER = (
     *("structures", "chemistry", "datasets", "graphs", "orders", "steps", "layers"),
     *("representations", "distances", "heads", "generator", "losses", "placement", "rules"),
-    *("building", "sampling", "batches", "callbacks", "training"),
+    *("building", "sampling", "streaming", "batches", "callbacks", "training"),
     *("evaluation", "report", "presets", "cli"),
 )
 
