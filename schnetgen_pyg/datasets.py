@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import json
 import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,15 @@ QM9 = _figshare("dsgdb9nsd.xyz.tar.bz2", 3195389, "ad1ebd51ee7f5b3a6e32e974e5d54
 QM9_ISOMERS = _figshare("dsC7O2H10nsd.xyz.tar.bz2", 3195398, "c750c9f3832e6f63ad64bfb3bd12a045")
 #: Indices of QM9's 3,054 molecules whose geometry disagrees with their SMILES.
 QM9_EXCLUDED = _figshare("uncharacterized.txt", 3195404, "a361887bacb427b8a0ce7903d92a53b4")
+
+#: What a cached structure is made of: name, whether it has a row per atom, how it is read.
+COLUMNS: tuple[tuple[str, bool, Callable[[np.ndarray], Any]], ...] = (
+    ("z", True, torch.as_tensor),
+    ("pos", True, torch.as_tensor),
+    ("energy", False, lambda value: torch.as_tensor(value, dtype=torch.float64)),
+    ("forces", True, torch.as_tensor),
+    ("index", False, lambda value: int(value[0])),
+)
 
 #: What `load` and ``--data`` know by name.
 NAMES = {
@@ -131,44 +141,58 @@ def _read_archive(path: Path) -> Iterator[Data]:
 
 
 def _read_npz(path: Path) -> list[Data]:
-    """Arrays ``z``, ``pos`` (Å), ``n_atoms`` and possibly ``energy`` (eV), ``forces`` (eV/Å)."""
+    """Arrays as `save_npz` writes them; all but ``z``, ``pos`` (Å) and ``n_atoms`` may lack."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
+        infos = json.loads(str(arrays.get("info", "{}")))
     except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
         raise InputError(f"{path}: not a readable npz file ({error})") from error
     missing = [name for name in ("z", "pos", "n_atoms") if name not in arrays]
     if missing:
         raise InputError(f"{path}: lacks the arrays {missing}; it has {sorted(arrays)}")
-    ends = np.cumsum(arrays["n_atoms"])
-    if ends.size == 0 or ends[-1] != len(arrays["z"]):
+    counts = arrays["n_atoms"]
+    if counts.size == 0 or counts.sum() != len(arrays["z"]):
         raise InputError(
-            f"{path}: n_atoms sums to {ends[-1] if ends.size else 0}, "
-            f"but z has {len(arrays['z'])} entries"
+            f"{path}: n_atoms sums to {counts.sum()}, but z has {len(arrays['z'])} entries"
         )
-    structures = []
-    for index, (stop, count) in enumerate(zip(ends, arrays["n_atoms"], strict=True)):
-        rows = slice(stop - count, stop)
-        data = Data(z=torch.as_tensor(arrays["z"][rows]), pos=torch.as_tensor(arrays["pos"][rows]))
-        if "energy" in arrays:
-            data.energy = torch.tensor([arrays["energy"][index]], dtype=torch.float64)
-        if "forces" in arrays:
-            data.forces = torch.as_tensor(arrays["forces"][rows])
-        structures.append(check(data, f"{path}: structure {index}"))
-    return structures
+    structures = [Data() for _ in counts]
+    for name, rows_per_atom, convert in COLUMNS:
+        owners = arrays.get(f"{name}_of", np.arange(len(counts) if name in arrays else 0))
+        sizes = counts[owners] if rows_per_atom else np.ones(len(owners), dtype=int)
+        if len(arrays.get(name, ())) != sizes.sum():
+            raise InputError(
+                f"{path}: {name} has {len(arrays[name])} entries, expected {sizes.sum()}"
+            )
+        ends = np.cumsum(sizes)
+        for owner, start, stop in zip(owners, ends - sizes, ends, strict=True):
+            structures[owner][name] = convert(arrays[name][start:stop])
+    for place, info in infos.items():
+        structures[int(place)].info = info
+    return [check(data, f"{path}: structure {k}") for k, data in enumerate(structures)]
 
 
 def save_npz(path: str | os.PathLike[str], structures: Sequence[Data]) -> None:
-    """Write structures in the compact format of the cache, which `load` reads."""
+    """Write structures in the compact format of the cache, which `load` reads.
+
+    Arrays ``z``, ``pos``, ``n_atoms`` and, of the structures that have them, ``energy`` (eV),
+    ``forces`` (eV/Å), ``index`` and ``info`` (JSON). Where only some have them, ``energy_of``
+    and so on say which.
+    """
     arrays: dict[str, Any] = {
-        "z": torch.cat([d.z for d in structures]).numpy().astype(np.uint8),
-        "pos": torch.cat([d.pos for d in structures]).numpy(),
         "n_atoms": np.array([d.z.numel() for d in structures], dtype=np.int32),
     }
-    if all(d.get("energy") is not None for d in structures):
-        arrays["energy"] = torch.cat([d.energy for d in structures]).numpy()
-    if all(d.get("forces") is not None for d in structures):
-        arrays["forces"] = torch.cat([d.forces for d in structures]).numpy()
+    for name, _, _ in COLUMNS:
+        owners = [k for k, data in enumerate(structures) if data.get(name) is not None]
+        if owners:
+            values = [np.atleast_1d(np.asarray(structures[k][name])) for k in owners]
+            arrays[name] = np.concatenate(values)
+        if 0 < len(owners) < len(structures):
+            arrays[f"{name}_of"] = np.array(owners)
+    arrays["z"] = arrays["z"].astype(np.uint8)
+    infos = {k: data.info for k, data in enumerate(structures) if data.get("info") is not None}
+    if infos:
+        arrays["info"] = np.array(json.dumps(infos))
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -211,7 +235,7 @@ def _read_cached(path: Path) -> list[Data]:
     if not path.is_file() or path.suffix == ".npz" or path.stat().st_size < 2**20:
         return read_any(path)
     status = path.stat()
-    text = f"2 {path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    text = f"3 {path.resolve()} {status.st_size} {status.st_mtime_ns}"
     cached = cache_folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
     if cached.is_file():
         try:

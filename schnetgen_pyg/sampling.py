@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from typing import Any
 
 import ase
 import ase.io
+import joblib
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -19,6 +21,7 @@ from torch_geometric.data import Data
 from . import placement
 from .building import Builder, SamplingConfig
 from .generator import SchNetGen
+from .rules import VALENCE
 from .structures import (
     InputError,
     as_data,
@@ -34,7 +37,9 @@ from .structures import (
 )
 
 #: Settings that do not change the molecules.
-COSMETIC = ("batch_size", "max_elements")
+COSMETIC = ("batch_size", "jobs", "max_elements")
+#: Molecules that pay for another process.
+PER_JOB = 256
 
 
 def _numbers(formula: str | Sequence[int] | Tensor) -> Tensor:
@@ -59,6 +64,41 @@ def _remaining(numbers: Tensor, fragment: Data | None) -> Tensor:
     return torch.repeat_interleave(left)
 
 
+def _check_seen(model: SchNetGen, numbers: Tensor, where: str = "") -> None:
+    unseen = sorted(set(numbers.tolist()) - set(model.config.elements))
+    if unseen:
+        raise InputError(
+            f"{where}the model has never seen {symbols(unseen)}; it was trained on "
+            f"{symbols(model.config.elements)}"
+        )
+
+
+def _check_formula(model: SchNetGen, numbers: Tensor, config: SamplingConfig) -> None:
+    """Refuse a formula without any closed-shell molecule, where valence rules are to hold.
+
+    A connected graph with these valences exists by the conditions of Senior (Am. J. Math. 73,
+    663, 1951): an even sum, bonds enough to connect all atoms, no valence above the others' sum.
+    """
+    atoms = numbers.tolist()
+    if not (model.config.focus and config.valence_rules and VALENCE.keys() >= set(atoms)):
+        return
+    valences = [VALENCE[number] for number in atoms]
+    total, largest = sum(valences), max(valences)
+    if total % 2:
+        reason = f"its valences sum to {total}, so that an electron stays unpaired"
+    elif total < 2 * (len(atoms) - 1):
+        reason = f"its valences make {total // 2} bonds, which cannot connect {len(atoms)} atoms"
+    elif 2 * largest > total:
+        symbol = symbols([atoms[valences.index(largest)]])
+        reason = f"{symbol} has the valence {largest}, all other atoms have {total - largest}"
+    else:
+        return
+    raise InputError(
+        f"no neutral closed-shell molecule has the formula {symbols(atoms)}: {reason}; correct it, "
+        "or set valence_rules to false to place these atoms anyway"
+    )
+
+
 def _initial(numbers: Tensor, fragment: Data | None, index: Tensor, seed: int) -> tuple[Data, int]:
     """Molecules with their random type sequences (hydrogens last) and no placed atoms but the
     fragment's, or the first one at the origin; and the number of placed atoms."""
@@ -81,9 +121,9 @@ def _initial(numbers: Tensor, fragment: Data | None, index: Tensor, seed: int) -
 
 def _build(
     model: SchNetGen,
+    index: Tensor,
     numbers: Tensor,
     fragment: Data | None,
-    index: Tensor,
     seed: int,
     config: SamplingConfig,
 ) -> tuple[Data, Tensor]:
@@ -101,6 +141,43 @@ def _build(
     return builder.molecules.cpu(), builder.log_prob.cpu()
 
 
+def _build_parts(
+    model: SchNetGen, parts: Sequence[Tensor], jobs: int, *arguments: Any
+) -> Iterator[tuple[Data, Tensor]]:
+    """`_build` of every part, in order, in ``jobs`` processes; on GPUs, in turn on each of them.
+
+    Which process builds a part does not change its molecules.
+    """
+    if jobs == 1:
+        for part in parts:
+            yield _build(model, part, *arguments)
+        return
+    gpus = torch.cuda.device_count() if model.bins.centers.is_cuda else 0
+    devices = [f"cuda:{k}" for k in range(gpus)] or ["cpu"]
+    model = copy.deepcopy(model).cpu()
+    tasks = (
+        joblib.delayed(_build_on)(devices[k % len(devices)], model, part, *arguments)
+        for k, part in enumerate(parts)
+    )
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        yield from joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator")(tasks)
+
+
+def _build_on(device: str, model: SchNetGen, *arguments: Any) -> tuple[Data, Tensor]:
+    """`_build` in a process of its own."""
+    torch.set_num_threads(1)
+    return _build(model.to(device), *arguments)
+
+
+def _jobs(model: SchNetGen, num_molecules: int, config: SamplingConfig) -> int:
+    """How many processes build the molecules."""
+    if config.jobs is not None:
+        return config.jobs
+    on_gpu = model.bins.centers.is_cuda
+    most = torch.cuda.device_count() if on_gpu else joblib.cpu_count()
+    return max(1, min(most, num_molecules // PER_JOB))
+
+
 def sample(
     model: SchNetGen,
     formula: str | Sequence[int] | Tensor,
@@ -111,7 +188,7 @@ def sample(
     config: SamplingConfig | None = None,
     first: int = 0,
 ) -> Iterator[ase.Atoms]:
-    """`generate`, one molecule after the other as batches are finished.
+    """`generate`, one molecule after the other as batches are finished; of any formula.
 
     Args:
         first: number of the first molecule; molecule k of a seed is always the same.
@@ -121,22 +198,19 @@ def sample(
     if num_molecules < 1:
         raise InputError(f"num_molecules must be positive, got {num_molecules}")
     require(seed >= 0, "seed", seed, "0 or more")
-    unseen = sorted(set(numbers.tolist()) - set(model.config.elements))
-    if unseen:
-        raise InputError(
-            f"the model has never seen {symbols(unseen)}; it was trained on "
-            f"{symbols(model.config.elements)}"
-        )
+    _check_seen(model, numbers)
     if fragment is not None:
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
         _remaining(numbers, fragment)
     per_molecule = model.config.num_interactions * model.config.num_filters * numbers.numel() ** 2
-    batch = max(1, min(config.batch_size, config.max_elements // per_molecule))
-    index = torch.arange(first, first + num_molecules)
+    usual = config.batch_size or (2048 if model.bins.centers.is_cuda else 32)
+    batch = max(1, min(usual, config.max_elements // per_molecule))
+    parts = torch.arange(first, first + num_molecules).split(batch)
+    jobs = min(len(parts), _jobs(model, num_molecules, config))
 
     def molecules() -> Iterator[ase.Atoms]:
-        for part in index.split(batch):
-            built, log_p = _build(model.eval(), numbers, fragment, part, seed, config)
+        results = _build_parts(model.eval(), parts, jobs, numbers, fragment, seed, config)
+        for part, (built, log_p) in zip(parts, results, strict=True):
             z = built.z.view(len(part), -1)
             pos = built.pos.view(len(part), -1, 3)
             for row, number in enumerate(part.tolist()):
@@ -175,13 +249,57 @@ def generate(
         ``info["log_prob"]``, the log-probability of the positions given the types.
 
     Raises:
-        InputError: for elements that the model never saw, or a fragment beyond the formula.
+        InputError: for elements that the model never saw, a fragment beyond the formula, or a
+            formula that valence rules forbid.
     """
     config = replace(config or SamplingConfig(), **changes)
+    _check_formula(model, _numbers(formula), config)
     molecules: Any = sample(
         model, formula, num_molecules, seed=seed, fragment=fragment, config=config
     )
     return list(progress(molecules, total=num_molecules) if progress else molecules)
+
+
+def _run_settings(
+    model: SchNetGen, formula: str, seed: int, fragment: Any, config: SamplingConfig
+) -> dict[str, Any]:
+    """What decides which molecules a run makes, as JSON can hold it."""
+    weights = hashlib.sha256()
+    for value in model.state_dict().values():
+        weights.update(value.cpu().numpy().tobytes())
+    placed = None
+    if fragment is not None:
+        start = as_data(fragment, "fragment")[0]
+        placed = [start.z.tolist(), start.pos.tolist()]
+    return {
+        "model": weights.hexdigest(),
+        "formula": formula,
+        "seed": seed,
+        "fragment": placed,
+        "config": {k: v for k, v in asdict(config).items() if k not in COSMETIC},
+    }
+
+
+def _continued(partial: Path, settings: Path, wanted: dict[str, Any]) -> int:
+    """How many molecules a run that was stopped has left in ``partial``."""
+    if not settings.is_file():
+        partial.unlink(missing_ok=True)
+        with replacing(settings) as temporary:
+            temporary.write_text(json.dumps(wanted))
+        return 0
+    try:
+        saved = json.loads(settings.read_text())
+    except ValueError as error:
+        raise InputError(
+            f"{settings}: damaged, so that the molecules in {partial.name} are of unknown "
+            "settings; remove both, or name another output"
+        ) from error
+    if saved != wanted:
+        raise InputError(
+            f"{partial}: holds molecules of another model or other settings; remove it and "
+            f"{settings.name}, or name another output"
+        )
+    return keep_whole_frames(partial)
 
 
 def generate_file(
@@ -200,56 +318,31 @@ def generate_file(
     Molecules go to ``PATH.partial.extxyz`` as they are finished, and to ``path`` at the end.
 
     Raises:
-        InputError: if the partial file is of another model or other settings.
+        InputError: as `generate`; if the partial file is of another model or other settings; or
+            if it cannot be written.
     """
     config = config or SamplingConfig()
     path = Path(path)
     file_format(path)
+    _check_formula(model, _numbers(formula), config)
+    common: dict[str, Any] = {"seed": seed, "fragment": fragment, "config": config}
+    sample(model, formula, num_molecules, **common)  # refuses what is wrong, builds nothing
     partial, settings = (path.with_name(f"{path.name}.partial.{s}") for s in ("extxyz", "json"))
-    weights = hashlib.sha256()
-    for value in model.state_dict().values():
-        weights.update(value.cpu().numpy().tobytes())
-    placed = None
-    if fragment is not None:
-        start = as_data(fragment, "fragment")[0]
-        placed = [start.z.tolist(), start.pos.tolist()]
-    wanted = {
-        "model": weights.hexdigest(),
-        "formula": formula,
-        "seed": seed,
-        "fragment": placed,
-        "config": {k: v for k, v in asdict(config).items() if k not in COSMETIC},
-    }
-    done = 0
-    if settings.is_file():
-        if json.loads(settings.read_text()) != wanted:
-            raise InputError(
-                f"{partial}: holds molecules of another model or other settings; remove it and "
-                f"{settings.name}, or name another output"
-            )
-        done = keep_whole_frames(partial)
-    if num_molecules < 1:
-        raise InputError(f"num_molecules must be positive, got {num_molecules}")
+    done = _continued(partial, settings, _run_settings(model, formula, **common))
     if done < num_molecules:
-        molecules: Any = sample(
-            model,
-            formula,
-            num_molecules - done,
-            seed=seed,
-            fragment=fragment,
-            config=config,
-            first=done,
-        )
-        if not done:
-            partial.unlink(missing_ok=True)
-            with replacing(settings) as temporary:
-                temporary.write_text(json.dumps(wanted))
+        molecules: Any = sample(model, formula, num_molecules - done, first=done, **common)
         if progress:
             molecules = progress(molecules, initial=done, total=num_molecules)
-        with partial.open("a") as file:
-            for atoms in molecules:
-                ase.io.write(file, atoms, format="extxyz")
-                file.flush()
+        try:
+            with partial.open("a") as file:
+                for atoms in molecules:
+                    ase.io.write(file, atoms, format="extxyz")
+                    file.flush()
+        except OSError as error:
+            raise InputError(
+                f"{partial}: could not be written ({error}); the molecules before are kept, the "
+                "same command continues with the next one"
+            ) from error
     write(path, ase.io.read(partial, index=f":{num_molecules}", format="extxyz"))
     partial.unlink()
     settings.unlink()
@@ -277,11 +370,15 @@ def log_prob(
 
     Returns:
         [num_molecules], natural logarithm.
+
+    Raises:
+        InputError: for elements that the model never saw.
     """
     config = replace(config or SamplingConfig(), **changes)
     given = [molecules] if isinstance(molecules, (Data, ase.Atoms)) else list(molecules)
     result = []
     for number, (item, data) in enumerate(zip(given, as_data(given), strict=True)):
+        _check_seen(model, data.z, f"structure {number}: ")
         number = item.info.get("sample", number) if isinstance(item, ase.Atoms) else number
         single = Data(z=data.z, pos=data.pos - data.pos[:1], ptr=torch.tensor([0, data.z.numel()]))
         builder = Builder(model.eval(), single, 1, torch.tensor([number]), seed, config, True)

@@ -11,7 +11,8 @@ PACKAGE = Path(schnetgen_pyg.__file__).parent
 ORDER = (
     *("structures", "chemistry", "datasets", "graphs", "orders", "steps", "layers"),
     *("representations", "distances", "heads", "generator", "losses", "placement", "rules"),
-    *("building", "sampling", "training", "evaluation", "report", "presets", "cli"),
+    *("building", "sampling", "batches", "callbacks", "training"),
+    *("evaluation", "report", "presets", "cli"),
 )
 
 
