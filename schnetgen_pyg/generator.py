@@ -6,16 +6,12 @@ a head that gives each placed atom a distribution over its distance to the new a
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.utils import cumsum
@@ -27,10 +23,8 @@ from .layers import mlp
 from .orders import ORDERS
 from .representations import SchNet
 from .steps import partial_molecules, step_graph
-from .structures import InputError, replacing, require
-
-FORMAT = 1
-CHECKPOINTS = Path(__file__).parent / "checkpoints"
+from .storage import load_model, save_model, set_weights
+from .structures import InputError, require
 
 
 @dataclass(frozen=True)
@@ -243,14 +237,7 @@ class SchNetGen(nn.Module):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights and configuration to one safetensors file, atomically."""
-        header = {
-            "schnetgen_pyg": json.dumps(
-                {"format": FORMAT, "config": asdict(self.config), "provenance": self.provenance}
-            )
-        }
-        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
-        with replacing(path) as temporary:
-            save_file(weights, temporary, metadata=header)
+        save_model(path, "generator", asdict(self.config), self.provenance, self.state_dict())
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str]) -> SchNetGen:
@@ -261,40 +248,9 @@ class SchNetGen(nn.Module):
         Raises:
             InputError: if there is no such checkpoint, or the file is none of this version.
         """
-        path = Path(name_or_path)
-        bundled = CHECKPOINTS / f"{name_or_path}.safetensors"
-        if not path.is_file() and bundled.is_file():
-            path = bundled
-        if not path.is_file():
-            known = ", ".join(sorted(p.stem for p in CHECKPOINTS.glob("*.safetensors")))
-            raise InputError(
-                f"{name_or_path}: neither a file nor a bundled checkpoint "
-                f"(bundled: {known or 'none'})"
-            )
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = json.loads((file.metadata() or {}).get("schnetgen_pyg", "null"))
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, json.JSONDecodeError) as error:
-            raise InputError(f"{path}: not a readable safetensors file ({error})") from error
-        if not isinstance(header, dict) or header.get("format") != FORMAT:
-            found = header.get("format") if isinstance(header, dict) else None
-            raise InputError(
-                f"{path}: checkpoint format {found}, this version of schnetgen_pyg "
-                f"reads format {FORMAT}; train or convert it with this version"
-            )
-        settable = {field.name for field in fields(GeneratorConfig)}
-        unknown = sorted(set(header["config"]) - settable)
-        if unknown:
-            raise InputError(
-                f"{path}: unknown settings {unknown}; was it written by a newer "
-                "version of schnetgen_pyg?"
-            )
-        settings = header["config"] | {"elements": tuple(header["config"]["elements"])}
+        stored = load_model(name_or_path, "generator", GeneratorConfig)
+        settings = stored.config | {"elements": tuple(stored.config["elements"])}
         model = cls(GeneratorConfig(**settings))
-        try:
-            model.load_state_dict(weights)
-        except RuntimeError as error:
-            raise InputError(f"{path}: weights and configuration disagree ({error})") from error
-        model.provenance = header.get("provenance", {})
+        set_weights(model, stored)
+        model.provenance = stored.provenance
         return model.eval()

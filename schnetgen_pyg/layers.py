@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 #: Where exp(−x) ends: smaller numbers change no sum, but below 1e-38 (float32) processors compute
 #: with them many times more slowly.
 LARGEST_EXPONENT = 40.0

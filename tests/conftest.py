@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import ase
@@ -9,7 +10,7 @@ from schnetgen_pyg import SchNetGen, load
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 
 
 @pytest.fixture(autouse=True)

@@ -2,4 +2,7 @@
 
 from .schnet import SchNet
 
-__all__ = ["SchNet"]
+#: What a model may be built from, by name.
+REPRESENTATIONS = {"schnet": SchNet}
+
+__all__ = ["REPRESENTATIONS", "SchNet"]
