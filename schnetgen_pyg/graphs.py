@@ -150,12 +150,16 @@ class DenseLayout:
 class Graph:
     """Directed edges between nodes that share quantities of unordered pairs.
 
+    The first half of the edges goes from the earlier to the later atom of their pairs, the
+    second half back, in the same order of pairs; every pair has an edge. In a periodic cell a
+    pair is an atom and an image of another (or of itself), so the same two atoms may form several.
+
     Attributes:
         distance: of each pair [num_pairs] in Å.
         vector: from the earlier to the later atom of each pair [num_pairs, 3] in Å.
         edge_index: source and target node of each directed edge [2, num_edges] (PyG's flow
             ``source_to_target``).
-        edge_pair: pair of each edge [num_edges].
+        edge_pair: pair of each edge [num_edges], ascending in each half.
         dense: the same edges as padded blocks; where it is given the edges are left out.
     """
 
@@ -164,6 +168,68 @@ class Graph:
     edge_index: Tensor | None = None
     edge_pair: Tensor | None = None
     dense: DenseLayout | None = None
+
+    @property
+    def edges(self) -> Tensor:
+        """``edge_index`` for networks that work on edges.
+
+        Raises:
+            InputError: if the graph is in padded blocks.
+        """
+        if self.edge_index is None:
+            raise InputError(
+                "this network needs edges, and the graph holds padded blocks; build the graph "
+                "with dense=False"
+            )
+        return self.edge_index
+
+    @property
+    def copied(self) -> bool:
+        """Whether pairs occur several times, in several partial molecules."""
+        return self.edges.shape[1] != 2 * self.distance.shape[0]
+
+    def to_edges(self, values: Tensor) -> Tensor:
+        """Values of pairs [num_pairs, …], for each of their edges [num_edges, …]."""
+        if self.copied:
+            assert self.edge_pair is not None
+            return values.index_select(0, self.edge_pair)
+        return torch.cat([values, values])
+
+    def edge_vector(self, vector: Tensor | None = None) -> Tensor:
+        """Vectors from source to target of every edge [num_edges, 3]; by default in Å, or any
+        multiple of ``vector`` [num_pairs, 3]."""
+        forth = self.vector if vector is None else vector
+        if self.copied:
+            assert self.edge_pair is not None
+            forth = forth.index_select(0, self.edge_pair[: self.edge_pair.numel() // 2])
+        return torch.cat([forth, -forth])
+
+    def from_sources(self, x: Tensor) -> Tensor:
+        """Features of nodes [num_nodes, …] at the source of every edge [num_edges, …]."""
+        return x.index_select(0, self.edges[0])
+
+    def weigh(self, messages: Tensor, weight: Tensor) -> Tensor:
+        """Messages of edges [num_edges, channels] times the weights of their pairs [num_pairs,
+        channels], which are not copied where every pair has one edge each way."""
+        if self.copied:
+            return messages * self.to_edges(weight)
+        return (messages.view(2, *weight.shape) * weight).view_as(messages)
+
+    def sum_to_targets(self, messages: Tensor, num_nodes: int) -> Tensor:
+        """Sums of messages [num_edges, …] over the edges into every node [num_nodes, …]."""
+        total = messages.new_zeros(num_nodes, *messages.shape[1:])
+        return total.index_add(0, self.edges[1], messages)
+
+    def aggregate(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Σ_j W_ij ∘ x_j over the edges j → i, [num_nodes, channels].
+
+        Args:
+            x: node features [num_nodes, channels].
+            weight: of pairs [num_pairs, channels], or what `DenseLayout.spread` made of it.
+        """
+        if self.dense is not None:
+            return self.dense.aggregate(x, weight)
+        return self.sum_to_targets(self.weigh(self.from_sources(x), weight), x.shape[0])
 
 
 def _periodic_pairs(pos: Tensor, cell: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
@@ -203,16 +269,13 @@ def periodic_pairs(
         raise InputError(
             "periodic structures have no end of pairs; use a representation with cutoff"
         )
-    parts = [
-        _periodic_pairs(p, c, cutoff)
-        for p, c in zip(
-            pos.detach().cpu().split(ptr.diff().tolist()), cell.detach().cpu(), strict=True
-        )
-    ]
-    pairs = torch.cat(
-        [part[0] + start for part, start in zip(parts, ptr.tolist(), strict=False)], 1
-    )
-    return pairs.to(pos.device), torch.cat([part[1] for part in parts]).to(pos)
+    single = pos.detach().cpu().split(ptr.diff().tolist())
+    pairs, shifts = [], []
+    for start, p, c in zip(ptr[:-1].tolist(), single, cell.detach().cpu(), strict=True):
+        found, shift = _periodic_pairs(p, c, cutoff)
+        pairs.append(found + start)
+        shifts.append(shift)
+    return torch.cat(pairs, 1).to(pos.device), torch.cat(shifts).to(pos)
 
 
 def neighbor_graph(

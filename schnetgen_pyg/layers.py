@@ -46,6 +46,28 @@ class GaussianSmearing(nn.Module):
         return torch.exp(-exponent.clamp(max=LARGEST_EXPONENT))
 
 
+class BesselBasis(nn.Module):
+    """sin(nπd/r_c)/d for n = 1 … num_radial (Gasteiger et al., ICLR 2020, equation 7, without
+    the constant in front, as in PaiNN).
+
+    Args:
+        stop: r_c in Å, where all functions are zero.
+        num_radial: number of functions.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, stop: float, num_radial: int):
+        super().__init__()
+        frequencies = math.pi / stop * torch.arange(1.0, num_radial + 1)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, distance: Tensor) -> Tensor:
+        """[…] distances to [… , num_radial]."""
+        distance = distance.unsqueeze(-1)
+        return torch.sin(self.frequencies * distance) / distance
+
+
 class CosineCutoff(nn.Module):
     """½(cos(πd/r_c) + 1) inside the cutoff r_c, 0 beyond."""
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch_geometric.nn import MessagePassing
 
 from ..graphs import Graph
 from ..layers import CosineCutoff, GaussianSmearing, ShiftedSoftplus
+from ..structures import InputError, require
 
 
 class FilterNetwork(nn.Module):
@@ -30,7 +30,7 @@ class FilterNetwork(nn.Module):
         return self.act(weight) if self.last_activation else weight
 
 
-class CFConv(MessagePassing):
+class CFConv(nn.Module):
     """Continuous-filter convolution: y_i = Σ_j x_j ∘ W(d_ij), between two dense layers.
 
     The filters come per unordered pair; the two directed edges of the pair in every partial
@@ -38,21 +38,13 @@ class CFConv(MessagePassing):
     """
 
     def __init__(self, hidden_channels: int, num_filters: int):
-        super().__init__(aggr="add")
+        super().__init__()
         self.lin1 = nn.Linear(hidden_channels, num_filters, bias=False)
         self.lin2 = nn.Linear(num_filters, hidden_channels)
 
     def forward(self, x: Tensor, weight: Tensor, graph: Graph) -> Tensor:
         """x [num_nodes, hidden_channels]; ``weight`` from `SchNet.filters`."""
-        x = self.lin1(x)
-        if graph.dense is not None:
-            x = graph.dense.aggregate(x, weight)
-        else:
-            x = self.propagate(graph.edge_index, x=x, weight=weight, pair=graph.edge_pair)
-        return self.lin2(x)
-
-    def message(self, x_j: Tensor, weight: Tensor, pair: Tensor) -> Tensor:
-        return x_j * weight[pair]
+        return self.lin2(graph.aggregate(self.lin1(x), weight))
 
 
 class InteractionBlock(nn.Module):
@@ -99,9 +91,11 @@ class SchNet(nn.Module):
     ):
         super().__init__()
         stop = max_distance if max_distance is not None else cutoff
-        if stop is None:
-            raise ValueError(
-                "without a cutoff SchNet needs max_distance, the last Gaussian's centre"
+        require(hidden_channels >= 1, "hidden_channels", hidden_channels, "at least 1")
+        require(cutoff is None or cutoff > 0, "cutoff", cutoff, "positive or None")
+        if stop is None or stop <= 0:
+            raise InputError(
+                f"max_distance must be positive, and given where there is no cutoff; got {stop}"
             )
         self.hidden_channels = hidden_channels
         self.cutoff = cutoff

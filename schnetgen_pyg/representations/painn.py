@@ -1,0 +1,154 @@
+"""PaiNN: polarizable atom interaction neural network (Schütt, Unke, Gastegger, ICML 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..graphs import Graph
+from ..layers import BesselBasis, CosineCutoff, mlp
+from ..structures import InputError, require
+
+#: Under the root of the norms of vectors, whose gradient is infinite at zero.
+EPSILON = 1e-8
+
+
+class FilterNetwork(nn.Linear):
+    """W e(d) + b of a radial expansion e(d), times the cutoff function f(d): as
+    W (e f) + b f it costs one product, with f among the inputs."""
+
+    def forward(self, expansion: Tensor) -> Tensor:
+        """Expansion times envelope, and the envelope [num_pairs, num_radial + 1], to filters."""
+        return expansion @ torch.cat([self.weight, self.bias.unsqueeze(1)], dim=1).T
+
+
+class MessageBlock(nn.Module):
+    """Δs_i = Σ_j a_ij and Δv_i = Σ_j (b_ij r̂_ij + c_ij ∘ v_j), where (a, b, c)_ij is the filter
+    of the pair times φ(s_j) (equations 7 and 8, figure 2b)."""
+
+    def __init__(self, hidden_channels: int):
+        super().__init__()
+        self.phi = mlp([hidden_channels, hidden_channels, 3 * hidden_channels], nn.SiLU)
+
+    def forward(
+        self, s: Tensor, v: Tensor | None, weight: Tensor, direction: Tensor, graph: Graph
+    ) -> tuple[Tensor, Tensor]:
+        """Scalars s [num_nodes, F] and vectors v [num_nodes, 3, F] (``None``: zeros);
+        ``weight`` from `PaiNN.filters`; unit vectors ``direction`` of edges [num_edges, 3]."""
+        num_nodes, channels = s.shape
+        a, b, c = self.phi(s).split(channels, dim=1)
+        w_a, w_b, w_c = weight.split(channels, dim=1)
+        delta_s = graph.aggregate(a, w_a)
+        radial = graph.weigh(graph.from_sources(b), w_b)
+        messages = direction.unsqueeze(2) * radial.unsqueeze(1)
+        if v is not None:
+            moved = graph.from_sources((c.unsqueeze(1) * v).flatten(1))
+            messages = messages + graph.weigh(moved, w_c.repeat(1, 3)).view_as(messages)
+        return delta_s, graph.sum_to_targets(messages, num_nodes)
+
+
+class UpdateBlock(nn.Module):
+    """Δs = a_ss + a_sv ∘ ⟨Uv, Vv⟩ and Δv = a_vv ∘ Uv, gates from s and ‖Vv‖ of the same atom
+    (equations 9 and 10, figure 2c)."""
+
+    def __init__(self, hidden_channels: int):
+        super().__init__()
+        self.mix = nn.Linear(hidden_channels, 2 * hidden_channels, bias=False)
+        self.gates = mlp([2 * hidden_channels, hidden_channels, 3 * hidden_channels], nn.SiLU)
+
+    def forward(self, s: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """s [num_nodes, F], v [num_nodes, 3, F]."""
+        v_v, u_v = self.mix(v).chunk(2, dim=2)
+        norm = torch.sqrt(v_v.square().sum(1) + EPSILON)
+        a_ss, a_vv, a_sv = self.gates(torch.cat([s, norm], dim=1)).chunk(3, dim=1)
+        return a_ss + a_sv * (u_v * v_v).sum(1), a_vv.unsqueeze(1) * u_v
+
+
+class PaiNN(nn.Module):
+    """PaiNN features (the scalar ones) of every node.
+
+    Args:
+        hidden_channels: width F of the scalar and of the vector features.
+        num_interactions: number of blocks, each a message and an update.
+        num_radial: functions sin(nπd/r_c)/d.
+        cutoff: radius in Å of the cosine cutoff, or ``None`` for all pairs without one.
+        max_distance: r_c of the radial functions in Å; by default the cutoff.
+    """
+
+    def __init__(
+        self,
+        hidden_channels: int = 128,
+        num_interactions: int = 3,
+        num_radial: int = 20,
+        cutoff: float | None = 5.0,
+        *,
+        max_distance: float | None = None,
+    ):
+        super().__init__()
+        stop = max_distance if max_distance is not None else cutoff
+        require(hidden_channels >= 1, "hidden_channels", hidden_channels, "at least 1")
+        require(cutoff is None or cutoff > 0, "cutoff", cutoff, "positive or None")
+        if stop is None or stop <= 0:
+            raise InputError(
+                f"max_distance must be positive, and given where there is no cutoff; got {stop}"
+            )
+        self.hidden_channels = hidden_channels
+        self.cutoff = cutoff
+        self.embedding = nn.Embedding(101, hidden_channels, padding_idx=0)
+        self.expansion = BesselBasis(stop, num_radial)
+        self.cutoff_function = None if cutoff is None else CosineCutoff(cutoff)
+        blocks = range(num_interactions)
+        self.filter_networks = nn.ModuleList(
+            FilterNetwork(num_radial, 3 * hidden_channels) for _ in blocks
+        )
+        self.messages = nn.ModuleList(MessageBlock(hidden_channels) for _ in blocks)
+        self.updates = nn.ModuleList(UpdateBlock(hidden_channels) for _ in blocks)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Normal embeddings, Xavier-uniform weights, zero biases."""
+        self.embedding.reset_parameters()
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def pair_filters(self, graph: Graph) -> list[Tensor]:
+        """Filters of every block for the pairs of ``graph``, [num_pairs, 3 hidden_channels]."""
+        expansion, ones = self.expansion(graph.distance), torch.ones_like(graph.distance)
+        envelope = ones if self.cutoff_function is None else self.cutoff_function(graph.distance)
+        envelope = envelope.unsqueeze(1)
+        expansion = torch.cat([expansion * envelope, envelope], dim=1)
+        return [network(expansion) for network in self.filter_networks]
+
+    def filters(self, graph: Graph) -> list[Tensor]:
+        """`pair_filters` in the layout that the blocks of this graph take."""
+        weights = self.pair_filters(graph)
+        return weights if graph.dense is None else [graph.dense.spread(w) for w in weights]
+
+    def forward(
+        self,
+        z: Tensor,
+        graph: Graph,
+        filters: Sequence[Tensor] | None = None,
+        extra: Tensor | None = None,
+    ) -> Tensor:
+        """Features [num_nodes, hidden_channels] of atomic numbers z [num_nodes].
+
+        Args:
+            filters: what `filters` gave earlier (a sampler keeps them from step to step).
+            extra: added to the embeddings [num_nodes, hidden_channels].
+        """
+        s = self.embedding(z) if extra is None else self.embedding(z) + extra
+        v = None
+        direction = graph.edge_vector(graph.vector / graph.distance.unsqueeze(1))
+        weights = filters or self.filters(graph)
+        for message, update, weight in zip(self.messages, self.updates, weights, strict=True):
+            delta_s, delta_v = message(s, v, weight, direction, graph)
+            s, v = s + delta_s, delta_v if v is None else v + delta_v
+            delta_s, delta_v = update(s, v)
+            s, v = s + delta_s, v + delta_v
+        return s
