@@ -323,10 +323,9 @@ def labelled(structures: Any, elements: Sequence[int], where: str = "structure")
     return result
 
 
-def errors(potential: Any, structures: Sequence[Data], batch_size: int = 64) -> dict[str, float]:
-    """Mean absolute errors: of the energy in meV, also per atom, and of the forces in meV/Å."""
-    forces = structures[0].get("forces") is not None
-    found = predict(potential, structures, batch_size, forces=forces)
+def errors(found: Sequence[Data], structures: Sequence[Data]) -> dict[str, float]:
+    """Errors of what `predict` found for labelled structures: of the energy in meV, also per atom,
+    and of the forces in meV/Å."""
     energy = torch.tensor(
         [float(a.energy - b.energy) for a, b in zip(found, structures, strict=True)]
     )
@@ -336,7 +335,7 @@ def errors(potential: Any, structures: Sequence[Data], batch_size: int = 64) -> 
         "energy_mae_mev": 1000 * float(energy.abs().mean()),
         "energy_mae_mev_per_atom": 1000 * float((energy.abs() / atoms).mean()),
     }
-    if forces:
+    if all(data.get("forces") is not None for data in structures):
         slope = torch.cat([a.forces - b.forces for a, b in zip(found, structures, strict=True)])
         result["forces_mae_mev_per_angstrom"] = 1000 * float(slope.abs().mean())
         result["forces_rmse_mev_per_angstrom"] = 1000 * float(slope.square().mean().sqrt())
@@ -402,7 +401,9 @@ def fit_potential(
     trained = Potential.from_pretrained(out / "model.safetensors")
     held_out = parts["test"] + further
     if held_out:
-        trained.provenance["test"] = errors(trained, held_out)
+        forces = held_out[0].get("forces") is not None
+        found = predict(trained, held_out, forces=forces)
+        trained.provenance["test"] = errors(found, held_out)
         trained.save(out / "model.safetensors")
     return trained
 
