@@ -20,8 +20,6 @@ from .structures import require
 SHORTEST_BOND = 0.65
 #: More bonds than any atom has.
 UNCOUNTED = 99
-#: Fine bins per bin of a model with focus, linear in between.
-FINER_BINS = 5
 
 
 @dataclass(frozen=True)
@@ -34,11 +32,14 @@ class SamplingConfig:
         choice_temperature: T for types, focuses and numbers of hydrogens.
         grid_extent: the grid reaches from −extent to +extent in Å (models without a focus).
         grid_spacing: in Å.
-        shell_spacing: of the coarse candidates around a focus in Å; the fine ones are six times
+        shell_spacing: of the coarse candidates around a focus in Å; the fine ones are twelve times
             closer.
         valence_rules: place nothing that valences and the formula forbid, and distribute the
             hydrogens so that no electron stays unpaired (models with a focus).
-        batch_size: molecules built at once.
+        batch_size: molecules built at once; by default 32 on a CPU, whose caches hold so many,
+            and 2,048 on a GPU.
+        jobs: processes; on GPUs one for each. By default as many as pay: one per core, but none
+            for fewer than 256 molecules.
         max_elements: the most numbers in a tensor of candidates or cached filters; larger
             batches are built in parts. It does not change the molecules.
     """
@@ -47,9 +48,10 @@ class SamplingConfig:
     choice_temperature: float = 0.7
     grid_extent: float = 4.4
     grid_spacing: float = 0.2
-    shell_spacing: float = 0.125
+    shell_spacing: float = 0.25
     valence_rules: bool = True
-    batch_size: int = 32
+    batch_size: int | None = None
+    jobs: int | None = None
     max_elements: int = 1 << 27
 
     def __post_init__(self) -> None:
@@ -58,37 +60,34 @@ class SamplingConfig:
         for name in ("choice_temperature", "grid_extent", "grid_spacing", "shell_spacing"):
             value = getattr(self, name)
             require(0 < value < float("inf"), name, value, "positive")
-        require(self.shell_spacing <= 0.3, "shell_spacing", self.shell_spacing, "at most 0.3 Å")
-        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        require(self.shell_spacing <= 0.5, "shell_spacing", self.shell_spacing, "at most 0.5 Å")
+        for name in ("batch_size", "jobs"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, value, "at least 1")
 
 
 class FilterCache:
-    """Filters of all placed pairs, kept from step to step as padded blocks."""
+    """What the representation knows of all placed pairs, kept from step to step as padded
+    blocks."""
 
     def __init__(self, model: SchNetGen, num_molecules: int, num_atoms: int):
         self.representation = model.representation
-        config = model.config
-        self.blocks = [
-            torch.zeros(
-                num_molecules,
-                num_atoms,
-                num_atoms,
-                config.num_filters,
-                device=model.bins.centers.device,
-            )
-            for _ in range(config.num_interactions)
-        ]
+        self.shape = (num_molecules, num_atoms, num_atoms)
+        self.blocks: list[Tensor] = []
 
     def add(self, graph: Graph) -> list[Tensor]:
         """Evaluate the pairs listed in ``graph``; return the filters of all placed pairs."""
         assert graph.dense is not None
+        weights = self.representation.pair_filters(graph)
+        if not self.blocks:
+            self.blocks = [weight.new_zeros(*self.shape, weight.shape[1]) for weight in weights]
         width = graph.dense.shape[2]
-        views = [block[:, :width, :width] for block in self.blocks]
         cell = graph.dense.cell
         molecule, row, column = cell // width**2, cell // width % width, cell % width
-        for view, weight in zip(views, self.representation.pair_filters(graph), strict=True):
+        views = [block[:, :width, :width] for block in self.blocks]
+        for view, weight, parity in zip(views, weights, self.representation.parity, strict=True):
             view[molecule[0], row[0], column[0]] = weight
-            view[molecule[1], row[1], column[1]] = weight
+            view[molecule[1], row[1], column[1]] = parity * weight
         return views
 
 
@@ -121,7 +120,7 @@ class Builder:
         # Views: what is written to them is in the molecules.
         self.z = self.molecules.z.view(self.count, self.atoms)
         self.pos = self.molecules.pos.view(self.count, self.atoms, 3)
-        self.cache = FilterCache(model, self.count, self.atoms)
+        self.cache = FilterCache(model, self.count, self.atoms) if model.shares_filters else None
         self.log_prob = torch.zeros(self.count, device=device)
         self.missing: Tensor | None = None
         elements = torch.tensor(model.config.elements)
@@ -142,15 +141,17 @@ class Builder:
         model = self.model
         partial = partial_molecules(self.molecules, self.rows, torch.full_like(self.rows, size))
         # From a fragment the first step evaluates all of its pairs, later ones the new atom's.
+        known = 0 if size == self.placed or self.cache is None else size - 1
         graph = step_graph(
             self.molecules,
             partial,
             model.config.cutoff,
-            placed_before=0 if size == self.placed else size - 1,
-            dense=True,
+            placed_before=known,
+            dense=self.cache is not None,
         )
         remaining = model.remaining(self.molecules, partial)
-        x = model.features(partial, graph, remaining, self.cache.add(graph))
+        filters = None if self.cache is None else self.cache.add(graph)
+        x = model.features(partial, graph, remaining, filters)
         if model.config.next_type:
             self._choose_type(x, partial, remaining, size)
         y = model.meet(x, self.z[:, size], partial.batch)
@@ -193,22 +194,20 @@ class Builder:
         """p(r) = Σ_f p(f) p(r | f): draw f, then r; the probability is that of the sum."""
         focus_log_prob = self._focus_log_prob(x, y, partial, size)
         terms = torch.full_like(focus_log_prob, -torch.inf)
+        y, keys = y.view(self.count, size, -1), self._keys(size, 0)
         if not self.forced:
             focus = placement.choose(focus_log_prob, self._keys(size, 2))
-            shell = self._shell(y, partial, focus, self.rows, size)
-            self.pos[:, size], terms[self.rows, focus] = shell.sample(self._keys(size, 0))
+            shell = self._shell(y, self.rows, focus, size)
+            self.pos[:, size], terms[self.rows, focus] = shell.sample(keys)
         # Every other atom whose shell the position lies in could have been the focus.
         bond = bond_lengths(self.z[:, :size], self.z[:, size, None])
         distance = (self.pos[:, :size] - self.pos[:, size, None]).norm(dim=2)
         margin = self.model.bins.spacing
         possible = (distance < bond + margin) & (distance > SHORTEST_BOND * bond - margin)
-        possible &= terms.isinf()
-        for focus in possible.any(0).nonzero().flatten().tolist():
-            rows = possible[:, focus].nonzero().flatten()
-            shell = self._shell(y, partial, torch.full_like(self.rows, focus), rows, size)
-            terms[rows, focus] = shell.log_density(
-                self.pos[rows, size], self._keys(size, 0)[:, rows]
-            )
+        rows, focus = (possible & terms.isinf()).nonzero(as_tuple=True)
+        if len(rows):
+            shell = self._shell(y, rows, focus, size)
+            terms[rows, focus] = shell.log_density(self.pos[rows, size], keys[:, rows])
         joint = focus_log_prob + terms
         self.log_prob += joint.logsumexp(1)
         if self.missing is not None:
@@ -259,22 +258,25 @@ class Builder:
                 self.log_prob[row] += drawn[1]
         self.missing = missing.to(x.device)
 
-    def _shell(
-        self, y: Tensor, partial: Data, focus: Tensor, rows: Tensor, size: int
-    ) -> placement.Shell:
-        """The candidates around ``focus`` and their log-probabilities, for some of the rows."""
+    def _shell(self, y: Tensor, rows: Tensor, focus: Tensor, size: int) -> placement.Shell:
+        """The candidates around each ``focus`` of molecules ``rows`` and their log-probabilities,
+        from the features ``y`` [count, size, channels]."""
         config, centers = self.config, self.model.bins.centers
-        log_prob = self.model.distance_log_prob(y, partial, partial.ptr[:-1] + focus)
-        log_prob = log_prob.view(self.count, size, -1)[rows] / self.temperature
-        z, new = self.z[rows, :size], self.z[rows, size, None]
-        here, focus = torch.arange(len(rows), device=rows.device), focus[rows]
+        z, new, pos = self.z[rows, :size], self.z[rows, size, None], self.pos[rows, :size]
+        here = torch.arange(len(rows), device=rows.device)
+        log_prob = self.model.distance_log_prob(
+            y[rows].flatten(0, 1),
+            Data(pos=pos.flatten(0, 1), batch=here.repeat_interleave(size)),
+            here * size + focus,
+        )
+        log_prob = log_prob.view(len(rows), size, -1) / self.temperature
         bond = bond_lengths(z, new)
         longest = bond[here, focus]
         too_far = (centers > longest[:, None]) | (centers < SHORTEST_BOND * longest[:, None])
         at_focus = log_prob[here, focus] + rules.PENALTY * too_far
         limit = None
         if config.valence_rules:
-            bonds = rules.bonds(z, self.pos[rows, :size])
+            bonds = rules.bonds(z, pos)
             closures = rules.rings_left(self.z[rows], size, bonds)
             limit = 1 + torch.minimum(closures, rules.valences(new).squeeze(1) - 1)
             full = (rules.valences(z) - bonds.sum(2) < 1) | (limit < 2).unsqueeze(1)
@@ -283,14 +285,14 @@ class Builder:
             limit = limit.masked_fill(limit < 2, UNCOUNTED) if (limit > 1).any() else None
         log_prob[here, focus] = at_focus
         return placement.Shell(
-            center=self.pos[rows, focus],
+            center=pos[here, focus],
             inner=SHORTEST_BOND * float(longest.min()),
             outer=float(longest.max()),
             largest=self.largest,
-            coarse_spacing=config.shell_spacing,
-            pos=self.pos[rows, :size],
-            log_prob=placement.upsample(log_prob, FINER_BINS),
-            spacing=self.model.bins.spacing / FINER_BINS,
+            pos=pos,
+            log_prob=log_prob,
+            spacing=self.model.bins.spacing,
             reach=None if limit is None else bond,
             limit=limit,
+            coarse_spacing=config.shell_spacing,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from inspect import signature
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from .graphs import Graph
 from .heads import FocusHead, FocusMixer, HydrogenHead, NewAtomProduct, TypeHead
 from .layers import mlp
 from .orders import ORDERS
-from .representations import SchNet
+from .representations import REPRESENTATIONS
 from .steps import partial_molecules, step_graph
 from .storage import load_model, save_model, set_weights
 from .structures import InputError, require
@@ -32,10 +33,12 @@ class GeneratorConfig:
     """Architecture of a `SchNetGen`; the defaults are the paper's.
 
     Attributes:
+        representation: a name in `schnetgen_pyg.representations.REPRESENTATIONS`.
         hidden_channels: width of the atom features.
-        num_filters: width of the cfconv filters.
+        num_filters: width of SchNet's cfconv filters.
         num_interactions: number of interaction blocks.
-        num_gaussians: Gaussians of the distance expansion, from 0 to ``max_distance``.
+        num_gaussians: functions of the distance expansion; SchNet's are Gaussians from 0 to
+            ``max_distance``.
         num_bins: bins of the distance distributions, from 0 to ``max_distance``.
         max_distance: in Å; the paper's is the diagonal of its grid, √3 · 8.8.
         cutoff: radius in Å of the message passing; ``None`` for complete graphs.
@@ -49,6 +52,7 @@ class GeneratorConfig:
         elements: atomic numbers the model was trained on.
     """
 
+    representation: str = "schnet"
     hidden_channels: int = 128
     num_filters: int = 128
     num_interactions: int = 9
@@ -72,10 +76,38 @@ class GeneratorConfig:
         for name in ("max_distance", "label_width"):
             require(getattr(self, name) > 0, name, getattr(self, name), "positive")
         require(self.cutoff is None or self.cutoff > 0, "cutoff", self.cutoff, "positive or null")
+        known = f"one of {', '.join(REPRESENTATIONS)}"
+        require(
+            self.representation in REPRESENTATIONS, "representation", self.representation, known
+        )
         require(self.order in ORDERS, "order", self.order, f"one of {', '.join(ORDERS)}")
         connected = self.order != "scaffold_first"
         require(connected or not self.focus, "order", self.order, "a bonded one with focus")
         require(self.focus or not self.hydrogens, "hydrogens", True, "false without focus")
+
+
+def _representation(config: GeneratorConfig) -> Any:
+    """The network that a configuration names, with those settings that it has."""
+    network = REPRESENTATIONS[config.representation]
+    settings = {
+        "hidden_channels": config.hidden_channels,
+        "num_filters": config.num_filters,
+        "num_interactions": config.num_interactions,
+        "num_gaussians": config.num_gaussians,
+        "num_radial": config.num_gaussians,
+        "cutoff": config.cutoff,
+        "max_distance": config.max_distance,
+        "gamma": (config.num_gaussians - 1) / config.max_distance,
+        "last_activation": True,
+    }
+    accepted = signature(network).parameters
+    return network(**{name: value for name, value in settings.items() if name in accepted})
+
+
+def _has_embedding(representation: nn.Module, channels: int) -> bool:
+    """Whether the network embeds elements in features of this width."""
+    embedding = getattr(representation, "embedding", None)
+    return isinstance(embedding, nn.Embedding) and embedding.embedding_dim == channels
 
 
 class SchNetGen(nn.Module):
@@ -94,16 +126,11 @@ class SchNetGen(nn.Module):
     def __init__(self, config: GeneratorConfig | None = None, **changes: Any):
         super().__init__()
         self.config = config = replace(config or GeneratorConfig(), **changes)
-        self.representation = SchNet(
-            config.hidden_channels,
-            config.num_filters,
-            config.num_interactions,
-            config.num_gaussians,
-            config.cutoff,
-            max_distance=config.max_distance,
-            gamma=(config.num_gaussians - 1) / config.max_distance,
-            last_activation=True,
-        )
+        self.representation: Any = _representation(config)
+        #: Whether all partial molecules of a molecule share what it knows of their pairs.
+        self.shares_filters = hasattr(self.representation, "pair_filters")
+        if not _has_embedding(self.representation, config.hidden_channels):
+            self.new_atom_embedding = nn.Embedding(101, config.hidden_channels)
         self.new_atom_product = NewAtomProduct()
         self.bins = DistanceBins(config.num_bins, config.max_distance, config.label_width)
         widths = torch.linspace(config.hidden_channels, config.num_bins, config.num_head_layers + 1)
@@ -162,7 +189,7 @@ class SchNetGen(nn.Module):
         molecules = Data(z=z, pos=pos, ptr=cumsum(counts))
         partial = partial_molecules(molecules, torch.arange(len(counts), device=z.device), counts)
         partial.next_z = next_z
-        graph = step_graph(molecules, partial, self.config.cutoff)
+        graph = self.step_graph(molecules, partial)
         x = self.meet(self.features(partial, graph, remaining), next_z, batch)
         if not self.config.focus:
             return self.distance_log_prob(x, partial)
@@ -197,11 +224,20 @@ class SchNetGen(nn.Module):
             if remaining is None:
                 raise InputError("this model needs `remaining`, what is left of the formula")
             extra = self.composition(remaining.to(self.bins.centers.dtype))[partial.batch]
-        return self.representation(partial.z, graph, filters, extra)
+        if self.shares_filters:
+            return self.representation(partial.z, graph, filters, extra)
+        x = self.representation(partial.z, graph)
+        return x if extra is None else x + extra
+
+    def step_graph(self, molecules: Data, partial: Data) -> Graph:
+        """The graph of a batch of partial molecules, as the representation takes it."""
+        dense = None if self.shares_filters else False
+        return step_graph(molecules, partial, self.config.cutoff, dense=dense)
 
     def meet(self, x: Tensor, next_z: Tensor, batch: Tensor) -> Tensor:
         """The new-atom product of features with the embedding of the new atom's type."""
-        return self.new_atom_product(x, self.representation.embedding(next_z), batch)
+        embedding = getattr(self, "new_atom_embedding", None) or self.representation.embedding
+        return self.new_atom_product(x, embedding(next_z), batch)
 
     def distance_log_prob(self, x: Tensor, partial: Data, focus: Tensor | None = None) -> Tensor:
         """Log-distributions over distances [num_nodes, num_bins].

@@ -117,33 +117,65 @@ class DenseLayout:
     node: Tensor
     cell: Tensor
 
-    def spread(self, weight: Tensor) -> Tensor:
+    def spread(self, weight: Tensor, parity: int = 1) -> Tensor:
         """Weights of pairs [num_pairs, channels] in blocks: [molecules, channels, atoms, atoms],
-        or [molecules, atoms, atoms, channels] where every molecule has one step."""
+        or [molecules, atoms, atoms, channels] where every molecule has one step. With ``parity``
+        −1 an edge from the later to the earlier atom has the opposite sign."""
         molecules, steps, atoms = self.shape
+        both = torch.cat([weight, parity * weight])
         blocks = weight.new_zeros(molecules * atoms * atoms, weight.shape[1])
-        blocks = blocks.index_copy(0, self.cell.reshape(-1), torch.cat([weight, weight]))
+        blocks = blocks.index_copy(0, self.cell.reshape(-1), both)
         blocks = blocks.view(molecules, atoms, atoms, -1)
         return blocks if steps == 1 else blocks.permute(0, 3, 1, 2).contiguous()
+
+    def _pad(self, x: Tensor) -> Tensor:
+        """Node features [num_nodes, copies, channels] in [molecules, steps, atoms, copies,
+        channels]."""
+        molecules, steps, atoms = self.shape
+        padded = x.new_zeros(molecules * steps * atoms, *x.shape[1:])
+        return padded.index_copy(0, self.node, x).view(molecules, steps, atoms, *x.shape[1:])
 
     def aggregate(self, x: Tensor, blocks: Tensor) -> Tensor:
         """Σ_j W_ij ∘ x_j over the other atoms j of the same partial molecule.
 
         Args:
-            x: node features [num_nodes, channels].
+            x: node features [num_nodes, channels], or several of them
+                [num_nodes, copies, channels].
             blocks: from `spread`.
 
         Returns:
-            [num_nodes, channels].
+            the shape of ``x``.
         """
-        molecules, steps, atoms = self.shape
-        padded = x.new_zeros(molecules * steps * atoms, x.shape[1]).index_copy(0, self.node, x)
-        if steps == 1:  # a matrix times one vector: products and sums are the faster way
-            total = (blocks * padded.view(molecules, 1, atoms, -1)).sum(2)
+        steps, copies = self.shape[1], x.shape[1] if x.dim() == 3 else 1
+        padded = self._pad(x.view(x.shape[0], copies, -1))
+        if steps == 1:  # a matrix times few vectors: products and sums are the faster way
+            total = torch.stack(
+                [(blocks * padded[:, :, :, copy]).sum(2) for copy in range(copies)], 2
+            )
         else:
-            padded = padded.view(molecules, steps, atoms, -1).permute(0, 3, 2, 1)
-            total = torch.matmul(blocks, padded).permute(0, 3, 2, 1)
-        return total.reshape(-1, x.shape[1])[self.node]
+            columns = padded.permute(0, 4, 2, 1, 3).flatten(3)
+            total = torch.matmul(blocks, columns).unflatten(3, (steps, copies))
+            total = total.permute(0, 3, 2, 4, 1)
+        return total.reshape(-1, *x.shape[1:])[self.node]
+
+    def aggregate_vectors(self, x: Tensor, blocks: Tensor, direction: Tensor) -> Tensor:
+        """Σ_j r̂_ij ⊗ (W_ij ∘ x_j) [num_nodes, 3, channels].
+
+        Args:
+            x: node features [num_nodes, channels].
+            blocks: from `spread`.
+            direction: unit vectors of the pairs, from `spread` with parity −1.
+        """
+        steps, atoms = self.shape[1:]
+        padded = self._pad(x.unsqueeze(1))
+        if steps == 1:
+            total = torch.matmul(direction.mT, blocks * padded[:, :, :, 0])
+        else:
+            columns = padded.permute(0, 4, 2, 1, 3).flatten(3)
+            directed = (blocks.unsqueeze(2) * direction.unsqueeze(1)).flatten(2, 3)
+            total = torch.matmul(directed, columns).unflatten(2, (3, atoms))
+            total = total.permute(0, 4, 3, 2, 1)
+        return total.reshape(-1, 3, x.shape[1])[self.node]
 
 
 @dataclass(frozen=True)

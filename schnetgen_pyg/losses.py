@@ -10,7 +10,7 @@ from torch_geometric.utils import scatter
 from .generator import SchNetGen
 from .graphs import bond_lengths, bond_matrix
 from .orders import ORDERS, reorder
-from .steps import all_steps, partial_molecules, random_steps, step_graph
+from .steps import all_steps, partial_molecules, random_steps
 
 
 def perturbed(molecules: Data, noise: float, generator: torch.Generator | None) -> Data:
@@ -96,7 +96,7 @@ def losses(
     partial = partial_molecules(placed, *(steps or all_steps(molecules.ptr)))
     graphs, batch = partial.next_z.numel(), partial.batch
     remaining = model.remaining(molecules, partial)
-    x = model.features(partial, step_graph(placed, partial, model.config.cutoff), remaining)
+    x = model.features(partial, model.step_graph(placed, partial), remaining)
     y = model.meet(x, partial.next_z, batch)
     target = molecules.pos[partial.next_atom][batch]
     result = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -65,7 +65,7 @@ def uniform(keys: Tensor, index: Tensor) -> Tensor:
     Returns:
         float32 [num_molecules, num].
     """
-    bits = _mix(_mix(index) ^ keys[0].unsqueeze(1))
+    bits = _mix(index ^ keys[0].unsqueeze(1))
     bits = _mix(bits + keys[1].unsqueeze(1))
     return (((bits >> 8) & 0xFFFFFF).float() + 0.5) * 2.0**-24
 
@@ -167,76 +167,128 @@ def _block_scores(
     return scores if allowed is None else scores + PENALTY * ~allowed
 
 
+def blurred(log_prob: Tensor, spacing: float, blur: float) -> Tensor:
+    """The largest log-probability within ``blur`` (Å) of each distance."""
+    reach = round(blur / spacing)
+    return torch.nn.functional.max_pool1d(log_prob, 2 * reach + 1, stride=1, padding=reach)
+
+
+def draw_without_replacement(
+    log_weight: Tensor, count: int, keys: Tensor, number: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gumbel top-k (Kool, van Hoof, Welling 2019).
+
+    Args:
+        log_weight: unnormalised [num_molecules, num_options].
+        count: how many of the options to draw.
+        keys: from `random_keys`.
+        number: counters of the options [num_options] or [num_molecules, num_options] (int32).
+
+    Returns:
+        indices [num_molecules, count] and the log of the probability with which each was taken,
+        given the threshold: the inverses weigh a sum over the drawn without bias.
+    """
+    scores = log_weight.log_softmax(1)
+    count = min(count, scores.shape[1] - 1)
+    best = (scores + gumbel(keys, number)).topk(count + 1, dim=1)
+    chosen, threshold = best.indices[:, :-1], best.values[:, -1:]
+    # 1 − exp(−exp(s − κ)): an option's chance to beat the threshold κ.
+    return chosen, torch.log(-torch.expm1(-torch.exp(scores.gather(1, chosen) - threshold)))
+
+
 @dataclass(frozen=True)
 class Shell:
     """Positions around one atom of each molecule, from coarse to fine.
 
     Coarse candidates stand for cubes of their spacing, in a lattice that is turned at random about
-    the centre. ``num_cells`` cubes are drawn without replacement (Gumbel top-k, from scores made
-    flatter, for a peak may lie between the candidates) and divided into ``cell_width``³ smaller
-    ones. Among those one is drawn, each weighted by the inverse of the probability with which its
-    cube was taken (Kool, van Hoof, Welling 2019), so that nothing is truncated.
+    the centre. At each level some cubes are drawn without replacement and divided into smaller
+    ones, and each of those weighs the inverse of the probability with which its cube was taken,
+    so that nothing is truncated. A coarse cube is scored by the best distances inside it, and
+    scores are made flatter, for what lies in a cube is known only roughly.
 
     Attributes:
         center: the atom [num_molecules, 3] in Å.
-        inner, outer: no cube outside these radii (Å) is needed by any of the molecules; which
-            ones a molecule may take its own ``log_prob`` says.
+        inner, outer: no position outside these radii (Å) is possible for any of the molecules;
+            which ones a molecule may take its own ``log_prob`` says.
         largest: radius of the whole lattice in Å; numbers the cubes.
-        coarse_spacing: of the coarse lattice in Å; the fine one is ``cell_width`` times closer.
         pos, log_prob, spacing, reach, limit: as in `log_scores`.
+        coarse_spacing: of the coarse lattice in Å.
+        levels: how many cubes are drawn, and into how many along each axis they are divided.
+        finer: bins of the tables of the fine levels per bin of ``log_prob``, linear in between.
+        flattening: of the scores from which cubes are drawn.
     """
 
     center: Tensor
     inner: float
     outer: float
     largest: float
-    coarse_spacing: float
     pos: Tensor
     log_prob: Tensor
     spacing: float
     reach: Tensor | None = None
     limit: Tensor | None = None
-    num_cells: int = 32
-    cell_width: int = 6
-    flattening: float = 0.5
+    coarse_spacing: float = 0.25
+    levels: tuple[tuple[int, int], ...] = ((48, 2), (32, 2), (32, 3))
+    finer: int = 5
+    flattening: float = 0.7
 
-    def _scores(self, candidates: Tensor) -> Tensor:
-        """Of candidates relative to the centre [num_molecules, num_candidates, 3]."""
+    @cached_property
+    def _fine_table(self) -> Tensor:
+        return upsample(self.log_prob, self.finer)
+
+    def _scores(self, candidates: Tensor, blur: float = 0.0) -> Tensor:
+        """Of candidates relative to the centre [num_molecules, num_candidates, 3]; with ``blur``
+        (Å) the best of distances that are so much shorter or longer."""
+        if blur < self.spacing:
+            table, spacing = self._fine_table, self.spacing / self.finer
+        else:
+            table, spacing = blurred(self.log_prob, self.spacing, blur), self.spacing
+        reach = None if self.reach is None else self.reach - blur
         relative = self.pos - self.center.unsqueeze(1)
-        return log_scores(candidates, relative, self.log_prob, self.spacing, self.reach, self.limit)
+        return log_scores(candidates, relative, table, spacing, reach, self.limit)
 
-    def _cells(self, keys: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Cubes drawn: their centres [num_molecules, num_cells, 3] before turning, their numbers
-        and the log of the probability with which each was taken [num_molecules, num_cells]."""
-        lattice = ball(self.largest, self.coarse_spacing).to(self.pos)
-        radius = lattice.norm(dim=1)
-        first = int(torch.searchsorted(radius, self.inner))
-        coarse = lattice[first : int(torch.searchsorted(radius, self.outer, right=True))]
-        scores = self._scores(torch.matmul(coarse, turn)) * self.flattening
-        scores = scores.log_softmax(1)
-        index = torch.arange(len(coarse), dtype=torch.int32, device=keys.device) + 100 + first
-        count = min(self.num_cells, len(coarse) - 1)
-        best = (scores + gumbel(keys, index)).topk(count + 1, dim=1)
-        cells, threshold = best.indices[:, :-1], best.values[:, -1:]
-        # 1 − exp(−exp(s − κ)): a cube's chance to beat the threshold κ.
-        taken = torch.log(-torch.expm1(-torch.exp(scores.gather(1, cells) - threshold)))
-        return coarse[cells], cells + first, taken
+    def _lattice(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The coarse cubes that any molecule needs [num_cubes, 3], and their numbers."""
+        lattice = ball(self.largest + self.coarse_spacing, self.coarse_spacing).to(device)
+        radius, margin = lattice.norm(dim=1), 0.5 * self.coarse_spacing
+        first, last = (
+            int(torch.searchsorted(radius, limit))
+            for limit in (self.inner - margin, self.outer + margin)
+        )
+        return lattice[first:last], torch.arange(first, last, device=device)
 
     def _fine(self, keys: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Fine candidates relative to the centre [num_molecules, num_fine, 3], their scores, their
         Gumbel numbers with weights, and the log of the norm of the density (Å³)."""
+        device = self.pos.device
         turn = rotations(keys).mT
-        cells, numbers, taken = self._cells(keys, turn)
-        spacing = self.coarse_spacing / self.cell_width
-        axis = (torch.arange(self.cell_width, device=keys.device) + 0.5) * spacing
-        offsets = torch.cartesian_prod(axis, axis, axis) - 0.5 * self.coarse_spacing
-        fine = torch.matmul((cells.unsqueeze(2) + offsets).flatten(1, 2), turn)
+        cubes, number = self._lattice(device)
+        cubes = cubes.expand(len(turn), -1, -1)
+        number = number.expand(len(turn), -1)
+        log_weight = self.pos.new_zeros(len(turn), 1)
+        spacing = self.coarse_spacing
+        for depth, (count, width) in enumerate(self.levels):
+            scores = self._scores(torch.matmul(cubes, turn), 0.5 * spacing) + log_weight
+            drawn, taken = draw_without_replacement(
+                self.flattening * scores, count, keys, _counter(number, depth)
+            )
+            spacing /= width
+            offsets = torch.arange(width, device=device) * spacing
+            offsets = torch.cartesian_prod(offsets, offsets, offsets)
+            offsets = offsets - offsets.mean(0)
+            cubes = cubes.take_along_dim(drawn.unsqueeze(2), 1)
+            cubes = (cubes.unsqueeze(2) + offsets).flatten(1, 2)
+            number = number.gather(1, drawn).unsqueeze(2) * len(offsets)
+            number = (number + torch.arange(len(offsets), device=device)).flatten(1)
+            if depth:
+                log_weight = log_weight.gather(1, drawn)
+            log_weight = (log_weight - taken).repeat_interleave(len(offsets), 1)
+        fine = torch.matmul(cubes, turn)
         scores = self._scores(fine)
-        weighted = scores - taken.repeat_interleave(len(offsets), 1)
+        weighted = scores + log_weight
         log_norm = weighted.logsumexp(1) + 3 * math.log(spacing)
-        place = torch.arange(len(offsets), device=keys.device)
-        index = (numbers.unsqueeze(2) * len(offsets) + place + 1_000_000).flatten(1)
-        return fine, scores, weighted + gumbel(keys, index.int()), log_norm
+        noisy = weighted + gumbel(keys, _counter(number, len(self.levels)))
+        return fine, scores, noisy, log_norm
 
     def sample(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Positions [num_molecules, 3] and their log-densities (1/Å³) [num_molecules]."""
@@ -249,6 +301,11 @@ class Shell:
         """Log-density of given positions [num_molecules, 3], with the same norm."""
         log_norm = self._fine(keys)[3]
         return self._scores((position - self.center).unsqueeze(1)).squeeze(1) - log_norm
+
+
+def _counter(number: Tensor, depth: int) -> Tensor:
+    """Counters of the candidates of one level, no two alike."""
+    return (number + ((depth + 1) << 28)).int()
 
 
 def choose(log_prob: Tensor, keys: Tensor) -> Tensor:

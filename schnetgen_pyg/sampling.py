@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from typing import Any
 
 import ase
 import ase.io
+import joblib
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -34,7 +36,9 @@ from .structures import (
 )
 
 #: Settings that do not change the molecules.
-COSMETIC = ("batch_size", "max_elements")
+COSMETIC = ("batch_size", "jobs", "max_elements")
+#: Molecules that pay for another process.
+PER_JOB = 256
 
 
 def _numbers(formula: str | Sequence[int] | Tensor) -> Tensor:
@@ -81,9 +85,9 @@ def _initial(numbers: Tensor, fragment: Data | None, index: Tensor, seed: int) -
 
 def _build(
     model: SchNetGen,
+    index: Tensor,
     numbers: Tensor,
     fragment: Data | None,
-    index: Tensor,
     seed: int,
     config: SamplingConfig,
 ) -> tuple[Data, Tensor]:
@@ -99,6 +103,43 @@ def _build(
         pos += origin
         pos[:, :placed] = fragment.pos.to(pos.device)
     return builder.molecules.cpu(), builder.log_prob.cpu()
+
+
+def _build_parts(
+    model: SchNetGen, parts: Sequence[Tensor], jobs: int, *arguments: Any
+) -> Iterator[tuple[Data, Tensor]]:
+    """`_build` of every part, in order, in ``jobs`` processes; on GPUs, in turn on each of them.
+
+    Which process builds a part does not change its molecules.
+    """
+    if jobs == 1:
+        for part in parts:
+            yield _build(model, part, *arguments)
+        return
+    gpus = torch.cuda.device_count() if model.bins.centers.is_cuda else 0
+    devices = [f"cuda:{k}" for k in range(gpus)] or ["cpu"]
+    model = copy.deepcopy(model).cpu()
+    tasks = (
+        joblib.delayed(_build_on)(devices[k % len(devices)], model, part, *arguments)
+        for k, part in enumerate(parts)
+    )
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        yield from joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator")(tasks)
+
+
+def _build_on(device: str, model: SchNetGen, *arguments: Any) -> tuple[Data, Tensor]:
+    """`_build` in a process of its own."""
+    torch.set_num_threads(1)
+    return _build(model.to(device), *arguments)
+
+
+def _jobs(model: SchNetGen, num_molecules: int, config: SamplingConfig) -> int:
+    """How many processes build the molecules."""
+    if config.jobs is not None:
+        return config.jobs
+    on_gpu = model.bins.centers.is_cuda
+    most = torch.cuda.device_count() if on_gpu else joblib.cpu_count()
+    return max(1, min(most, num_molecules // PER_JOB))
 
 
 def sample(
@@ -131,12 +172,14 @@ def sample(
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
         _remaining(numbers, fragment)
     per_molecule = model.config.num_interactions * model.config.num_filters * numbers.numel() ** 2
-    batch = max(1, min(config.batch_size, config.max_elements // per_molecule))
-    index = torch.arange(first, first + num_molecules)
+    usual = config.batch_size or (2048 if model.bins.centers.is_cuda else 32)
+    batch = max(1, min(usual, config.max_elements // per_molecule))
+    parts = torch.arange(first, first + num_molecules).split(batch)
+    jobs = min(len(parts), _jobs(model, num_molecules, config))
 
     def molecules() -> Iterator[ase.Atoms]:
-        for part in index.split(batch):
-            built, log_p = _build(model.eval(), numbers, fragment, part, seed, config)
+        results = _build_parts(model.eval(), parts, jobs, numbers, fragment, seed, config)
+        for part, (built, log_p) in zip(parts, results, strict=True):
             z = built.z.view(len(part), -1)
             pos = built.pos.view(len(part), -1, 3)
             for row, number in enumerate(part.tolist()):

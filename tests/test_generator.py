@@ -6,8 +6,11 @@ import torch
 from safetensors.torch import save_file
 from scipy.spatial.transform import Rotation
 
-from schnetgen_pyg import InputError, SchNetGen
+from schnetgen_pyg import InputError, SchNetGen, generate
+from schnetgen_pyg import log_prob as log_prob_of
 from schnetgen_pyg.heads import NewAtomProduct
+from schnetgen_pyg.losses import losses
+from schnetgen_pyg.representations import REPRESENTATIONS
 
 from .conftest import batch_of, small_model
 
@@ -22,6 +25,25 @@ def test_distributions_sum_to_one(model, inputs):
     log_prob = model(*inputs)
     assert log_prob.shape == (14, 150)
     assert torch.allclose(log_prob.exp().sum(1), torch.ones(14), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", REPRESENTATIONS)
+def test_every_representation(inputs, name):
+    """The same distributions from one partial molecule as from the steps of a training batch,
+    and molecules from all of them."""
+    model = small_model(
+        representation=name, cutoff=4.0, order="bonded", focus=True, next_type=True, hydrogens=True
+    )
+    z, pos, next_z, batch = inputs
+    remaining = torch.ones(3, 3)
+    log_prob = model(z, pos, next_z, batch, remaining)
+    assert torch.allclose(log_prob.exp().sum(1), torch.ones(14), atol=1e-5)
+    parts = losses(model, batch_of([5, 8]), torch.Generator().manual_seed(0))
+    assert all(torch.isfinite(part) for part in parts.values())
+    molecules = generate(model, "C2H4O", 3, seed=0, temperature=1.0)
+    again = log_prob_of(model, molecules, seed=0, temperature=1.0)
+    for k, atoms in enumerate(molecules):
+        assert atoms.info["log_prob"] == pytest.approx(float(again[k]), abs=0.05)
 
 
 @pytest.mark.parametrize("cutoff", [None, 3.0])

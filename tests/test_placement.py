@@ -138,7 +138,7 @@ def test_upsampling_is_linear():
 
 def peaked(num, seed=0):
     """Two placed atoms whose distributions meet on a ring around their axis."""
-    centers = torch.arange(400) * 0.01
+    centers = torch.arange(80) * 0.05
     log_prob = torch.stack(
         [-0.5 * ((centers - 1.5) / 0.1) ** 2, -0.5 * ((centers - 2.5) / 0.1) ** 2]
     )
@@ -148,10 +148,9 @@ def peaked(num, seed=0):
         inner=1.0,
         outer=2.0,
         largest=2.0,
-        coarse_spacing=0.125,
         pos=pos.expand(num, -1, -1),
         log_prob=log_prob.expand(num, -1, -1),
-        spacing=0.01,
+        spacing=0.05,
     )
 
 

@@ -21,6 +21,14 @@ def test_formula_and_order(model):
     assert [atoms.info["sample"] for atoms in molecules] == list(range(6))
 
 
+def test_same_molecules_in_any_number_of_processes(model):
+    reference = generate(model, "C2H4O", 6, seed=3, batch_size=2, jobs=1, **FAST)
+    molecules = generate(model, "C2H4O", 6, seed=3, batch_size=2, jobs=2, **FAST)
+    for one, other in zip(reference, molecules, strict=True):
+        assert np.allclose(one.positions, other.positions, atol=1e-5)
+        assert one.info["sample"] == other.info["sample"]
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 7])
 def test_same_molecules_in_any_batch(model, batch_size):
     reference = generate(model, "C2H4O", 7, seed=3, batch_size=16, **FAST)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.utils import scatter
 
+from schnetgen_pyg.representations import REPRESENTATIONS
 from schnetgen_pyg.steps import all_steps, partial_molecules, random_steps, step_graph
 
 from .conftest import batch_of
@@ -99,6 +100,28 @@ def test_padded_blocks_sum_the_same_messages(sizes, cutoff, some, seed):
     assert torch.equal(edges.distance, blocks.distance)
     result = blocks.dense.aggregate(x, blocks.dense.spread(weight))
     assert torch.allclose(result, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["schnet", "painn"])
+@pytest.mark.parametrize("cutoff", [None, 2.5])
+@pytest.mark.parametrize("one_step", [True, False])
+def test_padded_blocks_give_the_same_features_and_gradients(name, cutoff, one_step):
+    batch = batch_of([7, 3])
+    steps = (torch.arange(2), torch.tensor([5, 2])) if one_step else all_steps(batch.ptr)
+    partial = partial_molecules(batch, *steps)
+    network = REPRESENTATIONS[name](
+        hidden_channels=8, num_interactions=2, cutoff=cutoff, max_distance=6.0
+    )
+    extra = torch.randn(partial.z.numel(), 8)
+    results = []
+    for dense in (False, True):
+        graph = step_graph(batch, partial, cutoff, dense=dense)
+        network.zero_grad()
+        x = network(partial.z, graph, extra=extra)
+        x.square().sum().backward()
+        results.append([x, *(p.grad.clone() for p in network.parameters() if p.grad is not None)])
+    for edges, blocks in zip(*results, strict=True):
+        assert torch.allclose(edges, blocks, rtol=1e-4, atol=1e-4)
 
 
 def test_a_pair_is_measured_once():

@@ -14,6 +14,14 @@ The contract, which `tests/test_representations.py` checks for all of them:
   the atoms. An atom without edges has features of its own.
 * A representation takes the edges as they are; it builds no graph.
 
+Networks whose messages depend on an edge only through quantities of its unordered pair have these
+too (SchNet, PaiNN). All partial molecules of a molecule then share them, and a sampler keeps them:
+
+* ``pair_filters(graph)`` → those quantities [num_pairs, …], one tensor for each of ``parity``,
+  which is −1 where the edge from the later to the earlier atom has the opposite sign;
+* ``representation(z, graph, filters, extra)`` takes them as `Graph.dense` lays them out, and
+  ``extra`` [num_nodes, hidden_channels] is added to the embeddings.
+
 To add one, write a file with a class of this contract and name it in `REPRESENTATIONS`.
 """
 

@@ -36,9 +36,16 @@ class MessageBlock(nn.Module):
         self, s: Tensor, v: Tensor | None, weight: Tensor, direction: Tensor, graph: Graph
     ) -> tuple[Tensor, Tensor]:
         """Scalars s [num_nodes, F] and vectors v [num_nodes, 3, F] (``None``: zeros);
-        ``weight`` from `PaiNN.filters`; unit vectors ``direction`` of edges [num_edges, 3]."""
+        ``weight`` and ``direction``, the unit vectors, from `PaiNN.filters`."""
         num_nodes, channels = s.shape
         a, b, c = self.phi(s).split(channels, dim=1)
+        if graph.dense is not None:
+            # Blocks have their channels last where every molecule has one step.
+            w_a, w_b, w_c = weight.split(channels, dim=3 if graph.dense.shape[1] == 1 else 1)
+            delta_v = graph.dense.aggregate_vectors(b, w_b, direction)
+            if v is not None:
+                delta_v = delta_v + graph.dense.aggregate(c.unsqueeze(1) * v, w_c)
+            return graph.dense.aggregate(a, w_a), delta_v
         w_a, w_b, w_c = weight.split(channels, dim=1)
         delta_s = graph.aggregate(a, w_a)
         radial = graph.weigh(graph.from_sources(b), w_b)
@@ -96,6 +103,7 @@ class PaiNN(nn.Module):
             )
         self.hidden_channels = hidden_channels
         self.cutoff = cutoff
+        self.parity = (-1,) + (1,) * num_interactions
         self.embedding = nn.Embedding(101, hidden_channels, padding_idx=0)
         self.expansion = BesselBasis(stop, num_radial)
         self.cutoff_function = None if cutoff is None else CosineCutoff(cutoff)
@@ -117,17 +125,21 @@ class PaiNN(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def pair_filters(self, graph: Graph) -> list[Tensor]:
-        """Filters of every block for the pairs of ``graph``, [num_pairs, 3 hidden_channels]."""
+        """Unit vectors [num_pairs, 3] of the pairs of ``graph``, from the earlier to the later
+        atom, and their filters in every block [num_pairs, 3 hidden_channels]."""
         expansion, ones = self.expansion(graph.distance), torch.ones_like(graph.distance)
         envelope = ones if self.cutoff_function is None else self.cutoff_function(graph.distance)
         envelope = envelope.unsqueeze(1)
         expansion = torch.cat([expansion * envelope, envelope], dim=1)
-        return [network(expansion) for network in self.filter_networks]
+        direction = graph.vector / graph.distance.unsqueeze(1)
+        return [direction, *(network(expansion) for network in self.filter_networks)]
 
     def filters(self, graph: Graph) -> list[Tensor]:
         """`pair_filters` in the layout that the blocks of this graph take."""
         weights = self.pair_filters(graph)
-        return weights if graph.dense is None else [graph.dense.spread(w) for w in weights]
+        if graph.dense is None:
+            return [graph.edge_vector(weights[0]), *weights[1:]]
+        return [graph.dense.spread(*pair) for pair in zip(weights, self.parity, strict=True)]
 
     def forward(
         self,
@@ -144,8 +156,7 @@ class PaiNN(nn.Module):
         """
         s = self.embedding(z) if extra is None else self.embedding(z) + extra
         v = None
-        direction = graph.edge_vector(graph.vector / graph.distance.unsqueeze(1))
-        weights = filters or self.filters(graph)
+        direction, *weights = filters or self.filters(graph)
         for message, update, weight in zip(self.messages, self.updates, weights, strict=True):
             delta_s, delta_v = message(s, v, weight, direction, graph)
             s, v = s + delta_s, delta_v if v is None else v + delta_v

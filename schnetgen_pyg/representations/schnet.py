@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch_geometric.nn import MessagePassing
 
 from ..graphs import Graph
 from ..layers import CosineCutoff, GaussianSmearing, ShiftedSoftplus
@@ -30,7 +31,7 @@ class FilterNetwork(nn.Module):
         return self.act(weight) if self.last_activation else weight
 
 
-class CFConv(nn.Module):
+class CFConv(MessagePassing):
     """Continuous-filter convolution: y_i = Σ_j x_j ∘ W(d_ij), between two dense layers.
 
     The filters come per unordered pair; the two directed edges of the pair in every partial
@@ -38,13 +39,21 @@ class CFConv(nn.Module):
     """
 
     def __init__(self, hidden_channels: int, num_filters: int):
-        super().__init__()
+        super().__init__(aggr="add")
         self.lin1 = nn.Linear(hidden_channels, num_filters, bias=False)
         self.lin2 = nn.Linear(num_filters, hidden_channels)
 
     def forward(self, x: Tensor, weight: Tensor, graph: Graph) -> Tensor:
         """x [num_nodes, hidden_channels]; ``weight`` from `SchNet.filters`."""
-        return self.lin2(graph.aggregate(self.lin1(x), weight))
+        x = self.lin1(x)
+        if graph.dense is not None:
+            x = graph.dense.aggregate(x, weight)
+        else:
+            x = self.propagate(graph.edges, x=x, weight=graph.to_edges(weight))
+        return self.lin2(x)
+
+    def message(self, x_j: Tensor, weight: Tensor) -> Tensor:
+        return x_j * weight
 
 
 class InteractionBlock(nn.Module):
@@ -99,6 +108,7 @@ class SchNet(nn.Module):
             )
         self.hidden_channels = hidden_channels
         self.cutoff = cutoff
+        self.parity = (1,) * num_interactions
         self.embedding = nn.Embedding(101, hidden_channels, padding_idx=0)
         self.expansion = GaussianSmearing(0.0, stop, num_gaussians, gamma)
         self.cutoff_function: CosineCutoff | None

@@ -1,0 +1,147 @@
+"""What each part of the recipe brings and costs: one change at a time to a small model.
+
+    python benchmarks/ablation.py --train train.extxyz.gz --out runs/ablation
+
+Every row trains for the same number of steps on the training isomers, generates with the rules of
+valence and without, and relaxes some of the valid molecules with GFN2-xTB. Writes
+``results/ablation.json``. A run that was stopped continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from ase.optimize import LBFGS
+from common import COMMIT, save
+from tblite.ase import TBLite
+
+from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, fit, generate, load
+from schnetgen_pyg.generator import GeneratorConfig
+from schnetgen_pyg.presets import PRESETS
+from schnetgen_pyg.structures import replacing
+from schnetgen_pyg.training import TrainingConfig
+
+KCAL_PER_EV = 23.0605
+
+#: Name of the row, and the settings that differ from the base.
+ROWS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "without noise on positions": {"position_noise": 0.0},
+    "noise up to 0.12 Å": {"position_noise": 0.12},
+    "label width 0.04 Å": {"label_width": 0.04},
+    "label width 0.16 Å": {"label_width": 0.16},
+    "hydrogens grouped by their atom": {"order": "bonded_grouped"},
+    "numbers of hydrogens not predicted": {"hydrogens": False},
+    "types not predicted": {"next_type": False, "hydrogens": False},
+    "no focus, the paper's grid": {
+        "focus": False,
+        "next_type": False,
+        "hydrogens": False,
+        "order": "scaffold_first",
+    },
+    "cosine learning rate": {"schedule": "cosine"},
+    "without averaged weights": {"ema_decay": 0.0},
+    "6 random partial molecules": {"partial_molecules": 6},
+    "6 blocks": {"num_interactions": 6},
+    "128 features": {"hidden_channels": 128, "num_filters": 128},
+    "cutoff 5 Å": {"cutoff": 5.0},
+    "PaiNN": {"representation": "painn"},
+    "PaiNN, cutoff 5 Å": {"representation": "painn", "cutoff": 5.0, "num_gaussians": 20},
+}
+
+
+def settings(kind: type, values: dict[str, Any]) -> Any:
+    return kind(**{k: v for k, v in values.items() if k in kind.__dataclass_fields__})
+
+
+def strain(molecules: list[Any]) -> list[float]:
+    """Energy in kcal/mol that each molecule loses in a relaxation with GFN2-xTB."""
+    drops = []
+    for atoms in molecules:
+        atoms = atoms.copy()
+        atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
+        before = atoms.get_potential_energy()
+        LBFGS(atoms, logfile=None).run(fmax=0.05, steps=200)
+        drops.append((before - atoms.get_potential_energy()) * KCAL_PER_EV)
+    return drops
+
+
+def judge(model: SchNetGen, train: Any, num: int, num_relaxed: int) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    config = SamplingConfig(jobs=1)
+    for rules in (True, False):
+        start = time.perf_counter()
+        molecules = generate(
+            model, "C7H10O2", num, seed=1, config=replace(config, valence_rules=rules)
+        )
+        seconds = time.perf_counter() - start
+        evaluation = evaluate(molecules, train=train, jobs=1)
+        figures = evaluation.figures()
+        valid = [m for m, r in zip(molecules, evaluation.records, strict=True) if not r["failure"]]
+        result["with rules" if rules else "without rules"] = {
+            "valid": figures["valid"] / num,
+            "unique": figures["unique"]["smiles"] / max(figures["valid"], 1),
+            "molecules_per_second": num / seconds,
+        }
+        if rules:
+            drops = strain(valid[:num_relaxed])
+            result["relaxed"] = len(drops)
+            result["strain_kcal"] = float(np.median(drops)) if drops else None
+    return result
+
+
+def row(name: str, options: argparse.Namespace, data: Any) -> dict[str, Any]:
+    values = yaml.safe_load(PRESETS["small"].read_text()) | ROWS[name]
+    values |= {"steps": options.steps, "num_samples": 0, "seed": options.seed}
+    values |= {"num_validation": 100, "validation_interval": 500, "accelerator": "cpu"}
+    elements = tuple(sorted({int(n) for d in data for n in d.z}))
+    torch.manual_seed(options.seed)
+    model = SchNetGen(settings(GeneratorConfig, values), elements=elements)
+    start = time.perf_counter()
+    folder = options.out / name.replace(" ", "_").replace("'", "")
+    model = fit(model, data, folder, settings(TrainingConfig, values))
+    seconds = time.perf_counter() - start
+    return {
+        "changes": ROWS[name],
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "training_seconds": seconds,
+        "validation_loss": model.provenance["metrics"].get("validation_loss"),
+        "commit": COMMIT,
+    } | judge(model, data, options.num, options.relaxed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--train", required=True)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--num", type=int, default=200)
+    parser.add_argument("--relaxed", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--note", default="", help="what else the machine did meanwhile")
+    parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
+    options = parser.parse_args()
+
+    data = load(options.train)
+    options.out.mkdir(parents=True, exist_ok=True)
+    kept = options.out / "rows.json"
+    rows = json.loads(kept.read_text()) if kept.is_file() else {}
+    for name in ROWS:
+        if name not in rows:
+            rows[name] = row(name, options, data)
+            with replacing(kept) as temporary:
+                temporary.write_text(json.dumps(rows))
+        print(name, json.dumps(rows[name]), flush=True)
+    figures = {"steps": options.steps, "structures": options.num, "note": options.note}
+    save("ablation", figures | {"rows": rows}, seed=options.seed)
+
+
+if __name__ == "__main__":
+    main()
