@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import cumsum
 
 from .potentials import Ensemble, Potential, Prediction
-from .structures import InputError, as_data, require
+from .structures import as_data, require
 
 
 def predict(
@@ -107,8 +107,6 @@ class PotentialCalculator(Calculator):
         periodic = bool(self.atoms.pbc.all())
         if "stress" in properties and not periodic:
             raise PropertyNotImplementedError("stress needs a structure periodic in 3 directions")
-        if not torch.isfinite(torch.as_tensor(self.atoms.positions)).all():
-            raise InputError("a position is not finite; is the time step too long?")
         data = Data(
             z=torch.as_tensor(self.atoms.numbers, dtype=torch.long),
             pos=torch.as_tensor(self.atoms.positions),

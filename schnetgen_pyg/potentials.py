@@ -238,6 +238,9 @@ class Potential(nn.Module):
             raise InputError(
                 f"`pos` must have shape [num_atoms, 3] = [{z.numel()}, 3], got {list(pos.shape)}"
             )
+        if not torch.isfinite(pos).all():
+            atom = int((~torch.isfinite(pos)).any(1).nonzero()[0])
+            raise InputError(f"the position of atom {atom} is not finite: {pos[atom].tolist()}")
         inside = (z >= 0) & (z <= MAX_ATOMIC_NUMBER)
         if not (inside & self.known[z * inside]).all():  # type: ignore[index]
             found = sorted(set(z.tolist()) - set(self.elements))

@@ -307,6 +307,8 @@ def test_refused(tmp_path):
     z, pos = batch.z, batch.pos.double()
     with pytest.raises(InputError, match=r"`pos` must have shape .* = \[5, 3\], got \[3, 5\]"):
         potential(z, pos.T)
+    with pytest.raises(InputError, match=r"position of atom 2 is not finite: \[nan"):
+        potential(z, pos.index_fill(0, torch.tensor([2]), torch.nan))
     with pytest.raises(InputError, match=r"atomic numbers \[1, 6, 8\], the structure has \[9\]"):
         potential(torch.full_like(z, 9), pos)
     with pytest.raises(InputError, match="ascending"):
