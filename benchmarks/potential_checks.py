@@ -2,7 +2,7 @@
 theory, and energy conservation in dynamics.
 
     python benchmarks/potential_checks.py --checkpoint c7h10o2-painn-potential \\
-        --data labels.extxyz --split runs/potential/test_split.json --name potential_painn
+        --data labels.extxyz --split runs/potential/split.json --name potential_painn
 
 The structures are the first of each group that the run held out for its test.
 """
@@ -93,11 +93,12 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     options = parser.parse_args()
 
+    structures = load(*options.data)
     groups: dict[Any, ase.Atoms] = {}
-    for data in load(*options.data):
+    for index in json.loads(options.split.read_text())["test"]:
+        data = structures[index]
         groups.setdefault(data.info[options.group_by], to_ase(data))
-    first = list(groups.values())
-    held_out = [first[k] for k in json.loads(options.split.read_text())["validation"]]
+    held_out = list(groups.values())
     potential = Potential.from_pretrained(options.checkpoint)
     record = {"checkpoint": options.checkpoint, "trained": potential.provenance}
     judge = PotentialCalculator(potential.double())

@@ -122,9 +122,124 @@ def training_step(record: dict[str, Any]) -> str:
     return markdown(header, rows) + "\n\n" + note
 
 
+def quality(record: dict[str, Any]) -> str:
+    rows = []
+    for name, row in record["rows"].items():
+        mean = row["summary"]
+
+        def cell(key: str, form: str, mean: dict[str, list[float]] = mean) -> str:
+            return f"{mean[key][0]:{form}} ± {mean[key][1]:{form}}"
+
+        rows.append(
+            [name, cell("valid", ".2%"), cell("unique", ".1%")]
+            + [cell(key, ",.0f") for key in ("train_found", "test_found", "new")]
+        )
+    test_size = next(iter(record["rows"].values()))["runs"][0]["test_size"]
+    rows.append(["*the paper's model, `c7h10o2-paper`, T = 0.01*", *_paper_quality()])
+    header = [
+        "",
+        "valid",
+        "different among valid",
+        "training isomers found (of 2,000)",
+        f"unseen test isomers found (of {test_size:,})",
+        "different molecules in neither",
+    ]
+    training = record["training"]
+    note = (
+        f"{record['structures']:,} structures for each of {len(record['seeds'])} seeds, mean ± "
+        f"standard deviation over the seeds; {training['step']:,} steps in the last training run "
+        f"of the model. {source('quality', record)}"
+    )
+    return markdown(header, rows) + "\n\n" + note
+
+
+def _paper_quality() -> list[str]:
+    """The row of the paper's model, from its own record."""
+    figures = json.loads((HERE / "results" / "paper.json").read_text())["evaluation"]
+    valid = figures["valid"]
+    found = [figures["matches"][name]["smiles"] for name in ("train", "test")]
+    return [
+        f"{valid / figures['n']:.2%}",
+        f"{figures['unique']['smiles'] / valid:.1%}",
+        *(f"{number:,}" for number in (*found, figures["new"]["smiles"])),
+    ]
+
+
+def ablation(record: dict[str, Any]) -> str:
+    base = record["rows"]["base"]["training_seconds"]
+    rows = [
+        [
+            name,
+            f"{row['parameters'] / 1e3:,.0f}",
+            f"{row['training_seconds'] / base:.2f}",
+            f"{row['without rules']['valid']:.0%}",
+            f"{row['with rules']['valid']:.0%}",
+            f"{row['with rules']['unique']:.0%}",
+            "" if row["strain_kcal"] is None else f"{row['strain_kcal']:.0f}",
+        ]
+        for name, row in record["rows"].items()
+    ]
+    header = [
+        "",
+        "parameters (thousands)",
+        "training time",
+        "valid without rules",
+        "valid with rules",
+        "different among valid",
+        "strain (kcal/mol)",
+    ]
+    note = (
+        f"Preset `small`, {record['steps']:,} steps, one change at a time, "
+        f"{record['structures']} structures each. Strain is the median energy that valid "
+        f"molecules lose in a relaxation with GFN2-xTB. {record['note'] and record['note'] + '. '}"
+        f"{source('ablation', record)}"
+    )
+    return markdown(header, rows) + "\n\n" + note
+
+
+def generation(record: dict[str, Any]) -> str:
+    rows = [[f"`c7h10o2`, {name}", f"{rate:,.1f}"] for name, rate in record["medians"].items()]
+    if record["peer"]:
+        rows.append(
+            ["schnetpack-gschnet, one process", f"{record['peer']['molecules_per_second']:,.2f}"]
+        )
+    sizes = [
+        [
+            size,
+            f"{row['neighbors_per_atom']:.0f}",
+            f"{1000 * row['training_seconds']:,.0f}",
+            f"{row['training_mib']:,.0f}",
+            f"{1000 * row['seconds_per_placed_atom']:.1f}",
+        ]
+        for size, row in record["sizes"].items()
+    ]
+    header = [
+        "atoms",
+        "neighbours of each",
+        "training step (ms)",
+        "its memory (MiB)",
+        "placing an atom (ms)",
+    ]
+    note = (
+        "The peer has random weights and its stop steps are left out; what counts is the time per "
+        "atom. Below: 4 molecules of growing size, 10 random partial molecules of each, cutoff "
+        f"5 Å. {source('generation', record)}"
+    )
+    return (
+        markdown(["molecules of 19 atoms per second on the CPU", ""], rows)
+        + "\n\n"
+        + note
+        + "\n\n"
+        + markdown(header, sizes)
+    )
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "paper": paper,
     "training_step": training_step,
+    "quality": quality,
+    "ablation": ablation,
+    "generation": generation,
 }
 
 

@@ -40,8 +40,8 @@ class SamplingConfig:
             and 2,048 on a GPU.
         jobs: processes; on GPUs one for each. By default as many as pay: one per core, but none
             for fewer than 256 molecules.
-        max_elements: the most numbers in a tensor of candidates or cached filters; larger
-            batches are built in parts. It does not change the molecules.
+        max_elements: the most numbers in the filters that are kept of a batch; larger batches
+            are built in parts. It does not change the molecules.
     """
 
     temperature: float | None = None
@@ -81,14 +81,15 @@ class FilterCache:
         weights = self.representation.pair_filters(graph)
         if not self.blocks:
             self.blocks = [weight.new_zeros(*self.shape, weight.shape[1]) for weight in weights]
-        width = graph.dense.shape[2]
-        cell = graph.dense.cell
-        molecule, row, column = cell // width**2, cell // width % width, cell % width
-        views = [block[:, :width, :width] for block in self.blocks]
-        for view, weight, parity in zip(views, weights, self.representation.parity, strict=True):
-            view[molecule[0], row[0], column[0]] = weight
-            view[molecule[1], row[1], column[1]] = parity * weight
-        return views
+        width, atoms = graph.dense.shape[2], self.shape[1]
+        row, column = graph.dense.cell // width, graph.dense.cell % width
+        cell = (row // width * atoms + row % width) * atoms + column
+        for block, weight, parity in zip(
+            self.blocks, weights, self.representation.parity, strict=True
+        ):
+            both = torch.cat([weight, parity * weight])
+            block.view(-1, weight.shape[1]).index_copy_(0, cell.flatten(), both)
+        return [block[:, :width, :width] for block in self.blocks]
 
 
 class Builder:

@@ -18,6 +18,9 @@ from scipy.spatial.distance import pdist
 
 #: Bonds are shorter than this times the sum of the covalent radii.
 COVALENT_FACTOR = 1.15
+#: The same where all atoms are hydrogens: the radius is that of hydrogen in compounds, and H2's
+#: bond 1.19 times the sum.
+HYDROGEN_FACTOR = 1.3
 #: Ways to say that two structures are the same: keys of `describe`. The scaffold is known of every
 #: structure, the others of valid ones.
 IDENTITIES = ("scaffold", "fingerprint", "smiles", "stereo_smiles")
@@ -61,7 +64,8 @@ def connectivity(atoms: ase.Atoms) -> Chem.Mol:
     conformer.SetPositions(np.ascontiguousarray(atoms.positions))
     mol.AddConformer(conformer)
     if len(atoms) > 1:
-        rdDetermineBonds.DetermineConnectivity(mol, useVdw=True, covFactor=COVALENT_FACTOR)
+        factor = HYDROGEN_FACTOR if (atoms.numbers == 1).all() else COVALENT_FACTOR
+        rdDetermineBonds.DetermineConnectivity(mol, useVdw=True, covFactor=factor)
     return mol.GetMol()
 
 

@@ -89,10 +89,17 @@ def train(arguments: Sequence[str]) -> None:
     model = SchNetGen(_settings(GeneratorConfig, options), elements=elements)
     out = Path(options.out)
     saved = {k: v for k, v in vars(options).items() if k != "config"}
+
+    def write_config() -> None:
+        with replacing(out / "config.yaml") as temporary:
+            temporary.write_text(yaml.safe_dump(saved, sort_keys=False))
+
     print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
+    # Before, so that a killed run has it; a run that continues keeps its own until it is through.
+    if not (out / "config.yaml").is_file():
+        write_config()
     fit(model, data, out, settings)
-    with replacing(out / "config.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(saved, sort_keys=False))
+    write_config()
     print(f"wrote {out / 'model.safetensors'}")
     with contextlib.suppress(InputError):  # a run of a few steps has logged nothing
         report.draw_loss(out / "loss.png", out)

@@ -10,7 +10,7 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,16 @@ QM9 = _figshare("dsgdb9nsd.xyz.tar.bz2", 3195389, "ad1ebd51ee7f5b3a6e32e974e5d54
 QM9_ISOMERS = _figshare("dsC7O2H10nsd.xyz.tar.bz2", 3195398, "c750c9f3832e6f63ad64bfb3bd12a045")
 #: Indices of QM9's 3,054 molecules whose geometry disagrees with their SMILES.
 QM9_EXCLUDED = _figshare("uncharacterized.txt", 3195404, "a361887bacb427b8a0ce7903d92a53b4")
+
+#: What a cached structure is made of: name, whether it has a row per atom, how it is read.
+COLUMNS: tuple[tuple[str, bool, Callable[[np.ndarray], Any]], ...] = (
+    ("z", True, torch.as_tensor),
+    ("pos", True, torch.as_tensor),
+    ("energy", False, lambda value: torch.as_tensor(value, dtype=torch.float64)),
+    ("forces", True, torch.as_tensor),
+    ("cell", False, torch.as_tensor),
+    ("index", False, lambda value: int(value[0])),
+)
 
 #: What `load` and ``--data`` know by name.
 NAMES = {
@@ -141,15 +151,6 @@ TRAJECTORIES = (
 )
 
 
-def _arrays(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            # Of texts such as the publication's reference only the data are wanted.
-            return {name: file[name] for name in file.files if not name.startswith("old_")}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{path}: not a readable npz file ({error})") from error
-
-
 def _read_trajectory(path: Path, arrays: dict[str, Any], names: Sequence[str]) -> list[Data]:
     z, pos, energy, forces = (arrays[name] for name in names)
     unit = ase.units.kcal / ase.units.mol
@@ -171,56 +172,62 @@ def _read_trajectory(path: Path, arrays: dict[str, Any], names: Sequence[str]) -
 
 
 def _read_npz(path: Path) -> list[Data]:
-    """The compact format of the cache, see `save_npz`, or a trajectory of MD17 or rMD17."""
-    arrays = _arrays(path)
+    """Arrays as `save_npz` writes them; all but ``z``, ``pos`` (Å) and ``n_atoms`` may lack. Or a
+    trajectory of MD17 or rMD17."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        infos = json.loads(str(arrays.get("info", "{}")))
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f"{path}: not a readable npz file ({error})") from error
     for names in TRAJECTORIES:
         if all(name in arrays for name in names):
             return _read_trajectory(path, arrays, names)
     missing = [name for name in ("z", "pos", "n_atoms") if name not in arrays]
     if missing:
         raise InputError(f"{path}: lacks the arrays {missing}; it has {sorted(arrays)}")
-    ends = np.cumsum(arrays["n_atoms"])
-    if ends.size == 0 or ends[-1] != len(arrays["z"]):
+    counts = arrays["n_atoms"]
+    if counts.size == 0 or counts.sum() != len(arrays["z"]):
         raise InputError(
-            f"{path}: n_atoms sums to {ends[-1] if ends.size else 0}, "
-            f"but z has {len(arrays['z'])} entries"
+            f"{path}: n_atoms sums to {counts.sum()}, but z has {len(arrays['z'])} entries"
         )
-    structures = []
-    for index, (stop, count) in enumerate(zip(ends, arrays["n_atoms"], strict=True)):
-        rows = slice(stop - count, stop)
-        data = Data(z=torch.as_tensor(arrays["z"][rows]), pos=torch.as_tensor(arrays["pos"][rows]))
-        if "energy" in arrays:
-            data.energy = torch.tensor([arrays["energy"][index]], dtype=torch.float64)
-        if "forces" in arrays:
-            data.forces = torch.as_tensor(arrays["forces"][rows])
-        if "cell" in arrays and arrays["cell"][index].any():
-            data.cell = torch.as_tensor(arrays["cell"][index : index + 1])
-        if "info" in arrays:
-            data.info = json.loads(str(arrays["info"][index]))
-        structures.append(check(data, f"{path}: structure {index}"))
-    return structures
+    structures = [Data() for _ in counts]
+    for name, rows_per_atom, convert in COLUMNS:
+        owners = arrays.get(f"{name}_of", np.arange(len(counts) if name in arrays else 0))
+        sizes = counts[owners] if rows_per_atom else np.ones(len(owners), dtype=int)
+        if len(arrays.get(name, ())) != sizes.sum():
+            raise InputError(
+                f"{path}: {name} has {len(arrays[name])} entries, expected {sizes.sum()}"
+            )
+        ends = np.cumsum(sizes)
+        for owner, start, stop in zip(owners, ends - sizes, ends, strict=True):
+            structures[owner][name] = convert(arrays[name][start:stop])
+    for place, info in infos.items():
+        structures[int(place)].info = info
+    return [check(data, f"{path}: structure {k}") for k, data in enumerate(structures)]
 
 
 def save_npz(path: str | os.PathLike[str], structures: Sequence[Data]) -> None:
     """Write structures in the compact format of the cache, which `load` reads.
 
-    Arrays ``z``, ``pos`` (Å), ``n_atoms``, where all structures have them ``energy`` (eV) and
-    ``forces`` (eV/Å), where any has one ``cell`` (Å) and ``info`` (JSON).
+    Arrays ``z``, ``pos``, ``n_atoms`` and, of the structures that have them, ``energy`` (eV),
+    ``forces`` (eV/Å), ``cell`` (Å), ``index`` and ``info`` (JSON). Where only some have them,
+    ``energy_of`` and so on say which.
     """
     arrays: dict[str, Any] = {
-        "z": torch.cat([d.z for d in structures]).numpy().astype(np.uint8),
-        "pos": torch.cat([d.pos for d in structures]).numpy(),
         "n_atoms": np.array([d.z.numel() for d in structures], dtype=np.int32),
     }
-    if all(d.get("energy") is not None for d in structures):
-        arrays["energy"] = torch.cat([d.energy for d in structures]).numpy()
-    if all(d.get("forces") is not None for d in structures):
-        arrays["forces"] = torch.cat([d.forces for d in structures]).numpy()
-    if any(d.get("cell") is not None for d in structures):
-        cells = [torch.zeros(1, 3, 3) if d.get("cell") is None else d.cell for d in structures]
-        arrays["cell"] = torch.cat(cells).numpy()
-    if any(d.get("info") for d in structures):
-        arrays["info"] = np.array([json.dumps(d.get("info") or {}) for d in structures])
+    for name, _, _ in COLUMNS:
+        owners = [k for k, data in enumerate(structures) if data.get(name) is not None]
+        if owners:
+            values = [np.atleast_1d(np.asarray(structures[k][name])) for k in owners]
+            arrays[name] = np.concatenate(values)
+        if 0 < len(owners) < len(structures):
+            arrays[f"{name}_of"] = np.array(owners)
+    arrays["z"] = arrays["z"].astype(np.uint8)
+    infos = {k: data.info for k, data in enumerate(structures) if data.get("info") is not None}
+    if infos:
+        arrays["info"] = np.array(json.dumps(infos))
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -288,7 +295,7 @@ def _read_cached(path: Path) -> list[Data]:
     if not path.is_file() or path.suffix == ".npz" or path.stat().st_size < 2**20:
         return read_any(path)
     status = path.stat()
-    text = f"3 {path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    text = f"4 {path.resolve()} {status.st_size} {status.st_mtime_ns}"
     cached = cache_folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
     if cached.is_file():
         try:

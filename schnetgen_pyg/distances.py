@@ -34,7 +34,3 @@ class DistanceBins(nn.Module):
     def cross_entropy(self, log_prob: Tensor, distance: Tensor) -> Tensor:
         """H(q, p) in nats of each distance [num], from log_prob [num, num_bins]."""
         return -(self.labels(distance) * log_prob).sum(-1)
-
-    def index(self, distance: Tensor) -> Tensor:
-        """The nearest bin of each distance; beyond the last bin, the last."""
-        return (distance / self.spacing + 0.5).long().clamp_(max=self.centers.numel() - 1)

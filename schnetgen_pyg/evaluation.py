@@ -17,7 +17,7 @@ from joblib.externals.loky import get_reusable_executor
 
 from .chemistry import IDENTITIES, describe_all
 from .datasets import load
-from .structures import as_data, replacing, to_ase
+from .structures import as_data, replacing, require, to_ase
 
 if TYPE_CHECKING:
     import pandas
@@ -203,6 +203,7 @@ def evaluate(
             the one at fault is then named.
         progress: such as ``tqdm.tqdm``.
     """
+    require(jobs is None or jobs >= 1, "jobs", jobs, "at least 1, or none for one per core")
     jobs = jobs or os.cpu_count() or 1
     sets = {"generated": molecules, "train": train, "test": test}
     atoms = {name: _as_atoms(group) for name, group in sets.items() if group is not None}

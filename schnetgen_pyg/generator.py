@@ -24,7 +24,7 @@ from .layers import mlp
 from .orders import ORDERS
 from .representations import REPRESENTATIONS
 from .steps import partial_molecules, step_graph
-from .storage import load_model, save_model, set_weights
+from .storage import load_model, restore, save_model
 from .structures import InputError, require
 
 
@@ -146,7 +146,7 @@ class SchNetGen(nn.Module):
         if config.next_type or config.hydrogens:
             self.composition = nn.Linear(elements, channels, bias=False)
         element_index = torch.full((101,), -1)
-        element_index[list(config.elements)] = torch.arange(elements)
+        element_index[torch.tensor(config.elements)] = torch.arange(elements)
         self.register_buffer("element_index", element_index, persistent=False)
         #: What is known about the training; saved with the weights.
         self.provenance: dict[str, Any] = {}
@@ -285,8 +285,6 @@ class SchNetGen(nn.Module):
             InputError: if there is no such checkpoint, or the file is none of this version.
         """
         stored = load_model(name_or_path, "generator", GeneratorConfig)
-        settings = stored.config | {"elements": tuple(stored.config["elements"])}
-        model = cls(GeneratorConfig(**settings))
-        set_weights(model, stored)
+        model = restore(stored, lambda settings: cls(GeneratorConfig(**settings)))
         model.provenance = stored.provenance
         return model.eval()

@@ -27,6 +27,17 @@ except ImportError:
     torch_cluster = None
 
 
+@lru_cache(maxsize=8)
+def _cluster_serves(device: str) -> bool:
+    """Whether torch-cluster was built for this kind of device: it may lack CUDA."""
+    point = torch.zeros(1, 3, device=device)
+    try:
+        torch_cluster.radius_graph(point, 1.0, point.new_zeros(1, dtype=torch.long))
+    except (RuntimeError, AssertionError):
+        return False
+    return True
+
+
 def ranges(counts: Tensor) -> tuple[Tensor, Tensor]:
     """For blocks of ``counts`` entries: the block of each entry and its place in the block."""
     block = torch.repeat_interleave(counts)
@@ -52,8 +63,8 @@ def complete_pairs(ptr: Tensor) -> Tensor:
 def radius_pairs(pos: Tensor, ptr: Tensor, cutoff: float | None) -> Tensor:
     """Unordered pairs of atoms closer than ``cutoff`` (all pairs for ``None``).
 
-    torch-cluster searches where it is installed (with room for every neighbour, so nothing is
-    truncated); otherwise all pairs are measured.
+    torch-cluster searches where it is installed for the device (with room for every neighbour, so
+    nothing is truncated); otherwise all pairs are measured.
 
     Args:
         pos: positions [num_atoms, 3] in Å.
@@ -65,7 +76,7 @@ def radius_pairs(pos: Tensor, ptr: Tensor, cutoff: float | None) -> Tensor:
     """
     if cutoff is None:
         return complete_pairs(ptr)
-    if torch_cluster is not None and pos.shape[0] > 0:
+    if torch_cluster is not None and pos.shape[0] > 0 and _cluster_serves(pos.device.type):
         counts = ptr.diff()
         batch = torch.repeat_interleave(counts)
         found = torch_cluster.radius_graph(
@@ -179,6 +190,31 @@ class DenseLayout:
 
 
 @dataclass(frozen=True)
+class TargetRows:
+    """One padded row of edges for every node that they lead to: with it Σ_j r̂_ij ⊗ m_ij is one
+    matrix product per node, which never forms the products of single edges.
+
+    Attributes:
+        shape: number of nodes and of edges in a row.
+        slot: place of each edge in [num_nodes * width].
+    """
+
+    shape: tuple[int, int]
+    slot: Tensor
+
+    def pad(self, values: Tensor) -> Tensor:
+        """Values of edges [num_edges, channels] in rows [num_nodes, width, channels], zero where
+        there is no edge."""
+        nodes, width = self.shape
+        rows = values.new_zeros(nodes * width, values.shape[1])
+        return rows.index_copy(0, self.slot, values).view(nodes, width, values.shape[1])
+
+    def flat(self, rows: Tensor) -> Tensor:
+        """The way back: values in rows [num_nodes, width, channels] to [num_edges, channels]."""
+        return rows.flatten(0, 1).index_select(0, self.slot)
+
+
+@dataclass(frozen=True)
 class Graph:
     """Directed edges between nodes that share quantities of unordered pairs.
 
@@ -236,16 +272,26 @@ class Graph:
             forth = forth.index_select(0, self.edge_pair[: self.edge_pair.numel() // 2])
         return torch.cat([forth, -forth])
 
+    def rows(self, num_nodes: int) -> TargetRows:
+        """The edges into every node as a padded row."""
+        target = self.edges[1]
+        order = target.argsort()
+        counts = torch.bincount(target, minlength=num_nodes)
+        _, place = ranges(counts)
+        width = int(counts.max()) if num_nodes else 0
+        slot = torch.empty_like(target).index_copy(0, order, target[order] * width + place)
+        return TargetRows((num_nodes, width), slot)
+
     def from_sources(self, x: Tensor) -> Tensor:
         """Features of nodes [num_nodes, …] at the source of every edge [num_edges, …]."""
         return x.index_select(0, self.edges[0])
 
     def weigh(self, messages: Tensor, weight: Tensor) -> Tensor:
-        """Messages of edges [num_edges, channels] times the weights of their pairs [num_pairs,
-        channels], which are not copied where every pair has one edge each way."""
+        """Messages of edges [num_edges, …] times the weights of their pairs [num_pairs, …], which
+        are not copied where every pair has one edge each way; trailing shapes broadcast."""
         if self.copied:
             return messages * self.to_edges(weight)
-        return (messages.view(2, *weight.shape) * weight).view_as(messages)
+        return (messages.unflatten(0, (2, -1)) * weight).flatten(0, 1)
 
     def sum_to_targets(self, messages: Tensor, num_nodes: int) -> Tensor:
         """Sums of messages [num_edges, …] over the edges into every node [num_nodes, …]."""

@@ -95,7 +95,9 @@ def losses(
     placed = perturbed(molecules, noise, generator) if noise else molecules
     partial = partial_molecules(placed, *(steps or all_steps(molecules.ptr)))
     graphs, batch = partial.next_z.numel(), partial.batch
-    remaining = model.remaining(molecules, partial)
+    remaining = None
+    if model.config.next_type or model.config.hydrogens:
+        remaining = model.remaining(molecules, partial)
     x = model.features(partial, model.step_graph(placed, partial), remaining)
     y = model.meet(x, partial.next_z, batch)
     target = molecules.pos[partial.next_atom][batch]
@@ -108,6 +110,7 @@ def losses(
         result["focus"] = -(share * model.focus_head(y, batch, graphs)).sum() / graphs
         focus = draw(bonded, batch, graphs, generator)
     if model.config.next_type:
+        assert remaining is not None
         log_prob = model.type_head(x, batch, allowed_types(model, remaining))
         index = model.element_index[partial.next_z].unsqueeze(1)
         result["type"] = -log_prob.gather(1, index).mean()

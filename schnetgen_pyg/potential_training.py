@@ -12,15 +12,16 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
+from .batches import BatchSampler, Molecules, save_split, saved_split, seeded
 from .calculator import predict
+from .callbacks import LAST
 from .potentials import Potential, Prediction
 from .structures import InputError, as_data, require
-from .training import CHECKPOINT, BatchSampler, Molecules, _ProgressBar, _Resume, provenance, split
+from .training import make_trainer, provenance, require_choices
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class PotentialTrainingConfig:
         seed: of the split, the batches and the weights.
         accelerator: Lightning's name: auto, cpu, gpu, …
         devices: Lightning's number of devices, or auto.
-        precision: Lightning's name: 32-true, 64-true, …
+        strategy: Lightning's name of how several devices share the work: auto, ddp, …
+        precision: Lightning's name.
     """
 
     steps: int = 100_000
@@ -67,8 +69,9 @@ class PotentialTrainingConfig:
     validation_interval: int = 500
     seed: int = 0
     accelerator: str = "auto"
-    devices: str = "auto"
-    precision: str = "32-true"
+    devices: int | str = "auto"
+    strategy: str = "auto"
+    precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
 
     def __post_init__(self) -> None:
         positive = ("steps", "batch_size", "plateau_patience", "num_validation")
@@ -79,6 +82,7 @@ class PotentialTrainingConfig:
         for name in ("learning_rate", "energy_weight"):
             require(getattr(self, name) > 0, name, getattr(self, name), "positive")
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "between 0 and 1")
+        require_choices(self)
 
 
 class LabelledMolecules(Molecules):
@@ -248,7 +252,7 @@ class _SaveAfterValidation(Callback):
         self.path = path
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)
 
 
 def _groups(structures: Sequence[Data], key: str | None) -> list[list[int]]:
@@ -268,26 +272,36 @@ def _groups(structures: Sequence[Data], key: str | None) -> list[list[int]]:
 
 
 def split_groups(
-    structures: Sequence[Data], config: PotentialTrainingConfig, out: Path
+    structures: Sequence[Data], config: PotentialTrainingConfig, path: Path
 ) -> dict[str, list[int]]:
-    """Indices of ``train``, ``validation`` and ``test`` structures; kept in the folder once drawn.
+    """Indices of ``train``, ``validation`` and ``test`` structures; kept in ``path`` (JSON) once
+    drawn.
 
     Whole groups are held out, as many as hold the wanted number of structures on average.
+
+    Raises:
+        InputError: if there are too few structures, or ``path`` is a split of other ones.
     """
+    names = ("train", "validation", "test")
+    if path.is_file():
+        return dict(zip(names, saved_split(path, structures, *names), strict=True))
     groups = _groups(structures, config.group_by)
     mean = len(structures) / len(groups)
-    rest, test = split(
-        len(groups), math.ceil(config.num_test / mean), config.seed, out / "test_split.json"
-    )
-    train, validation = split(
-        len(rest), math.ceil(config.num_validation / mean), config.seed, out / "split.json"
-    )
+    num_test = math.ceil(config.num_test / mean)
+    num_held_out = num_test + math.ceil(config.num_validation / mean)
+    if num_held_out >= len(groups):
+        raise InputError(
+            f"cannot hold out {num_held_out} of {len(groups)} structures or groups of them; lower "
+            "num_validation or num_test"
+        )
+    order = torch.randperm(len(groups), generator=seeded(config.seed, 0)).tolist()
+    drawn = (order[num_held_out:], order[num_test:num_held_out], order[:num_test])
     parts = {
-        "train": [rest[k] for k in train],
-        "validation": [rest[k] for k in validation],
-        "test": test,
+        name: sorted(index for place in part for index in groups[place])
+        for name, part in zip(names, drawn, strict=True)
     }
-    return {name: sorted(i for k in part for i in groups[k]) for name, part in parts.items()}
+    save_split(path, structures, config.seed, **parts)
+    return parts
 
 
 def labelled(structures: Any, elements: Sequence[int], where: str = "structure") -> list[Data]:
@@ -344,7 +358,7 @@ def errors(found: Sequence[Data], structures: Sequence[Data]) -> dict[str, float
 
 def _check_continues(out: Path, model: Potential) -> None:
     """Refuse a folder that holds a run of another architecture."""
-    if not (out / CHECKPOINT).is_file() or not (out / "model.safetensors").is_file():
+    if not (out / LAST).is_file() or not (out / "model.safetensors").is_file():
         return
     here, there = model.config, Potential.from_pretrained(out / "model.safetensors").config
     if here != there:
@@ -373,7 +387,7 @@ def fit_potential(
         model: the potential to train; in a run that continues, its weights are replaced.
         structures: ``Data`` or ASE ``Atoms`` with energies (eV) and, all or none, forces (eV/Å).
         out: folder of the run: ``model.safetensors`` (the best weights), ``last.ckpt``,
-            ``split.json``, ``test_split.json``, ``logs/`` (CSV and TensorBoard).
+            ``split.json``, ``logs/`` (CSV and TensorBoard).
         config: settings; keyword arguments replace its fields.
         test: more structures for the test errors, which go to ``provenance["test"]``.
 
@@ -386,9 +400,8 @@ def fit_potential(
     further = labelled(test, model.elements, "test structure") if len(test) else []
     out.mkdir(parents=True, exist_ok=True)
     _check_continues(out, model)
-    parts = {
-        name: [data[i] for i in part] for name, part in split_groups(data, config, out).items()
-    }
+    chosen = split_groups(data, config, out / "split.json")
+    parts = {name: [data[i] for i in part] for name, part in chosen.items()}
     if not model.references.any():
         model.fit_statistics(parts["train"])
     methods = sorted({str((d.get("info") or {}).get("method", "not stated")) for d in data})
@@ -409,34 +422,21 @@ def fit_potential(
 
 
 def _train(module: PotentialModule, parts: dict[str, list[Data]], out: Path) -> None:
-    config, last = module.config, out / CHECKPOINT
+    config, last = module.config, out / LAST
     sampler = BatchSampler(len(parts["train"]), config.batch_size, config.steps, config.seed)
     chunks = [
         part.tolist() for part in torch.arange(len(parts["validation"])).split(config.batch_size)
     ]
-    callbacks: list[Callback] = [_Resume(sampler), _ProgressBar(refresh_rate=10)]
-    callbacks.append(_Judge(out / "model.safetensors"))
+    callbacks: list[Callback] = [_Judge(out / "model.safetensors")]
     if config.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
     callbacks.append(_SaveAfterValidation(last))
-    trainer = pl.Trainer(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        precision=config.precision,  # type: ignore[arg-type]
-        max_steps=config.steps,
-        max_epochs=-1,
-        gradient_clip_val=config.gradient_clip or None,
-        check_val_every_n_epoch=None,
+    trainer = make_trainer(
+        config,
+        out,
+        callbacks,
         val_check_interval=min(config.validation_interval, config.steps),
-        num_sanity_val_steps=0,
-        log_every_n_steps=10,
-        use_distributed_sampler=False,
         inference_mode=False,  # forces are derivatives, also in a validation
-        callbacks=callbacks,
-        logger=[CSVLogger(out, name="logs"), TensorBoardLogger(out, name="logs")],
-        default_root_dir=out,
-        enable_model_summary=False,
-        enable_checkpointing=False,
     )
     trainer.fit(
         module,

@@ -21,7 +21,7 @@ from torch_geometric.utils import cumsum
 from .graphs import Graph, neighbor_graph
 from .layers import mlp
 from .representations import REPRESENTATIONS
-from .storage import load_model, save_model, set_weights
+from .storage import load_model, restore, save_model
 from .structures import MAX_ATOMIC_NUMBER, InputError, require
 
 
@@ -288,9 +288,7 @@ class Potential(nn.Module):
             InputError: if there is no such potential, or the file is none of this version.
         """
         stored = load_model(name_or_path, "potential", PotentialConfig)
-        config = stored.config | {"elements": tuple(stored.config["elements"])}
-        model = cls(PotentialConfig(**config))
-        set_weights(model, stored)
+        model = restore(stored, lambda settings: cls(PotentialConfig(**settings)))
         model.provenance = stored.provenance
         return model.eval()
 

@@ -21,6 +21,7 @@ from torch_geometric.data import Data
 from . import placement
 from .building import Builder, SamplingConfig
 from .generator import SchNetGen
+from .rules import VALENCE
 from .structures import (
     InputError,
     as_data,
@@ -61,6 +62,41 @@ def _remaining(numbers: Tensor, fragment: Data | None) -> Tensor:
             f"{symbols([int((left < 0).nonzero()[0])])} than the formula {symbols(numbers)}"
         )
     return torch.repeat_interleave(left)
+
+
+def _check_seen(model: SchNetGen, numbers: Tensor, where: str = "") -> None:
+    unseen = sorted(set(numbers.tolist()) - set(model.config.elements))
+    if unseen:
+        raise InputError(
+            f"{where}the model has never seen {symbols(unseen)}; it was trained on "
+            f"{symbols(model.config.elements)}"
+        )
+
+
+def _check_formula(model: SchNetGen, numbers: Tensor, config: SamplingConfig) -> None:
+    """Refuse a formula without any closed-shell molecule, where valence rules are to hold.
+
+    A connected graph with these valences exists by the conditions of Senior (Am. J. Math. 73,
+    663, 1951): an even sum, bonds enough to connect all atoms, no valence above the others' sum.
+    """
+    atoms = numbers.tolist()
+    if not (model.config.focus and config.valence_rules and VALENCE.keys() >= set(atoms)):
+        return
+    valences = [VALENCE[number] for number in atoms]
+    total, largest = sum(valences), max(valences)
+    if total % 2:
+        reason = f"its valences sum to {total}, so that an electron stays unpaired"
+    elif total < 2 * (len(atoms) - 1):
+        reason = f"its valences make {total // 2} bonds, which cannot connect {len(atoms)} atoms"
+    elif 2 * largest > total:
+        symbol = symbols([atoms[valences.index(largest)]])
+        reason = f"{symbol} has the valence {largest}, all other atoms have {total - largest}"
+    else:
+        return
+    raise InputError(
+        f"no neutral closed-shell molecule has the formula {symbols(atoms)}: {reason}; correct it, "
+        "or set valence_rules to false to place these atoms anyway"
+    )
 
 
 def _initial(numbers: Tensor, fragment: Data | None, index: Tensor, seed: int) -> tuple[Data, int]:
@@ -152,7 +188,7 @@ def sample(
     config: SamplingConfig | None = None,
     first: int = 0,
 ) -> Iterator[ase.Atoms]:
-    """`generate`, one molecule after the other as batches are finished.
+    """`generate`, one molecule after the other as batches are finished; of any formula.
 
     Args:
         first: number of the first molecule; molecule k of a seed is always the same.
@@ -162,12 +198,7 @@ def sample(
     if num_molecules < 1:
         raise InputError(f"num_molecules must be positive, got {num_molecules}")
     require(seed >= 0, "seed", seed, "0 or more")
-    unseen = sorted(set(numbers.tolist()) - set(model.config.elements))
-    if unseen:
-        raise InputError(
-            f"the model has never seen {symbols(unseen)}; it was trained on "
-            f"{symbols(model.config.elements)}"
-        )
+    _check_seen(model, numbers)
     if fragment is not None:
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
         _remaining(numbers, fragment)
@@ -218,13 +249,57 @@ def generate(
         ``info["log_prob"]``, the log-probability of the positions given the types.
 
     Raises:
-        InputError: for elements that the model never saw, or a fragment beyond the formula.
+        InputError: for elements that the model never saw, a fragment beyond the formula, or a
+            formula that valence rules forbid.
     """
     config = replace(config or SamplingConfig(), **changes)
+    _check_formula(model, _numbers(formula), config)
     molecules: Any = sample(
         model, formula, num_molecules, seed=seed, fragment=fragment, config=config
     )
     return list(progress(molecules, total=num_molecules) if progress else molecules)
+
+
+def _run_settings(
+    model: SchNetGen, formula: str, seed: int, fragment: Any, config: SamplingConfig
+) -> dict[str, Any]:
+    """What decides which molecules a run makes, as JSON can hold it."""
+    weights = hashlib.sha256()
+    for value in model.state_dict().values():
+        weights.update(value.cpu().numpy().tobytes())
+    placed = None
+    if fragment is not None:
+        start = as_data(fragment, "fragment")[0]
+        placed = [start.z.tolist(), start.pos.tolist()]
+    return {
+        "model": weights.hexdigest(),
+        "formula": formula,
+        "seed": seed,
+        "fragment": placed,
+        "config": {k: v for k, v in asdict(config).items() if k not in COSMETIC},
+    }
+
+
+def _continued(partial: Path, settings: Path, wanted: dict[str, Any]) -> int:
+    """How many molecules a run that was stopped has left in ``partial``."""
+    if not settings.is_file():
+        partial.unlink(missing_ok=True)
+        with replacing(settings) as temporary:
+            temporary.write_text(json.dumps(wanted))
+        return 0
+    try:
+        saved = json.loads(settings.read_text())
+    except ValueError as error:
+        raise InputError(
+            f"{settings}: damaged, so that the molecules in {partial.name} are of unknown "
+            "settings; remove both, or name another output"
+        ) from error
+    if saved != wanted:
+        raise InputError(
+            f"{partial}: holds molecules of another model or other settings; remove it and "
+            f"{settings.name}, or name another output"
+        )
+    return keep_whole_frames(partial)
 
 
 def generate_file(
@@ -243,56 +318,31 @@ def generate_file(
     Molecules go to ``PATH.partial.extxyz`` as they are finished, and to ``path`` at the end.
 
     Raises:
-        InputError: if the partial file is of another model or other settings.
+        InputError: as `generate`; if the partial file is of another model or other settings; or
+            if it cannot be written.
     """
     config = config or SamplingConfig()
     path = Path(path)
     file_format(path)
+    _check_formula(model, _numbers(formula), config)
+    common: dict[str, Any] = {"seed": seed, "fragment": fragment, "config": config}
+    sample(model, formula, num_molecules, **common)  # refuses what is wrong, builds nothing
     partial, settings = (path.with_name(f"{path.name}.partial.{s}") for s in ("extxyz", "json"))
-    weights = hashlib.sha256()
-    for value in model.state_dict().values():
-        weights.update(value.cpu().numpy().tobytes())
-    placed = None
-    if fragment is not None:
-        start = as_data(fragment, "fragment")[0]
-        placed = [start.z.tolist(), start.pos.tolist()]
-    wanted = {
-        "model": weights.hexdigest(),
-        "formula": formula,
-        "seed": seed,
-        "fragment": placed,
-        "config": {k: v for k, v in asdict(config).items() if k not in COSMETIC},
-    }
-    done = 0
-    if settings.is_file():
-        if json.loads(settings.read_text()) != wanted:
-            raise InputError(
-                f"{partial}: holds molecules of another model or other settings; remove it and "
-                f"{settings.name}, or name another output"
-            )
-        done = keep_whole_frames(partial)
-    if num_molecules < 1:
-        raise InputError(f"num_molecules must be positive, got {num_molecules}")
+    done = _continued(partial, settings, _run_settings(model, formula, **common))
     if done < num_molecules:
-        molecules: Any = sample(
-            model,
-            formula,
-            num_molecules - done,
-            seed=seed,
-            fragment=fragment,
-            config=config,
-            first=done,
-        )
-        if not done:
-            partial.unlink(missing_ok=True)
-            with replacing(settings) as temporary:
-                temporary.write_text(json.dumps(wanted))
+        molecules: Any = sample(model, formula, num_molecules - done, first=done, **common)
         if progress:
             molecules = progress(molecules, initial=done, total=num_molecules)
-        with partial.open("a") as file:
-            for atoms in molecules:
-                ase.io.write(file, atoms, format="extxyz")
-                file.flush()
+        try:
+            with partial.open("a") as file:
+                for atoms in molecules:
+                    ase.io.write(file, atoms, format="extxyz")
+                    file.flush()
+        except OSError as error:
+            raise InputError(
+                f"{partial}: could not be written ({error}); the molecules before are kept, the "
+                "same command continues with the next one"
+            ) from error
     write(path, ase.io.read(partial, index=f":{num_molecules}", format="extxyz"))
     partial.unlink()
     settings.unlink()
@@ -320,11 +370,15 @@ def log_prob(
 
     Returns:
         [num_molecules], natural logarithm.
+
+    Raises:
+        InputError: for elements that the model never saw.
     """
     config = replace(config or SamplingConfig(), **changes)
     given = [molecules] if isinstance(molecules, (Data, ase.Atoms)) else list(molecules)
     result = []
     for number, (item, data) in enumerate(zip(given, as_data(given), strict=True)):
+        _check_seen(model, data.z, f"structure {number}: ")
         number = item.info.get("sample", number) if isinstance(item, ase.Atoms) else number
         single = Data(z=data.z, pos=data.pos - data.pos[:1], ptr=torch.tensor([0, data.z.numel()]))
         builder = Builder(model.eval(), single, 1, torch.tensor([number]), seed, config, True)

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+import safetensors.torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .structures import InputError, replacing
 
 FORMAT = 1
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class Stored(NamedTuple):
@@ -41,8 +43,9 @@ def save_model(
     """Write a model to one safetensors file, atomically."""
     header = {"format": FORMAT, "kind": kind, "config": config, "provenance": provenance}
     contiguous = {name: value.contiguous() for name, value in weights.items()}
+    content = safetensors.torch.save(contiguous, metadata={"schnetgen_pyg": json.dumps(header)})
     with replacing(path) as temporary:
-        save_file(contiguous, temporary, metadata={"schnetgen_pyg": json.dumps(header)})
+        temporary.write_bytes(content)
 
 
 def _kind(header: Any) -> str | None:
@@ -97,18 +100,30 @@ def load_model(name_or_path: str | os.PathLike[str], kind: str, config: type) ->
         )
     if _kind(header) != kind:
         raise InputError(f"{path}: holds a {_kind(header)}, expected a {kind}")
-    unknown = sorted(set(header["config"]) - {field.name for field in fields(config)})
+    try:
+        settings = header["config"] | {"elements": tuple(header["config"]["elements"])}
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: its header has no configuration with elements, so it was not written by "
+            "a model's save; write it anew with that"
+        ) from error
+    unknown = sorted(set(settings) - {field.name for field in fields(config)})
     if unknown:
         raise InputError(
             f"{path}: unknown settings {unknown}; was it written by a newer "
             "version of schnetgen_pyg?"
         )
-    return Stored(path, header["config"], header.get("provenance", {}), weights)
+    return Stored(path, settings, header.get("provenance", {}), weights)
 
 
-def set_weights(model: nn.Module, stored: Stored) -> None:
-    """Give a model built from the stored configuration its weights."""
+def restore(stored: Stored, build: Callable[[dict[str, Any]], Model]) -> Model:
+    """Build a model from the stored configuration and give it its weights."""
+    try:
+        model = build(stored.config)
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise InputError(f"{stored.path}: its configuration cannot be used ({error})") from error
     try:
         model.load_state_dict(stored.weights)
     except RuntimeError as error:
         raise InputError(f"{stored.path}: weights and configuration disagree ({error})") from error
+    return model

@@ -184,14 +184,11 @@ def as_data(structures: Iterable[Any], where: str = "structure") -> list[Data]:
     return result
 
 
-def _read_sdf(path: Path) -> Iterator[ase.Atoms | None]:
-    from rdkit import Chem, RDLogger
+def _read_sdf(content: bytes) -> Iterator[ase.Atoms | None]:
+    from rdkit import Chem, rdBase
 
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(
-            RDLogger.BlockLogs() if hasattr(RDLogger, "BlockLogs") else contextlib.nullcontext()
-        )
-        for mol in Chem.SDMolSupplier(str(path), sanitize=False, removeHs=False):
+    with rdBase.BlockLogs():
+        for mol in Chem.ForwardSDMolSupplier(io.BytesIO(content), sanitize=False, removeHs=False):
             yield (
                 None
                 if mol is None
@@ -200,6 +197,20 @@ def _read_sdf(path: Path) -> Iterator[ase.Atoms | None]:
                     mol.GetConformer().GetPositions(),
                 )
             )
+
+
+def _read_frames(path: Path) -> Sequence[ase.Atoms | None]:
+    # Unpacked at once: ASE seeks back and forth, which an archive pays for.
+    packed = path.suffix.lower() in (".gz", ".bz2", ".xz")
+    inner = Path(path.stem) if packed else path
+    if inner.suffix.lower() == ".sdf":
+        with ase.io.formats.open_with_compression(str(path), "rb") as file:
+            return list(_read_sdf(file.read()))
+    if not packed:
+        return ase.io.read(path, index=":")
+    with ase.io.formats.open_with_compression(str(path), "r") as file:
+        text = io.StringIO(file.read())
+    return ase.io.read(text, index=":", format=ase.io.formats.filetype(inner.name, read=False))
 
 
 def read(path: str | os.PathLike[str]) -> list[Data]:
@@ -215,18 +226,7 @@ def read(path: str | os.PathLike[str]) -> list[Data]:
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty")
     try:
-        frames: Sequence[ase.Atoms | None]
-        if path.suffix.lower() == ".sdf":
-            frames = list(_read_sdf(path))
-        elif path.suffix in (".gz", ".bz2", ".xz"):
-            # Unpacked at once: ASE seeks back and forth, which an archive pays for.
-            with ase.io.formats.open_with_compression(str(path), "r") as file:
-                text = io.StringIO(file.read())
-            frames = ase.io.read(
-                text, index=":", format=ase.io.formats.filetype(path.stem, read=False)
-            )
-        else:
-            frames = ase.io.read(path, index=":")
+        frames = _read_frames(path)
     except EOFError as error:
         raise InputError(f"{path}: the archive is truncated ({error}); fetch it again") from error
     except Exception as error:

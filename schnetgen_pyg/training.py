@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
-import json
+import copy
 import math
 import os
 import platform
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
-from lightning.pytorch.callbacks import (
-    Callback,
-    EMAWeightAveraging,
-    TQDMProgressBar,
-)
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
-from torch_geometric.data import Batch, Data
-from torch_geometric.utils import cumsum
+from torch.utils.data import DataLoader
+from torch_geometric.data import Data
 
+from .batches import BatchSampler, Molecules, seeded, split
+from .callbacks import LAST, Checkpoint, CheckpointFiles, Export, ProgressBar, Resume, metrics
 from .chemistry import perceive
 from .generator import SchNetGen
-from .graphs import ranges
 from .losses import losses
 from .sampling import sample
-from .structures import InputError, as_data, replacing, require
+from .structures import InputError, as_data, require
 
-CHECKPOINT = "last.ckpt"
+#: Settings of where and how a run computes; Lightning judges them together.
+PLACE = ("accelerator", "devices", "strategy", "precision")
+
+
+def require_choices(config: Any) -> None:
+    """Refuse a setting that is none of the names its type lists."""
+    for name, kind in get_type_hints(type(config)).items():
+        if get_origin(kind) is Literal:
+            names, value = get_args(kind), getattr(config, name)
+            require(value in names, name, value, f"one of {', '.join(names)}")
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ class TrainingConfig:
         seed: of the split, the batches, the orders and the weights.
         accelerator: Lightning's name: auto, cpu, gpu, …
         devices: Lightning's number of devices, or auto.
-        precision: Lightning's name: 32-true, bf16-mixed, …
+        strategy: Lightning's name of how several devices share the work: auto, ddp, …
+        precision: Lightning's name; all of them sample in single precision.
     """
 
     steps: int = 20_000
@@ -77,8 +83,9 @@ class TrainingConfig:
     checkpoint_interval: int = 250
     seed: int = 0
     accelerator: str = "auto"
-    devices: str = "auto"
-    precision: str = "32-true"
+    devices: int | str = "auto"
+    strategy: str = "auto"
+    precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed"] = "32-true"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "validation_interval", "checkpoint_interval"):
@@ -95,62 +102,7 @@ class TrainingConfig:
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "between 0 and 1")
-
-
-def seeded(*numbers: int) -> torch.Generator:
-    """A generator whose stream is fixed by all the numbers together."""
-    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state) >> 1)
-
-
-class Molecules(Dataset[Data]):
-    """Structures in one PyG batch, from which any molecules are taken by index arithmetic."""
-
-    def __init__(self, structures: Sequence[Data]):
-        whole = Batch.from_data_list(list(structures))
-        self.z, self.pos, self.ptr = whole.z, whole.pos, whole.ptr
-
-    def __len__(self) -> int:
-        return self.ptr.numel() - 1
-
-    def __getitem__(self, molecules: Sequence[int]) -> Data:
-        """A batch of the molecules with these indices."""
-        chosen = torch.as_tensor(molecules)
-        counts = self.ptr.diff()[chosen]
-        batch, place = ranges(counts)
-        atom = self.ptr[chosen][batch] + place
-        return Data(z=self.z[atom], pos=self.pos[atom], batch=batch, ptr=cumsum(counts))
-
-
-class BatchSampler(Sampler[list[int]]):
-    """Molecules of every training step, a function of the seed and the step alone.
-
-    Each pass over the data is a new permutation. A resumed run begins at its step, and each of
-    several processes takes its own share of the batch.
-    """
-
-    def __init__(self, num_molecules: int, batch_size: int, num_steps: int, seed: int):
-        self.num_molecules = num_molecules
-        self.batch_size = min(batch_size, num_molecules)
-        self.num_steps = num_steps
-        self.seed = seed
-        self.start, self.rank, self.world_size = 0, 0, 1
-
-    def __len__(self) -> int:
-        return self.num_steps
-
-    def batch(self, step: int) -> list[int]:
-        per_pass = math.ceil(self.num_molecules / self.batch_size)
-        epoch, place = divmod(step, per_pass)
-        order = torch.randperm(self.num_molecules, generator=seeded(self.seed, epoch, 1))
-        chosen = order[place * self.batch_size : (place + 1) * self.batch_size]
-        if len(chosen) < self.world_size:  # a short last batch: every process needs a molecule
-            chosen = chosen.repeat(self.world_size)[: self.world_size]
-        return chosen[self.rank :: self.world_size].tolist()
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.start, self.num_steps):
-            yield self.batch(step)
+        require_choices(self)
 
 
 class GeneratorModule(pl.LightningModule):
@@ -200,17 +152,23 @@ class GeneratorModule(pl.LightningModule):
         loss = torch.stack(list(parts.values())).sum()
         size = molecules.ptr.numel() - 1
         self.log("validation_loss", loss, prog_bar=True, batch_size=size, sync_dist=True)
-        if index == 0 and self.config.num_samples:
-            # Here, not at the end of the epoch: averaged weights have left by then.
-            self.log("valid", self.share_valid(), prog_bar=True, batch_size=1, sync_dist=True)
         self.log_dict(
             {f"validation_{name}_loss": value for name, value in parts.items()},
             batch_size=size,
             sync_dist=True,
         )
 
+    def on_validation_batch_end(
+        self, outputs: Any, batch: Data, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        # Here, not at the end of the epoch: averaged weights have left by then; nor in the step,
+        # whose operations may be of another precision than the sampler's.
+        if batch_idx == 0 and self.config.num_samples:
+            self.log("valid", self.share_valid(), prog_bar=True, batch_size=1, sync_dist=True)
+
     def share_valid(self) -> float:
         """Share of valid structures among freshly generated ones of the data's formulas."""
+        model = copy.deepcopy(self.model).float()
         chosen = torch.randint(
             len(self.formulas),
             (self.config.num_samples,),
@@ -219,80 +177,10 @@ class GeneratorModule(pl.LightningModule):
         counts = Counter(tuple(self.formulas[k].sort().values.tolist()) for k in chosen.tolist())
         done = valid = 0
         for numbers, count in counts.items():
-            molecules = sample(self.model, numbers, count, seed=self.global_step, first=done)
+            molecules = sample(model, numbers, count, seed=self.global_step, first=done)
             valid += sum(perceive(atoms).valid for atoms in molecules)
             done += count
-        self.model.train()
         return valid / self.config.num_samples
-
-
-class _Resume(Callback):
-    """Tell the batch sampler where the run stands and which process it serves."""
-
-    def __init__(self, sampler: BatchSampler):
-        self.sampler = sampler
-
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.sampler.start = trainer.global_step
-        self.sampler.rank, self.sampler.world_size = trainer.global_rank, trainer.world_size
-
-
-class _ProgressBar(TQDMProgressBar):
-    """A bar that knows, also in a run that continues, where it stands and where it ends."""
-
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        super().on_train_start(trainer, module)
-        bar = self.train_progress_bar
-        bar.set_description("Training")
-        bar.reset(total=trainer.max_steps)
-        bar.initial = bar.n = trainer.global_step
-
-
-def _metrics(trainer: pl.Trainer) -> dict[str, float]:
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
-
-
-class _Checkpoint(Callback):
-    """The state of the run every so many steps and after the last one.
-
-    Lightning's own would miss the last step, or save it when averaged weights have already
-    replaced the trained ones.
-    """
-
-    def __init__(self, path: Path, config: TrainingConfig):
-        self.path = path
-        self.config = config
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        step = trainer.global_step
-        if step % self.config.checkpoint_interval == 0 or step == self.config.steps:
-            trainer.save_checkpoint(self.path)
-
-
-class _Export(Callback):
-    """Write ``model.safetensors`` (averaged weights, if they are averaged) with a checkpoint."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        assert isinstance(module, GeneratorModule)
-        if trainer.is_global_zero:
-            prefix = "model."
-            weights = {
-                k[len(prefix) :]: v
-                for k, v in checkpoint["state_dict"].items()
-                if k.startswith(prefix)
-            }
-            model = SchNetGen(module.model.config)
-            model.load_state_dict(weights)
-            model.provenance = module.model.provenance | {
-                "step": trainer.global_step,
-                "metrics": _metrics(trainer),
-            }
-            model.save(self.path)
 
 
 def provenance() -> dict[str, Any]:
@@ -307,43 +195,6 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def split(
-    num_structures: int, num_validation: int, seed: int, path: Path | None = None
-) -> tuple[list[int], list[int]]:
-    """Indices of training and validation structures; kept in ``path`` (JSON) once drawn."""
-    if path is not None and path.is_file():
-        try:
-            saved = json.loads(path.read_text())
-            assert {"num_structures", "train", "validation"} <= saved.keys()
-        except (ValueError, AssertionError, AttributeError) as error:
-            raise InputError(f"{path}: damaged; remove it to draw the split anew") from error
-        if saved["num_structures"] != num_structures:
-            raise InputError(
-                f"{path}: the split is of {saved['num_structures']} structures, the "
-                f"data hold {num_structures}; use the same data or another folder"
-            )
-        return saved["train"], saved["validation"]
-    if num_validation >= num_structures:
-        raise InputError(
-            f"cannot hold out {num_validation} of {num_structures} structures; lower num_validation"
-        )
-    order = torch.randperm(num_structures, generator=seeded(seed, 0)).tolist()
-    train, validation = sorted(order[num_validation:]), sorted(order[:num_validation])
-    if path is not None:
-        with replacing(path) as temporary:
-            temporary.write_text(
-                json.dumps(
-                    {
-                        "num_structures": num_structures,
-                        "seed": seed,
-                        "train": train,
-                        "validation": validation,
-                    }
-                )
-            )
-    return train, validation
-
-
 def _check_continues(out: Path, model: SchNetGen) -> None:
     """Refuse a folder that holds the run of another architecture."""
     if not (out / "model.safetensors").is_file():
@@ -356,6 +207,69 @@ def _check_continues(out: Path, model: SchNetGen) -> None:
             f"{out}: holds a run with other values of {', '.join(changed)}; use the same ones "
             "to continue it, or another folder"
         )
+
+
+def _check_elements(model: SchNetGen, data: Sequence[Data]) -> None:
+    present = {int(n) for d in data for n in d.z.unique()}
+    unseen = sorted(present - set(model.config.elements))
+    if unseen:
+        raise InputError(
+            f"the data hold atomic numbers {unseen}, the model is for "
+            f"{list(model.config.elements)}; build it with their union"
+        )
+
+
+def make_trainer(
+    config: Any, out: Path, callbacks: Sequence[Callback], **options: Any
+) -> pl.Trainer:
+    """Lightning's trainer of the runs of this package.
+
+    Args:
+        config: a `TrainingConfig`, or another one with the same settings of place and length.
+        out: folder of the run.
+        callbacks: of the run, in their order; a bar and the resuming come before them.
+        options: of Lightning's trainer.
+    """
+    place = {name: getattr(config, name) for name in PLACE}
+    try:
+        return pl.Trainer(
+            **place,
+            **options,
+            max_steps=config.steps,
+            max_epochs=-1,
+            gradient_clip_val=config.gradient_clip or None,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            log_every_n_steps=10,
+            use_distributed_sampler=False,
+            callbacks=[Resume(), ProgressBar(refresh_rate=10), *callbacks],
+            plugins=[CheckpointFiles()],
+            logger=[CSVLogger(out, name="logs"), TensorBoardLogger(out, name="logs")],
+            default_root_dir=out,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+        )
+    except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:
+        settings = ", ".join(f"{name}={value!r}" for name, value in place.items())
+        raise InputError(
+            f"Lightning cannot train with {settings}: {str(error).rstrip('.!')}. Leave them at "
+            "their defaults to train on what this machine has"
+        ) from error
+
+
+def _trainer(config: TrainingConfig, out: Path) -> pl.Trainer:
+    callbacks: list[Callback] = []
+    if config.ema_decay:
+        callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
+    callbacks += [
+        Export(out / "model.safetensors"),
+        Checkpoint(out / LAST, config.checkpoint_interval),
+    ]
+    return make_trainer(config, out, callbacks, val_check_interval=config.validation_interval)
+
+
+def _loader(data: Sequence[Data], indices: Sequence[int], sampler: Any) -> DataLoader[Data]:
+    return DataLoader(Molecules([data[k] for k in indices]), sampler=sampler, batch_size=None)
 
 
 def fit(
@@ -373,64 +287,38 @@ def fit(
     Args:
         model: the generator to train; in a run that continues, its weights are replaced.
         structures: ``Data``, ASE ``Atoms`` or a PyG dataset.
-        out: folder of the run: ``model.safetensors``, ``last.ckpt``, ``split.json``, ``logs/``
-            (CSV and TensorBoard).
+        out: folder of the run: ``model.safetensors``, ``last.ckpt`` and the ``previous.ckpt``
+            before it, ``split.json`` (indices of the structures), ``logs/`` (CSV and TensorBoard).
         config: settings; keyword arguments replace its fields.
 
     Returns:
         the trained generator (with averaged weights, if they are averaged).
+
+    Raises:
+        InputError: if the data, the settings or the run in ``out`` do not go together.
     """
     config = replace(config or TrainingConfig(), **changes)
     out = Path(out)
-    data = [Data(z=d.z, pos=d.pos) for d in as_data(structures) if d.z.numel() > 1]
-    present = {int(n) for d in data for n in d.z.unique()}
-    unseen = sorted(present - set(model.config.elements))
-    if unseen:
-        raise InputError(
-            f"the data hold atomic numbers {unseen}, the model is for "
-            f"{list(model.config.elements)}; build it with their union"
-        )
+    data = [Data(z=d.z, pos=d.pos) for d in as_data(structures)]
+    _check_elements(model, data)
     out.mkdir(parents=True, exist_ok=True)
     _check_continues(out, model)
-    train, validation = split(len(data), config.num_validation, config.seed, out / "split.json")
-    sampler = BatchSampler(len(train), config.batch_size, config.steps, config.seed)
-    loader = DataLoader(Molecules([data[i] for i in train]), sampler=sampler, batch_size=None)
-    held_out = None
-    if validation:
-        parts = [list(part) for part in torch.arange(len(validation)).split(100)]
-        held_out = DataLoader(
-            Molecules([data[i] for i in validation]), sampler=parts, batch_size=None
-        )
-    module = GeneratorModule(model, config, [data[i].z for i in train])
+    trainer = _trainer(config, out)
+    train, validation = split(data, config.num_validation, config.seed, out / "split.json")
+    batches = BatchSampler(len(train), config.batch_size, config.steps, config.seed)
+    parts = [list(part) for part in torch.arange(len(validation)).split(100)]
+    module = GeneratorModule(model, config, [data[k].z for k in train])
     model.provenance = {"training": asdict(config), "num_training": len(train)} | provenance()
-    last = out / CHECKPOINT
-    callbacks: list[Callback] = [_Resume(sampler), _ProgressBar(refresh_rate=10)]
-    if config.ema_decay:
-        callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
-    callbacks += [_Export(out / "model.safetensors"), _Checkpoint(last, config)]
-    trainer = pl.Trainer(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        precision=config.precision,  # type: ignore[arg-type]
-        max_steps=config.steps,
-        max_epochs=-1,
-        gradient_clip_val=config.gradient_clip or None,
-        check_val_every_n_epoch=None,
-        val_check_interval=config.validation_interval,
-        num_sanity_val_steps=0,
-        log_every_n_steps=10,
-        use_distributed_sampler=False,
-        callbacks=callbacks,
-        logger=[CSVLogger(out, name="logs"), TensorBoardLogger(out, name="logs")],
-        default_root_dir=out,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-    )
+    last = out / LAST
     trainer.fit(
-        module, loader, held_out, weights_only=True, ckpt_path=last if last.is_file() else None
+        module,
+        _loader(data, train, batches),
+        _loader(data, validation, parts) if validation else None,
+        weights_only=True,
+        ckpt_path=last if last.is_file() else None,
     )
     trained = SchNetGen.from_pretrained(out / "model.safetensors")
-    if trainer.is_global_zero and _metrics(trainer):
-        trained.provenance["metrics"] = _metrics(trainer)
+    if trainer.is_global_zero and metrics(trainer):
+        trained.provenance["metrics"] = metrics(trainer)
         trained.save(out / "model.safetensors")
     return trained

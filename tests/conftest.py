@@ -1,4 +1,6 @@
+import contextlib
 import os
+import resource
 from pathlib import Path
 
 import ase
@@ -6,11 +8,13 @@ import pytest
 import torch
 from torch_geometric.data import Batch, Data
 
-from schnetgen_pyg import SchNetGen, load
+from schnetgen_pyg import SchNetGen, graphs, load
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +41,27 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the real data are not beside the repository")
     return SHARED
+
+
+@contextlib.contextmanager
+def full_disk(room: int):
+    """No file can grow beyond ``room`` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture(params=["torch", "extensions"])
+def search(request, monkeypatch):
+    """Both ways to run: in plain torch, and with the compiled extensions where there are any."""
+    if request.param == "torch":
+        monkeypatch.setattr(graphs, "torch_cluster", None)
+        monkeypatch.setattr("torch_geometric.typing.WITH_TORCH_SCATTER", False)
+    else:
+        pytest.importorskip("torch_cluster")
 
 
 @pytest.fixture

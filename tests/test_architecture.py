@@ -11,8 +11,8 @@ PACKAGE = Path(schnetgen_pyg.__file__).parent
 ORDER = (
     *("structures", "storage", "chemistry", "datasets", "graphs", "orders", "steps", "layers"),
     *("representations", "distances", "heads", "generator", "losses", "placement", "rules"),
-    *("building", "sampling", "training", "potentials", "calculator", "potential_training"),
-    *("labelling", "evaluation", "report", "presets", "cli"),
+    *("building", "sampling", "batches", "callbacks", "training", "potentials", "calculator"),
+    *("potential_training", "labelling", "evaluation", "report", "presets", "cli"),
 )
 
 

@@ -24,6 +24,7 @@ from .conftest import METHANE
         ("H2CCO", "C=C=O"),
         ("C4H4O", "c1ccoc1"),
         ("bicyclobutane", "C1C2CC12"),
+        ("H2", "[H][H]"),
     ],
 )
 def test_known_molecules(name, expected):
@@ -41,6 +42,8 @@ def test_known_molecules(name, expected):
         (molecule("CH4") + ase.Atoms("H", [[0, 0, 1.0]]), "valence"),
         (METHANE + ase.Atoms("H", [[0.64, 0.64, 0.64]]), "clash"),
         (ase.Atoms("C"), "radical"),
+        (ase.Atoms("H2", [[0, 0, 0], [0, 0, 1.5]]), "fragments"),
+        (ase.Atoms("H4", [[0, 0, 0], [0, 0, 0.74], [3, 0, 0], [3, 0, 0.74]]), "fragments"),
     ],
 )
 def test_failures(atoms, failure):

@@ -101,11 +101,21 @@ def test_a_run_continues_with_its_own_architecture_only(data, tmp_path, capsys):
     changed = [flag for flag in SMALL if not flag.startswith("--hidden")]
     assert run("train", "--data", data, "--out", out, "--steps=8", *changed) == 2
     assert "holds a run with other values of hidden_channels" in capsys.readouterr().err
+    assert "steps: 6" in (out / "config.yaml").read_text()
+
+
+def test_a_killed_run_has_its_configuration(data, tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("schnetgen_pyg.training.fit", killed)
+    assert run("train", "--data", data, "--out", tmp_path / "r", "--steps=4", *SMALL) == 130
+    assert "steps: 4" in (tmp_path / "r" / "config.yaml").read_text()
 
 
 def test_a_file_may_name_the_preset(data, tmp_path):
     config = tmp_path / "mine.yaml"
-    config.write_text("preset: small\nsteps: 2\nnum_validation: 2\naccelerator: cpu\n")
+    config.write_text("preset: small\nsteps: 2\nnum_validation: 2\naccelerator: cpu\ndevices: 1\n")
     assert run("train", "--data", data, "--out", tmp_path / "r", "--config", config) == 0
     assert SchNetGen.from_pretrained(tmp_path / "r" / "model.safetensors").config.focus
 
@@ -233,6 +243,21 @@ def test_configuration_file(data, tmp_path):
         ),
         (["generate", "--checkpoint", "{model}", "--out", "{tmp}/x.vasp"], "x.vasp"),
         (["evaluate", "{tmp}/nan.xyz"], "nan.xyz: structure 0: the position of atom 0"),
+        (["evaluate", "{data}", "--jobs", "-1"], "jobs must be at least 1"),
+        (["evaluate", "{data}", "--jobs", "0"], "jobs must be at least 1"),
+        (["train", "--data", "{data}", "--out", "{tmp}/r", "--precision", "16-true"], "precision"),
+        (
+            ["train", "--data", "{data}", "--out", "{tmp}/r", "--accelerator", "abacus"],
+            "Lightning cannot train with accelerator='abacus'",
+        ),
+        (
+            ["train", "--data", "{data}", "--out", "{tmp}/r", "--strategy", "napoleon"],
+            "strategy='napoleon'",
+        ),
+        (
+            ["generate", "--checkpoint", "c7h10o2", "--formula", "CH9", "--out", "{tmp}/x.xyz"],
+            "no neutral closed-shell molecule has the formula CH9",
+        ),
     ],
 )
 def test_bad_input_is_named_without_a_traceback(

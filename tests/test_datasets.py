@@ -4,6 +4,7 @@ import tarfile
 
 import ase
 import ase.db
+import ase.io
 import numpy as np
 import pytest
 import torch
@@ -96,14 +97,15 @@ def test_npz_round_trip_and_errors(tmp_path, isomers):
     np.savez(tmp_path / "c.npz", z=np.ones(3), pos=np.ones((3, 3)), n_atoms=[2])
     with pytest.raises(InputError, match="n_atoms sums to 2"):
         load(tmp_path / "c.npz")
+    np.savez(tmp_path / "e.npz", z=[6, 1], pos=np.ones((2, 3)), n_atoms=[1, 1], energy=[1.0])
+    with pytest.raises(InputError, match=r"e.npz: energy has 1 entries, expected 2"):
+        load(tmp_path / "e.npz")
     np.savez(tmp_path / "d.npz", z=np.array([{}], dtype=object))
     with pytest.raises(InputError, match=r"d.npz: not a readable npz"):
         load(tmp_path / "d.npz")
 
 
 def test_cache(tmp_path, isomers, monkeypatch):
-    import ase.io
-
     from schnetgen_pyg.structures import to_ase
 
     path = tmp_path / "large.extxyz"
@@ -113,6 +115,45 @@ def test_cache(tmp_path, isomers, monkeypatch):
     monkeypatch.setattr(datasets, "read_any", lambda path: pytest.fail("was not cached"))
     assert torch.equal(load(path)[7].pos, first[7].pos)
     assert torch.equal(load(path)[7].energy, first[7].energy)
+
+
+def same(a, b) -> bool:
+    """Whether two structures hold the same, to the types."""
+    if set(a.keys()) != set(b.keys()):
+        return False
+    pairs = [(a[key], b[key]) for key in a.keys()]  # noqa: SIM118
+    return all(
+        torch.equal(x, y) and x.dtype == y.dtype if isinstance(x, torch.Tensor) else x == y
+        for x, y in pairs
+    )
+
+
+def test_the_cache_returns_what_the_file_does(tmp_path, isomers):
+    """Also what only some structures have: energies, forces, numbers, information."""
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    from schnetgen_pyg.structures import read, to_ase
+
+    frames = [to_ase(data) for data in isomers[:6]]
+    for frame in frames:
+        frame.calc, frame.info = None, {}
+    frames[1].calc = SinglePointCalculator(frames[1], energy=-3.5)
+    frames[2].calc = SinglePointCalculator(frames[2], energy=2.0, forces=frames[2].positions)
+    frames[4].info = {"smiles": "CCO", "number": 3, "weight": 0.1, "good": True}
+    path = tmp_path / "mixed.extxyz"
+    ase.io.write(path, frames)
+    direct = read(path)
+    direct[5].index = 77
+    assert [d.get("energy") is not None for d in direct] == [False, True, True] + [False] * 3
+    datasets.save_npz(tmp_path / "cached.npz", direct)
+    cached = load(tmp_path / "cached.npz")
+    assert [same(a, b) for a, b in zip(direct, cached, strict=True)] == [True] * 6
+
+
+def test_cached_qm9_keeps_its_numbers(tmp_path):
+    path = archive(tmp_path / "some.tar.bz2", [METHANE, METHANE.replace("gdb 1", "gdb 2")])
+    datasets.save_npz(tmp_path / "cached.npz", load(path))
+    assert [data.index for data in load(tmp_path / "cached.npz")] == [1, 2]
 
 
 def test_embedded(isomers):

@@ -82,6 +82,12 @@ def test_positions_that_are_not_numbers():
         evaluate([molecule("CH4"), broken])
 
 
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_jobs_that_are_none(jobs):
+    with pytest.raises(InputError, match=f"jobs must be at least 1.*got {jobs}"):
+        evaluate([BROKEN], jobs=jobs)
+
+
 def test_nothing_valid():
     result = evaluate([BROKEN])
     assert result.figures()["valid"] == 0

@@ -12,7 +12,7 @@ from schnetgen_pyg.heads import NewAtomProduct
 from schnetgen_pyg.losses import losses
 from schnetgen_pyg.representations import REPRESENTATIONS
 
-from .conftest import batch_of, small_model
+from .conftest import batch_of, full_disk, small_model
 
 
 @pytest.fixture
@@ -40,12 +40,16 @@ def test_every_representation(inputs, name):
     assert torch.allclose(log_prob.exp().sum(1), torch.ones(14), atol=1e-5)
     parts = losses(model, batch_of([5, 8]), torch.Generator().manual_seed(0))
     assert all(torch.isfinite(part) for part in parts.values())
-    molecules = generate(model, "C2H4O", 3, seed=0, temperature=1.0)
+    molecules = generate(model, "C2H4O", 6, seed=0, temperature=1.0)
     again = log_prob_of(model, molecules, seed=0, temperature=1.0)
-    for k, atoms in enumerate(molecules):
-        assert atoms.info["log_prob"] == pytest.approx(float(again[k]), abs=0.05)
+    sampled = torch.tensor([atoms.info["log_prob"] for atoms in molecules])
+    # Random weights may put atoms on top of each other or where the rules leave nothing.
+    possible = torch.isfinite(again)
+    assert possible.sum() >= 2
+    assert torch.allclose(again[possible], sampled[possible], atol=0.05)
 
 
+@pytest.mark.usefixtures("search")
 @pytest.mark.parametrize("cutoff", [None, 3.0])
 def test_invariance(inputs, cutoff):
     model = small_model(cutoff=cutoff)
@@ -59,7 +63,9 @@ def test_invariance(inputs, cutoff):
     assert torch.allclose(permuted, reference[order], atol=1e-4)
 
 
-def test_batch_equals_single(model, inputs):
+@pytest.mark.usefixtures("search")
+def test_batch_equals_single(inputs):
+    model = small_model(cutoff=3.0, order="bonded", focus=True)
     z, pos, next_z, batch = inputs
     together = model(z, pos, next_z, batch)
     for graph in range(3):
@@ -128,11 +134,28 @@ def test_loading_runs_no_code_and_names_the_file(model, tmp_path):
         ({"format": 99, "config": {}}, "checkpoint format 99.*reads format"),
         (None, "checkpoint format None"),
         ({"format": 1, "config": {"elements": [1], "warp": 9}}, r"unknown settings \['warp'\]"),
+        ({"format": 1}, "no configuration with elements"),
+        ({"format": 1, "config": {}}, "no configuration with elements"),
+        ({"format": 1, "config": [1, 6]}, "no configuration with elements"),
+        ({"format": 1, "config": {"elements": ["C"]}}, "configuration cannot be used"),
+        ({"format": 1, "config": {"elements": [999]}}, "configuration cannot be used"),
+        ({"format": 1, "config": {"elements": [1], "num_bins": "x"}}, "cannot be used"),
+        ({"format": 1, "config": {"elements": [1], "num_bins": 1}}, "num_bins must be at least 2"),
         ({"format": 1, "config": {"elements": [1]}}, "weights and configuration disagree"),
     ],
 )
 def test_checkpoints_of_another_version(header, message, tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"x": torch.zeros(1)}, path, {"schnetgen_pyg": json.dumps(header)})
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as error:
         SchNetGen.from_pretrained(path)
+    assert "other.safetensors" in str(error.value)
+
+
+def test_full_disk_keeps_the_old_checkpoint(model, tmp_path):
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    before = path.read_bytes()
+    with full_disk(2000), pytest.raises(InputError, match=r"m.safetensors: could not be written"):
+        model.save(path)
+    assert path.read_bytes() == before

@@ -20,14 +20,6 @@ def naive_pairs(batch, cutoff):
     return sorted(found)
 
 
-@pytest.fixture(params=["torch", "torch-cluster"])
-def search(request, monkeypatch):
-    if request.param == "torch":
-        monkeypatch.setattr(graphs, "torch_cluster", None)
-    else:
-        pytest.importorskip("torch_cluster")
-
-
 @pytest.mark.parametrize("cutoff", [None, 1.5, 3.0, 100.0])
 @pytest.mark.parametrize("sizes", [[1], [5], [1, 7, 3], [40, 60]])
 def test_pairs_against_a_loop(search, sizes, cutoff):
@@ -41,6 +33,22 @@ def test_nothing_is_truncated(search):
     batch = batch_of([150], spread=0.5)
     pairs = graphs.radius_pairs(batch.pos, batch.ptr, 50.0)
     assert pairs.shape[1] == 150 * 149 // 2
+
+
+def test_extension_without_the_device(monkeypatch):
+    """torch-cluster built for CPUs only refuses tensors on a GPU: pairs are searched in torch."""
+
+    class ForOtherDevices:
+        @staticmethod
+        def radius_graph(*_, **__):
+            raise RuntimeError("Not compiled with CUDA support")
+
+    monkeypatch.setattr(graphs, "torch_cluster", ForOtherDevices)
+    graphs._cluster_serves.cache_clear()
+    batch = batch_of([5, 8])
+    pairs = graphs.radius_pairs(batch.pos, batch.ptr, 2.0)
+    graphs._cluster_serves.cache_clear()
+    assert [tuple(p) for p in pairs.T.tolist()] == naive_pairs(batch, 2.0)
 
 
 @settings(deadline=None)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch_geometric.data import Batch, Data
 
+from schnetgen_pyg import SchNetGen
 from schnetgen_pyg.graphs import bond_matrix
 from schnetgen_pyg.losses import (
     allowed_types,
@@ -119,3 +120,15 @@ def test_every_part_learns(molecules):
     for name in history[0]:
         assert sum(h[name] for h in history[-5:]) < sum(h[name] for h in history[:5]), name
     assert all(p.grad is not None for p in model.parameters())
+
+
+def test_what_is_left_is_counted_only_for_models_that_ask(molecules, monkeypatch):
+    asked = []
+    counted = SchNetGen.remaining
+    monkeypatch.setattr(
+        SchNetGen, "remaining", lambda self, *a: asked.append(self) or counted(self, *a)
+    )
+    for parts, count in (({}, 0), ({"order": "bonded", "focus": True}, 0), (PARTS, 1)):
+        asked.clear()
+        losses(small_model(**parts), molecules, torch.Generator().manual_seed(0))
+        assert len(asked) == count

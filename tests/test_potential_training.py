@@ -139,13 +139,13 @@ def test_energies_alone(tmp_path):
 def test_groups_stay_together(tmp_path):
     data = springs()
     config = PotentialTrainingConfig(num_validation=8, num_test=4, group_by="source")
-    parts = split_groups(data, config, tmp_path)
+    parts = split_groups(data, config, tmp_path / "split.json")
     assert [len(parts[n]) for n in ("train", "validation", "test")] == [24, 8, 4]
     sources = [{data[i].info["source"] for i in part} for part in parts.values()]
     assert sum(map(len, sources)) == len(set.union(*sources)) == 9
     assert sorted(i for part in parts.values() for i in part) == list(range(36))
     with pytest.raises(InputError, match=r"structure 0: no 'family' .*'method', 'source'"):
-        split_groups(data, PotentialTrainingConfig(group_by="family"), tmp_path)
+        split_groups(data, PotentialTrainingConfig(group_by="family"), tmp_path / "other.json")
 
 
 def test_refused(tmp_path):
@@ -163,7 +163,7 @@ def test_refused(tmp_path):
         (half, "structure 3: no forces"),
         (heavy, r"structure 1: holds atomic numbers \[8\]"),
         (broken, "structure 4: .* not finite"),
-        (springs(6), "cannot hold out 6 of 6"),
+        (springs(6), "cannot hold out 6 of 6 structures"),
     ):
         with pytest.raises(InputError, match=message):
             fit(data)

@@ -11,7 +11,7 @@ from torch_geometric.data import Batch, Data
 from schnetgen_pyg.calculator import PotentialCalculator, predict
 from schnetgen_pyg.graphs import neighbor_graph, periodic_pairs
 from schnetgen_pyg.potentials import Ensemble, Potential, PotentialConfig, fit_references
-from schnetgen_pyg.representations import SchNet
+from schnetgen_pyg.representations import REPRESENTATIONS, SchNet
 from schnetgen_pyg.storage import save_model
 from schnetgen_pyg.structures import InputError
 
@@ -348,3 +348,18 @@ def test_batched_cells_and_molecules():
     )
     assert torch.allclose(energy[0], potential(data.z, data.pos, cell=data.cell))
     assert torch.allclose(energy[1], potential(molecule.z, molecule.pos.double()))
+
+
+@pytest.mark.parametrize("name", REPRESENTATIONS)
+def test_every_representation_makes_a_potential(name, tmp_path):
+    """Forces, their derivatives and the stress; saved and loaded by name."""
+    torch.manual_seed(0)
+    potential = Potential(name, (1, 6, 8), cutoff=4.0).double().train()
+    data = crystal()
+    found = potential(data.z, data.pos, cell=data.cell, compute_forces=True, compute_stress=True)
+    (found.forces.square().sum() + found.stress.square().sum()).backward()
+    slopes = [p.grad for p in potential.representation.parameters() if p.grad is not None]
+    assert slopes
+    assert all(torch.isfinite(slope).all() for slope in slopes)
+    potential.float().save(tmp_path / "p.safetensors")
+    assert Potential.from_pretrained(tmp_path / "p.safetensors").config == potential.config

@@ -1,12 +1,17 @@
+import ase.io
 import numpy as np
 import pytest
 import torch
 from ase.symbols import symbols2numbers
+from hypothesis import given
+from hypothesis import strategies as st
 
-from schnetgen_pyg import InputError, generate, log_prob, placement
+from schnetgen_pyg import InputError, SamplingConfig, generate, log_prob, placement
 from schnetgen_pyg.chemistry import MAX_NEIGHBORS, connectivity
+from schnetgen_pyg.rules import VALENCE
+from schnetgen_pyg.sampling import _check_formula, generate_file
 
-from .conftest import METHANE, small_model
+from .conftest import METHANE, full_disk, needs_gpu, small_model
 
 FAST = {"grid_extent": 2.0, "grid_spacing": 0.4, "temperature": 0.5}
 
@@ -52,6 +57,7 @@ def test_seeds_differ(model):
     assert abs(a.positions - b.positions).max() > 0.1
 
 
+@pytest.mark.usefixtures("search")
 @pytest.mark.parametrize("cutoff", [None, 2.0])
 def test_teacher_forced_log_prob_is_that_of_sampling(cutoff):
     model = small_model(cutoff=cutoff)
@@ -171,11 +177,6 @@ def test_bad_input(model, formula, changes, message):
 
 def test_killed_generation_continues(model, tmp_path):
     """What was written before the kill stays, also when it came in the middle of a line."""
-    import ase.io
-
-    from schnetgen_pyg import SamplingConfig
-    from schnetgen_pyg.sampling import generate_file
-
     config = SamplingConfig(**FAST, batch_size=2)
     generate_file(model, "CH4", 7, tmp_path / "whole.extxyz", config=config)
 
@@ -210,7 +211,87 @@ def test_killed_generation_continues(model, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["killed.extxyz", "whole.extxyz"]
 
 
-@pytest.mark.gpu
+def test_full_disk_loses_no_molecule(model, tmp_path):
+    config = SamplingConfig(**FAST, batch_size=2)
+    generate_file(model, "CH4", 6, tmp_path / "whole.extxyz", config=config)
+    path = tmp_path / "full.extxyz"
+    with full_disk(1500), pytest.raises(InputError, match=r"partial.extxyz: could not be written"):
+        generate_file(model, "CH4", 6, path, config=config)
+    assert not path.exists()
+    generate_file(model, "CH4", 6, path, config=config)
+    assert path.read_text() == (tmp_path / "whole.extxyz").read_text()
+
+
+@pytest.mark.parametrize("text", ["", "{", "\x00"])
+def test_damaged_settings_of_a_stopped_run(model, tmp_path, text):
+    (tmp_path / "x.xyz.partial.json").write_text(text)
+    (tmp_path / "x.xyz.partial.extxyz").write_text("5\n")
+    with pytest.raises(InputError, match=r"partial.json: damaged.*remove both"):
+        generate_file(model, "CH4", 2, tmp_path / "x.xyz", config=SamplingConfig(**FAST))
+    assert (tmp_path / "x.xyz.partial.extxyz").read_text() == "5\n"
+
+
+def test_log_prob_of_elements_the_model_has_not_seen(model):
+    silane = METHANE.copy()
+    silane.symbols[0] = "Si"
+    with pytest.raises(InputError, match="structure 1: the model has never seen Si"):
+        log_prob(model, [METHANE, silane], **FAST)
+
+
+@pytest.mark.parametrize(
+    ("formula", "reason"),
+    [
+        ("CH9", "sum to 13"),
+        ("CH3", "sum to 7"),
+        ("CH6", "make 5 bonds, which cannot connect 7 atoms"),
+        ("C2H8", "make 8 bonds, which cannot connect 10 atoms"),
+        ("H4O2", "cannot connect 6 atoms"),
+        ("CO", "C has the valence 4, all other atoms have 2"),
+        ("C", "C has the valence 4, all other atoms have 0"),
+    ],
+)
+def test_formulas_without_any_molecule(formula, reason, tmp_path):
+    focus = small_model(order="bonded", focus=True)
+    with pytest.raises(InputError, match=rf"formula {formula}: .*{reason}.*valence_rules"):
+        generate(focus, formula, 1)
+    with pytest.raises(InputError, match=reason):
+        generate_file(focus, formula, 1, tmp_path / "x.xyz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_impossible_formulas_where_rules_do_not_apply(model):
+    assert len(generate(model, "CH6", 1, **FAST)[0]) == 7
+    focus = small_model(order="bonded", focus=True)
+    assert len(generate(focus, "CH6", 1, valence_rules=False)[0]) == 7
+    beyond_rules = small_model(order="bonded", focus=True, elements=(1, 16))
+    assert len(generate(beyond_rules, "SH6", 1)[0]) == 7
+
+
+@given(st.lists(st.sampled_from([6, 7, 8]), min_size=1, max_size=7), st.randoms())
+def test_formulas_of_real_molecules_are_accepted(heavy, random):
+    """A random connected graph within valences, hydrogens on what is left of them."""
+    free = [VALENCE[heavy[0]]]
+    for number in heavy[1:]:
+        places = [k for k, left in enumerate(free) if left]
+        if not places:
+            break
+        free[random.choice(places)] -= 1
+        free.append(VALENCE[number] - 1)
+    for _ in range(random.randint(0, 4)):  # rings and multiple bonds
+        open_places = [k for k, left in enumerate(free) if left]
+        if len(open_places) > 1:
+            for k in random.sample(open_places, 2):
+                free[k] -= 1
+    numbers = torch.tensor(heavy[: len(free)] + [1] * sum(free))
+    focus = small_model(order="bonded", focus=True, elements=(1, 6, 7, 8))
+    _check_formula(focus, numbers, SamplingConfig())
+    for more in ([1], [1, 1]):
+        beyond = torch.cat([numbers, torch.tensor(more * 9)])
+        with pytest.raises(InputError, match="no neutral closed-shell molecule"):
+            _check_formula(focus, beyond, SamplingConfig())
+
+
+@needs_gpu
 def test_cpu_and_gpu_agree():
     model = small_model()
     on_cpu = generate(model, "C2H4O", 8, **FAST)
@@ -219,3 +300,18 @@ def test_cpu_and_gpu_agree():
         abs(a.positions - b.positions).max() < 1e-4 for a, b in zip(on_cpu, on_gpu, strict=True)
     ]
     assert sum(same) >= 7
+
+
+@needs_gpu
+@pytest.mark.parametrize("cutoff", [None, 3.0])
+def test_focus_on_the_gpu(cutoff):
+    """Every part of the mixture: molecules of the formula, as probable as the CPU says."""
+    model = small_model(order="bonded", cutoff=cutoff, **PARTS[-1]).cuda()
+    molecules = generate(model, "C2H4O", 6, seed=2)
+    assert {atoms.get_chemical_formula() for atoms in molecules} == {"C2H4O"}
+    assert all(np.isfinite(atoms.positions).all() for atoms in molecules)
+    on_gpu = log_prob(model, molecules, seed=2)
+    on_cpu = log_prob(model.cpu(), molecules, seed=2)
+    # Rounding may move what the rules see of an untrained model's molecule.
+    close = torch.isclose(on_gpu, on_cpu, atol=0.05)
+    assert close.sum() >= 4

@@ -1,4 +1,6 @@
+import bz2
 import gzip
+import lzma
 import os
 from pathlib import Path
 
@@ -83,6 +85,24 @@ def test_files(tmp_path, suffix):
     assert len(structures) == 2
     assert torch.allclose(structures[1].pos, from_ase(METHANE).pos, atol=1e-6)
     assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [".sdf", ".SDF", ".sdf.gz", ".sdf.bz2", ".sdf.xz"])
+def test_every_record_of_an_sdf_is_read(tmp_path, suffix):
+    from rdkit import Chem
+    from rdkit.Chem import AllChem
+
+    mols = [Chem.AddHs(Chem.MolFromSmiles(text)) for text in ("C", "CO", "O")]
+    for mol in mols:
+        AllChem.EmbedMolecule(mol, randomSeed=1)
+    content = "".join(Chem.MolToMolBlock(mol) + "$$$$\n" for mol in mols).encode()
+    pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+    path = tmp_path / f"three{suffix}"
+    path.write_bytes(pack.get(path.suffix, bytes)(content))
+    assert [data.z.numel() for data in read(path)] == [5, 6, 3]
+    path.write_bytes(pack.get(path.suffix, bytes)(content.replace(b"  6  5", b"  x  5")))
+    with pytest.raises(InputError, match=r"three.*: structure 1 is not a valid SDF record"):
+        read(path)
 
 
 def test_energy_comes_from_extxyz(isomers):

@@ -7,13 +7,14 @@ import time
 
 import pytest
 import torch
-from torch_geometric.data import Batch
+from torch_geometric.data import Batch, Data
 
 from schnetgen_pyg import InputError, SchNetGen, fit
+from schnetgen_pyg.callbacks import LAST, PREVIOUS
 from schnetgen_pyg.report import draw_loss, training_log
-from schnetgen_pyg.training import BatchSampler, GeneratorModule, Molecules, TrainingConfig, split
+from schnetgen_pyg.training import GeneratorModule, TrainingConfig
 
-from .conftest import batch_of, small_model
+from .conftest import needs_gpu, small_model
 
 QUICK = {
     "steps": 12,
@@ -28,6 +29,11 @@ QUICK = {
 
 def weights(model: SchNetGen) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(isomers, tmp_path_factory) -> torch.Tensor:
+    return weights(fit(small_model(), isomers[:30], tmp_path_factory.mktemp("whole"), **QUICK))
 
 
 def test_loss_falls(isomers, tmp_path):
@@ -45,9 +51,9 @@ def test_loss_is_the_papers_sum_over_all_distances(isomers):
     """Against a loop: mean of H(q, p) over every distance of every partial molecule."""
     model = small_model()
     batch = Batch.from_data_list(isomers[:2])
+    from schnetgen_pyg.batches import seeded
     from schnetgen_pyg.losses import losses
     from schnetgen_pyg.orders import reorder, scaffold_first
-    from schnetgen_pyg.training import seeded
 
     ordered = reorder(batch, scaffold_first(batch, seeded(5)))
     terms = []
@@ -63,11 +69,11 @@ def test_loss_is_the_papers_sum_over_all_distances(isomers):
     )
 
 
-def test_seeded_runs_repeat(isomers, tmp_path):
-    a, b = (fit(small_model(), isomers[:30], tmp_path / name, **QUICK) for name in "ab")
-    c = fit(small_model(), isomers[:30], tmp_path / "c", seed=1, **QUICK)
-    assert torch.equal(weights(a), weights(b))
-    assert not torch.equal(weights(a), weights(c))
+def test_seeded_runs_repeat(isomers, tmp_path, uninterrupted):
+    same = fit(small_model(), isomers[:30], tmp_path / "same", **QUICK)
+    other = fit(small_model(), isomers[:30], tmp_path / "other", seed=1, **QUICK)
+    assert torch.equal(weights(same), uninterrupted)
+    assert not torch.equal(weights(other), uninterrupted)
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
@@ -106,46 +112,115 @@ def test_kill_9_in_the_middle(isomers, tmp_path):
     assert torch.equal(weights(whole), weights(continued))
 
 
-def test_validation_by_generation(isomers, tmp_path):
-    fit(small_model(), isomers[:20], tmp_path, **(QUICK | {"steps": 6, "num_samples": 2}))
+KILLED_WHILE_SAVING = """
+import os, shutil, signal, sys
+from pathlib import Path
+from schnetgen_pyg import fit, load
+from tests.conftest import small_model
+from tests.test_training import QUICK
+
+def dying(original, calls):
+    def half(path, content):  # of the file is written, then the process is no more
+        if path.name.endswith(".ckpt"):
+            calls.pop()
+        if calls:
+            return original(path, content)
+        content = content if moment == "write" else Path(content).read_bytes()
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+    return half
+
+folder, moment = sys.argv[1:]
+if moment == "write":  # the third checkpoint
+    Path.write_bytes = dying(Path.write_bytes, [1, 2, 3])
+else:  # the copy of the second one, which the third is about to replace
+    copy = dying(lambda new, old: copyfile(old, new), [1, 2])
+    copyfile, shutil.copyfile = shutil.copyfile, lambda old, new: copy(new, old)
+fit(small_model(), load("c7h10o2-xtb")[:30], folder, **QUICK)
+"""
+
+
+@pytest.mark.parametrize("moment", ["write", "copy"])
+def test_kill_9_in_the_middle_of_saving(isomers, tmp_path, uninterrupted, moment):
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-c", KILLED_WHILE_SAVING, str(killed), moment]
+    assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
+    steps = [
+        torch.load(killed / name, weights_only=True)["global_step"] for name in (LAST, PREVIOUS)
+    ]
+    assert steps == [8, 4]
+    continued = fit(small_model(), isomers[:30], killed, **QUICK)
+    assert torch.equal(weights(continued), uninterrupted)
+
+
+def test_damaged_checkpoint(isomers, tmp_path, uninterrupted):
+    """The run continues from the one before, to the same weights; without one it says so."""
+    fit(small_model(), isomers[:30], tmp_path, **QUICK)
+    os.truncate(tmp_path / LAST, 1000)
+    with pytest.warns(UserWarning, match="at step 8"):
+        continued = fit(small_model(), isomers[:30], tmp_path, **QUICK)
+    assert torch.equal(weights(continued), uninterrupted)
+    for name in (LAST, PREVIOUS):
+        os.truncate(tmp_path / name, 1000)
+    with pytest.raises(InputError, match=r"last.ckpt: cannot be read.*train from the start"):
+        fit(small_model(), isomers[:30], tmp_path, **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("precision", "parts"),
+    [("32-true", {}), ("64-true", {"order": "bonded", "focus": True}), ("bf16-mixed", {})],
+)
+def test_validation_by_generation(isomers, tmp_path, precision, parts):
+    """In single precision, whatever the training's is."""
+    changes = QUICK | {"steps": 6, "num_samples": 1, "precision": precision}
+    fit(small_model(**parts), isomers[:20], tmp_path, **changes)
     assert training_log(tmp_path)["valid"].dropna().between(0, 1).sum() == 1
 
 
-def test_batches_cover_every_molecule_once_per_pass():
-    sampler = BatchSampler(10, 3, 8, seed=0)
-    first, second = ([i for b in range(k, k + 4) for i in sampler.batch(b)] for k in (0, 4))
-    assert sorted(first) == sorted(second) == list(range(10))
-    assert first != second
-    sampler.start = 5
-    assert list(sampler) == [sampler.batch(k) for k in (5, 6, 7)]
-    whole = sampler.batch(2)
-    sampler.world_size = 2
-    shares = []
-    for sampler.rank in (0, 1):
-        shares += sampler.batch(2)
-    assert sorted(shares) == sorted(whole)
-
-
-def test_molecules_are_taken_as_pyg_would_collate_them():
-    structures = batch_of([3, 1, 5, 2]).to_data_list()
-    taken = Molecules(structures)[[2, 0, 3]]
-    expected = Batch.from_data_list([structures[k] for k in (2, 0, 3)])
-    for name in ("z", "pos", "batch", "ptr"):
-        assert torch.equal(taken[name], expected[name]), name
-
-
-def test_split_is_kept(tmp_path):
-    path = tmp_path / "split.json"
-    train, validation = split(50, 10, 3, path)
-    assert sorted(train + validation) == list(range(50))
-    assert split(50, 10, 99, path) == (train, validation)
-    assert json.loads(path.read_text())["seed"] == 3
-    with pytest.raises(InputError, match=r"split.json.*50 structures, the data hold 49"):
-        split(49, 10, 3, path)
-    with pytest.raises(InputError, match="cannot hold out 9 of 9"):
-        split(9, 9, 0)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("accelerator", "abacus"),
+        ("accelerator", "tpu"),
+        ("devices", "none"),
+        ("devices", "0"),
+        ("devices", "-2"),
+        ("strategy", "napoleon"),
+        ("strategy", "fsdp"),  # which needs a GPU
+        ("precision", "16-true"),
+        ("schedule", "triangle"),
+    ],
+)
+def test_settings_that_lightning_or_we_refuse(isomers, tmp_path, name, value):
+    with pytest.raises(InputError, match=rf"{name}.*{value}"):
+        fit(small_model(), isomers[:20], tmp_path / "run", **(QUICK | {name: value}))
+    assert not (tmp_path / "run" / "split.json").exists()
 
 
 def test_unknown_elements(isomers, tmp_path):
     with pytest.raises(InputError, match=r"hold atomic numbers \[8\]"):
         fit(small_model(elements=(1, 6)), isomers[:20], tmp_path, **QUICK)
+
+
+def test_single_atoms_do_not_move_the_indices(isomers, tmp_path):
+    atom = Data(z=torch.tensor([6]), pos=torch.zeros(1, 3))
+    mixed = [atom, *isomers[:20]]
+    with pytest.warns(UserWarning, match="1 of 21 structures"):
+        fit(small_model(), mixed, tmp_path, **(QUICK | {"steps": 2}))
+    saved = json.loads((tmp_path / "split.json").read_text())
+    assert sorted(saved["train"] + saved["validation"]) == list(range(1, 21))
+    assert saved["num_structures"] == 21
+
+
+@needs_gpu
+def test_training_on_the_gpu(isomers, tmp_path):
+    """All heads, validation by generation, averaged weights; the run continues there."""
+    model = small_model(order="bonded", focus=True, next_type=True, hydrogens=True)
+    settings = QUICK | {"accelerator": "gpu", "devices": "1", "num_samples": 2, "ema_decay": 0.9}
+    fit(model, isomers[:20], tmp_path, **(settings | {"steps": 6}))
+    trained = fit(model, isomers[:20], tmp_path, **settings)
+    assert torch.isfinite(weights(trained)).all()
+    log = training_log(tmp_path)
+    assert log["validation_loss"].dropna().index.tolist() == [5, 11]
+    assert log["valid"].dropna().between(0, 1).all()

@@ -1,0 +1,150 @@
+"""Speed of generation: molecules per second against ourselves and the peer, and over sizes.
+
+    python benchmarks/generation.py --data train.extxyz.gz --peer PEER_ENV/bin/python
+
+Three parts, one after the other: the bundled model in one and in several processes, and without
+keeping the filters of placed pairs; the peer, where its environment is given (see
+`peers/gschnet_step.py`); one training step and the placing of one atom over the number of atoms,
+10 to 200, with a radius graph. Writes ``results/generation.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import joblib
+import torch
+from common import save
+from torch_geometric.data import Batch, Data
+
+from schnetgen_pyg import SchNetGen, generate
+from schnetgen_pyg.graphs import radius_pairs
+from schnetgen_pyg.losses import losses
+from schnetgen_pyg.training import seeded
+
+FORMULA = "C7H10O2"
+SIZES = (10, 25, 50, 100, 200)
+#: Atoms per Å³ in an organic molecule with its hydrogens, about.
+DENSITY = 0.1
+
+
+def rate(model: SchNetGen, num: int, seed: int, **settings: Any) -> float:
+    start = time.perf_counter()
+    generate(model, FORMULA, num, seed=seed, **settings)
+    return num / (time.perf_counter() - start)
+
+
+def ours(num: int, rounds: int, cores: int) -> dict[str, list[float]]:
+    """Molecules per second of every way, in turn."""
+    model = SchNetGen.from_pretrained("c7h10o2")
+    naive = SchNetGen.from_pretrained("c7h10o2")
+    naive.shares_filters = False  # every step evaluates the filters of all edges anew
+    ways = {
+        "one process": (model, {"jobs": 1}),
+        f"{cores} processes": (model, {"jobs": cores}),
+        "one process, filters not kept": (naive, {"jobs": 1}),
+    }
+    for chosen, settings in ways.values():  # starts the processes
+        rate(chosen, 64, 99, **settings)
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds):
+        for name, (chosen, settings) in ways.items():
+            rates[name].append(rate(chosen, num, number, **settings))
+    return rates
+
+
+def crystal(size: int, seed: int) -> Data:
+    """Atoms in a ball at the density of molecules, none nearer than 1 Å: for timing only."""
+    generator = torch.Generator().manual_seed(seed)
+    radius = (3 * size / (4 * torch.pi * DENSITY)) ** (1 / 3)
+    pos = torch.empty(0, 3)
+    while len(pos) < size:
+        new = radius * (2 * torch.rand(1, 3, generator=generator) - 1)
+        if new.norm() < radius and (len(pos) == 0 or (pos - new).norm(dim=1).min() > 1.0):
+            pos = torch.cat([pos, new])
+    z = torch.tensor([6, 1, 1, 8, 6])[torch.arange(size) % 5].sort(descending=True).values
+    return Data(z=z, pos=pos)
+
+
+def scaling(size: int) -> dict[str, float]:
+    """Time and memory of a training step and of generation, in a process of its own."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = SchNetGen(
+        hidden_channels=64,
+        num_filters=64,
+        num_interactions=3,
+        num_gaussians=50,
+        cutoff=5.0,
+        order="bonded",
+        focus=True,
+        elements=(1, 6, 8),
+    )
+    batch = Batch.from_data_list([crystal(size, k) for k in range(4)])
+    floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    times = []
+    for number in range(4):
+        start = time.perf_counter()
+        parts = losses(model, batch, seeded(number), num_steps=10)
+        torch.stack(list(parts.values())).sum().backward()
+        times.append(time.perf_counter() - start)
+    training = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - floor
+    start = time.perf_counter()
+    carbon = size // 3
+    numbers = [6] * carbon + [1] * (size - carbon)
+    generate(model.eval(), numbers, 4, jobs=1, valence_rules=False)
+    placed = (time.perf_counter() - start) / (4 * (size - 1))
+    pairs = radius_pairs(batch.pos, batch.ptr, 5.0).shape[1]
+    return {
+        "training_seconds": statistics.median(times[1:]),
+        "training_mib": training / 1024,
+        "seconds_per_placed_atom": placed,
+        "partial_molecules": 4 * min(10, size - 1),
+        "neighbors_per_atom": 2 * pairs / batch.z.numel(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--num", type=int, default=640)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peer", help="Python of an environment with schnetpack-gschnet")
+    parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.size:
+        print(json.dumps(scaling(options.size)))
+        return
+    cores = joblib.cpu_count()
+    rates = ours(options.num, options.rounds, cores)
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    theirs: dict[str, Any] = {}
+    if options.peer:
+        script = Path(__file__).parent / "peers" / "gschnet_generate.py"
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        run = subprocess.run(
+            [options.peer, str(script)], capture_output=True, text=True, check=True, env=environment
+        )
+        theirs = json.loads(run.stdout.splitlines()[-1])
+    sizes = {}
+    for size in SIZES:
+        command = [sys.executable, __file__, "--size", str(size)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        sizes[size] = json.loads(run.stdout.splitlines()[-1])
+        print(size, sizes[size], flush=True)
+    print(medians, theirs)
+    record = {"molecules": options.num, "rates": rates, "medians": medians, "peer": theirs}
+    save("generation", record | {"cores": cores, "sizes": sizes}, seed=0)
+
+
+if __name__ == "__main__":
+    main()

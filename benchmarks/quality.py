@@ -1,0 +1,121 @@
+"""Quality of the bundled model over temperatures and seeds.
+
+    python benchmarks/quality.py --train train.extxyz.gz --test test.extxyz.gz
+
+Generates ``--num`` structures for every temperature and seed, and judges them; prints the mean and
+the standard deviation over the seeds, and writes ``results/quality.json``. A run that was stopped
+continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ase.io
+from common import COMMIT, save
+from tqdm import tqdm
+
+from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, load
+from schnetgen_pyg.evaluation import Evaluation
+from schnetgen_pyg.sampling import generate_file
+from schnetgen_pyg.structures import replacing
+
+FORMULA = "C7H10O2"
+
+
+def figures_of(result: Evaluation) -> dict[str, float]:
+    """What the table shows, from the figures of one evaluation."""
+    figures = result.figures()
+    count, valid = figures["n"], figures["valid"]
+    return {
+        "valid": valid / count,
+        "unique": figures["unique"]["smiles"] / max(valid, 1),
+        "different": figures["unique"]["smiles"],
+        "train_found": figures["matches"]["train"]["smiles"],
+        "test_found": figures["matches"]["test"]["smiles"],
+        "new": figures["new"]["smiles"],
+        "test_size": figures["references"]["test"]["own"]["smiles"],
+    }
+
+
+def generated(
+    model: SchNetGen, options: argparse.Namespace, seed: int, config: SamplingConfig
+) -> tuple[list[Any], dict[str, Any]]:
+    """Structures of one setting, from the disk where they are there already."""
+    rules = "" if config.valence_rules else "_norules"
+    name = f"T{config.temperature}_c{config.choice_temperature}{rules}_seed{seed}.extxyz"
+    path = options.out / name
+    log = path.with_suffix(".json")
+    if not path.exists():
+        fresh = not path.with_name(path.name + ".partial.json").exists()
+        start = time.perf_counter()
+        generate_file(model, FORMULA, options.num, path, seed=seed, config=config, progress=tqdm)
+        seconds = time.perf_counter() - start if fresh else None
+        with replacing(log) as temporary:
+            temporary.write_text(json.dumps({"commit": COMMIT, "seconds": seconds}))
+    return ase.io.read(path, ":"), json.loads(log.read_text())
+
+
+def summary(runs: list[dict[str, float]]) -> dict[str, list[float]]:
+    """Mean and standard deviation over the seeds."""
+    return {
+        name: [
+            statistics.mean(run[name] for run in runs),
+            statistics.stdev(run[name] for run in runs) if len(runs) > 1 else 0.0,
+        ]
+        for name in runs[0]
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--checkpoint", default="c7h10o2")
+    parser.add_argument("--train", required=True)
+    parser.add_argument("--test", required=True)
+    parser.add_argument("--num", type=int, default=10_000)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--temperatures", type=float, nargs="+", default=[0.1, 0.3, 1.0])
+    parser.add_argument("--choices", type=float, nargs="+", default=[0.7, 1.0])
+    parser.add_argument("--note", default="", help="what else the machine did meanwhile")
+    parser.add_argument("--out", type=Path, default=Path("runs/quality"))
+    options = parser.parse_args()
+
+    model = SchNetGen.from_pretrained(options.checkpoint)
+    sets = {"train": load(options.train), "test": load(options.test)}
+    default = SamplingConfig()
+    settings = [
+        (f"T = {t:g}, choices at {c:g}", replace(default, temperature=t, choice_temperature=c))
+        for c in options.choices
+        for t in options.temperatures
+    ]
+    without = replace(settings[0][1], temperature=0.3, valence_rules=False)
+    settings.append((f"T = 0.3, choices at {without.choice_temperature:g}, no rules", without))
+    rows: dict[str, Any] = {}
+    for name, config in settings:
+        runs = []
+        for seed in options.seeds:
+            molecules, log = generated(model, options, seed, config)
+            run = figures_of(evaluate(molecules, **sets, progress=tqdm))
+            run["molecules_per_second"] = options.num / log["seconds"] if log["seconds"] else 0.0
+            runs.append(run)
+        rows[name] = {"runs": runs, "summary": summary(runs), "commit": log["commit"]}
+        print(name, json.dumps(rows[name]["summary"]), flush=True)
+    record = {
+        "checkpoint": Path(options.checkpoint).name,
+        "training": model.provenance,
+        "structures": options.num,
+        "seeds": options.seeds,
+        "note": options.note,
+        "rows": rows,
+    }
+    save("quality", record, seed=options.seeds[0])
+
+
+if __name__ == "__main__":
+    main()
