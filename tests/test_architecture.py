@@ -9,10 +9,10 @@ import schnetgen_pyg
 
 PACKAGE = Path(schnetgen_pyg.__file__).parent
 ORDER = (
-    *("structures", "chemistry", "datasets", "graphs", "orders", "steps", "layers"),
+    *("structures", "storage", "chemistry", "datasets", "graphs", "orders", "steps", "layers"),
     *("representations", "distances", "heads", "generator", "losses", "placement", "rules"),
-    *("building", "sampling", "streaming", "batches", "callbacks", "training"),
-    *("evaluation", "report", "presets", "cli"),
+    *("building", "sampling", "streaming", "batches", "callbacks", "training", "potentials"),
+    *("calculator", "potential_training", "labelling", "evaluation", "report", "presets", "cli"),
 )
 
 
