@@ -120,6 +120,7 @@ def _die_of_oxygen(atoms, config, index):
     return {"source": index, "frames": [{"positions": 0}]}
 
 
+@pytest.mark.slow
 def test_structure_that_takes_its_process_with_it(monkeypatch):
     """Those beside it are computed all the same."""
     monkeypatch.setattr(labelling, "_record", _die_of_oxygen)
@@ -129,6 +130,7 @@ def test_structure_that_takes_its_process_with_it(monkeypatch):
     assert [record.get("error") for record in records] == [None, "its process died", None, None]
 
 
+@pytest.mark.slow
 def test_density_functional_theory():
     """Energy of water at PBE/def2-SVP, forces as its slope."""
     pytest.importorskip("pyscf")
