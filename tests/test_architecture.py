@@ -10,9 +10,10 @@ import schnetgen_pyg
 PACKAGE = Path(schnetgen_pyg.__file__).parent
 ORDER = (
     *("structures", "storage", "chemistry", "datasets", "graphs", "orders", "steps", "layers"),
-    *("representations", "distances", "heads", "generator", "losses", "placement", "rules"),
-    *("building", "sampling", "streaming", "batches", "callbacks", "training", "potentials"),
-    *("calculator", "potential_training", "labelling", "evaluation", "report", "presets", "cli"),
+    *("representations", "distances", "heads", "generator", "losses", "placement_kernels"),
+    *("placement", "rules", "building", "sampling", "streaming", "batches", "callbacks"),
+    *("training", "potentials", "calculator", "potential_training", "labelling", "evaluation"),
+    *("report", "presets", "cli"),
 )
 
 
