@@ -235,6 +235,37 @@ def generation(record: dict[str, Any]) -> str:
     )
 
 
+def relaxation(record: dict[str, Any]) -> str:
+    """The paper's Table 1, and the relaxation of structures chosen at random."""
+
+    def cells(figures: dict[str, Any] | None) -> list[str]:
+        if not figures or not figures["structures"]:
+            return ["0", ""]
+        return [str(figures["structures"]), f"{figures['rmsd']:.2f} / {figures['rmsd_heavy']:.2f}"]
+
+    paper = record["paper"]
+    methods = {method: part["classes"] for method, part in record["lowest"].items()}
+    rows = [
+        [kind, *cells(theirs), *(cell for ours in methods.values() for cell in cells(ours[kind]))]
+        for kind, theirs in paper.items()
+    ]
+    titles = ["paper, pbe/def2-svp", *(f"ours, {method}" for method in methods)]
+    lowest = markdown(["", *(c for t in titles for c in (t, "RMSD all / heavy (Å)"))], rows)
+    ours, theirs = record["random"]["valid"], record["peer"]
+    names = {"rmsd": "RMSD all atoms (Å)", "rmsd_heavy": "RMSD heavy atoms (Å)"}
+    names |= {"released": "energy released, mean (kcal/mol)"}
+    names |= {"released_median": "energy released, median (kcal/mol)"}
+    random = [[name, f"{ours[key]:.3f}", f"{theirs[key]:.3f}"] for key, name in names.items()]
+    random.append(["constitution kept", f"{ours['kept']:.1%}", "not stated"])
+    second = markdown(["gfn2-xtb, valid structures", "ours", "G-SchNet (QM9)"], random)
+    note = (
+        f"The {record['top']} of lowest energy ({record['rank']}) of {record['structures']:,} "
+        f"generated structures; {ours['structures']} valid ones of "
+        f"{record['random']['structures']} chosen at random. {source('relaxation', record)}"
+    )
+    return f"{lowest}\n\n{second}\n\n{note}"
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "paper": paper,
     "training_step": training_step,
