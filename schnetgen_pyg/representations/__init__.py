@@ -11,7 +11,7 @@ The contract, which `tests/test_representations.py` checks for all of them:
   radius in Å up to which the graph must hold all pairs (``None``: every pair of a molecule). The
   features are smooth where pairs enter at that radius.
 * Features are invariant under rotation, reflection and translation, and follow a permutation of
-  the atoms. An atom without edges has features of its own.
+  the atoms. An atom without edges has finite features, from which not all networks tell elements.
 * A representation takes the edges as they are; it builds no graph.
 
 Networks whose messages depend on an edge only through quantities of its unordered pair have these
@@ -27,7 +27,11 @@ To add one, write a file with a class of this contract and name it in `REPRESENT
 
 from torch import nn
 
+from .allegro import Allegro
+from .dimenetpp import DimeNetPlusPlus
 from .dtnn import DTNN
+from .equivariant_transformer import EquivariantTransformer
+from .gmnn import GMNN
 from .painn import PaiNN
 from .schnet import SchNet
 
@@ -36,6 +40,19 @@ REPRESENTATIONS: dict[str, type[nn.Module]] = {
     "schnet": SchNet,
     "dtnn": DTNN,
     "painn": PaiNN,
+    "dimenetpp": DimeNetPlusPlus,
+    "equivariant_transformer": EquivariantTransformer,
+    "allegro": Allegro,
+    "gmnn": GMNN,
 }
 
-__all__ = ["DTNN", "REPRESENTATIONS", "PaiNN", "SchNet"]
+__all__ = [
+    "DTNN",
+    "GMNN",
+    "REPRESENTATIONS",
+    "Allegro",
+    "DimeNetPlusPlus",
+    "EquivariantTransformer",
+    "PaiNN",
+    "SchNet",
+]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..graphs import Graph
+from ..graphs import Graph, TargetRows
 from ..layers import BesselBasis, CosineCutoff, mlp
 from ..structures import InputError, require
 
@@ -17,7 +17,7 @@ EPSILON = 1e-8
 
 class FilterNetwork(nn.Linear):
     """W e(d) + b of a radial expansion e(d), times the cutoff function f(d): as
-    W (e f) + b f it costs one product, with f among the inputs."""
+    W (e f) + b f it is one product, with f among the inputs."""
 
     def forward(self, expansion: Tensor) -> Tensor:
         """Expansion times envelope, and the envelope [num_pairs, num_radial + 1], to filters."""
@@ -33,13 +33,21 @@ class MessageBlock(nn.Module):
         self.phi = mlp([hidden_channels, hidden_channels, 3 * hidden_channels], nn.SiLU)
 
     def forward(
-        self, s: Tensor, v: Tensor | None, weight: Tensor, direction: Tensor, graph: Graph
+        self,
+        s: Tensor,
+        v: Tensor | None,
+        weight: Tensor,
+        direction: Tensor,
+        rows: TargetRows | None,
+        graph: Graph,
     ) -> tuple[Tensor, Tensor]:
-        """Scalars s [num_nodes, F] and vectors v [num_nodes, 3, F] (``None``: zeros);
-        ``weight`` and ``direction``, the unit vectors, from `PaiNN.filters`."""
-        num_nodes, channels = s.shape
+        """Scalars s [num_nodes, F] and vectors v [num_nodes, 3, F] (``None``: zeros); ``weight``
+        from `PaiNN.filters`, with its unit vectors ``direction`` in blocks, or in ``rows``
+        [num_nodes, 3, width]."""
+        channels = s.shape[1]
         a, b, c = self.phi(s).split(channels, dim=1)
-        if graph.dense is not None:
+        if rows is None:
+            assert graph.dense is not None
             # Blocks have their channels last where every molecule has one step.
             w_a, w_b, w_c = weight.split(channels, dim=3 if graph.dense.shape[1] == 1 else 1)
             delta_v = graph.dense.aggregate_vectors(b, w_b, direction)
@@ -49,11 +57,11 @@ class MessageBlock(nn.Module):
         w_a, w_b, w_c = weight.split(channels, dim=1)
         delta_s = graph.aggregate(a, w_a)
         radial = graph.weigh(graph.from_sources(b), w_b)
-        messages = direction.unsqueeze(2) * radial.unsqueeze(1)
+        delta_v = torch.bmm(direction, rows.pad(radial))
         if v is not None:
-            moved = graph.from_sources((c.unsqueeze(1) * v).flatten(1))
-            messages = messages + graph.weigh(moved, w_c.repeat(1, 3)).view_as(messages)
-        return delta_s, graph.sum_to_targets(messages, num_nodes)
+            moved = [graph.aggregate(c * component, w_c) for component in v.unbind(1)]
+            delta_v = delta_v + torch.stack(moved, dim=1)
+        return delta_s, delta_v
 
 
 class UpdateBlock(nn.Module):
@@ -157,8 +165,12 @@ class PaiNN(nn.Module):
         s = self.embedding(z) if extra is None else self.embedding(z) + extra
         v = None
         direction, *weights = filters or self.filters(graph)
+        rows = None
+        if graph.dense is None:
+            rows = graph.rows(z.numel())
+            direction = rows.pad(direction).transpose(1, 2)
         for message, update, weight in zip(self.messages, self.updates, weights, strict=True):
-            delta_s, delta_v = message(s, v, weight, direction, graph)
+            delta_s, delta_v = message(s, v, weight, direction, rows, graph)
             s, v = s + delta_s, delta_v if v is None else v + delta_v
             delta_s, delta_v = update(s, v)
             s, v = s + delta_s, v + delta_v
