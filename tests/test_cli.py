@@ -94,6 +94,19 @@ def test_train_generate_evaluate(data, tmp_path, capsys):
     assert "train found (smiles)" in capsys.readouterr().out
 
 
+def test_evaluate_each_and_relax(data, tmp_path, capsys):
+    figures = tmp_path / "figures.json"
+    assert run("evaluate", data, data, "--each", "--json", figures, "--jobs", "1") == 0
+    assert json.loads(figures.read_text())["summary"]["valid (%)"]["mean"] == 100
+    pytest.importorskip("tblite")
+    one, table = tmp_path / "one.extxyz", tmp_path / "table.csv"
+    ase.io.write(one, [METHANE] * 2)
+    out = tmp_path / "relaxed.db"
+    assert run("relax", one, "--top=1", "--jobs=1", "--out", out, "--table", table) == 0
+    assert "1 converged" in capsys.readouterr().out
+    assert table.read_text().startswith("structure,status,predicted_energy")
+
+
 def test_a_run_continues_with_its_own_architecture_only(data, tmp_path, capsys):
     out = tmp_path / "run"
     assert run("train", "--data", data, "--out", out, "--steps=4", *SMALL) == 0
@@ -245,6 +258,11 @@ def test_configuration_file(data, tmp_path):
         (["evaluate", "{tmp}/nan.xyz"], "nan.xyz: structure 0: the position of atom 0"),
         (["evaluate", "{data}", "--jobs", "-1"], "jobs must be at least 1"),
         (["evaluate", "{data}", "--jobs", "0"], "jobs must be at least 1"),
+        (["evaluate", "{data}", "--each"], "samples must be at least 2"),
+        (["relax", "{data}", "--method", "gfn9", "--out", "{tmp}/r.db"], "method must be one of"),
+        (["relax", "{data}", "--out", "{tmp}/x.xyz"], "ends in .db"),
+        (["relax", "{data}", "--out", "{tmp}/r.db", "--top", "0"], "top must be at least 1"),
+        (["relax", "{data}", "--out", "{tmp}/r.db", "--fmaxx", "1"], "did you mean 'fmax'"),
         (["train", "--data", "{data}", "--out", "{tmp}/r", "--precision", "16-true"], "precision"),
         (
             ["train", "--data", "{data}", "--out", "{tmp}/r", "--accelerator", "abacus"],
@@ -276,7 +294,14 @@ def test_bad_input_is_named_without_a_traceback(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["generate", "--help"], ["evaluate", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["generate", "--help"],
+        ["evaluate", "--help"],
+        ["relax", "--help"],
+    ],
 )
 def test_help(arguments, capsys):
     assert run(*arguments) == 0
