@@ -5,7 +5,7 @@ DEMO_STEPS ?= 300
 DEMO_MOLECULES ?= 128
 DEMO := runs/demo
 
-.PHONY: demo test notebooks lint types extensions wheel clean
+.PHONY: demo test notebooks lint types extensions reference wheel clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -41,6 +41,13 @@ types: .venv/installed
 extensions: .venv/installed
 	$(BIN)/pip install --quiet -c constraints.txt setuptools wheel ninja
 	$(BIN)/pip install --quiet --no-build-isolation -c constraints.txt torch-scatter torch-cluster
+
+# Agreement with graph-pes by copied weights, in an environment of its own: it pins e3nn.
+reference:
+	$(PYTHON) -m venv build/reference
+	build/reference/bin/pip install --quiet -c constraints.txt torch
+	build/reference/bin/pip install --quiet -c constraints.txt -e . pytest graph-pes
+	build/reference/bin/pytest -m reference tests/test_representations.py
 
 wheel: .venv/installed
 	$(BIN)/python -m build --wheel
