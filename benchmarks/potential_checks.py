@@ -24,7 +24,7 @@ from ase.optimize import LBFGS
 from common import save
 
 from schnetgen_pyg import Potential, PotentialCalculator, load
-from schnetgen_pyg.labelling import calculator
+from schnetgen_pyg.methods import calculator
 from schnetgen_pyg.structures import to_ase
 
 

@@ -19,16 +19,14 @@ from typing import Any
 import ase
 import ase.units
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
 from joblib.externals.loky import get_reusable_executor
 from torch_geometric.data import Data
 
+from .methods import XTB, calculator
 from .structures import InputError, as_data, file_format, replacing, require, to_ase, write
 
-#: Tight-binding methods by their name here and in tblite.
-XTB = {"gfn2-xtb": "GFN2-xTB", "gfn1-xtb": "GFN1-xTB"}
 #: Each process computes with one thread: many small problems gain nothing from more.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
@@ -66,66 +64,6 @@ class LabelConfig:
         require(self.friction > 0, "friction", self.friction, "positive")
         positive = bool(self.temperatures) and min(self.temperatures) > 0
         require(positive, "temperatures", self.temperatures, "positive")
-
-
-class PySCFCalculator(Calculator):
-    """Kohn-Sham energies (eV) and forces (eV/Å) of neutral molecules, with density fitting.
-
-    Args:
-        functional, basis: as PySCF names them, e.g. ``"pbe"`` and ``"def2-svp"``.
-    """
-
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012
-
-    def __init__(self, functional: str, basis: str):
-        super().__init__()
-        self.functional, self.basis = functional, basis
-
-    def calculate(
-        self,
-        atoms: ase.Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = all_changes,
-    ) -> None:
-        from pyscf import dft, gto
-
-        super().calculate(atoms, properties, system_changes)
-        assert self.atoms is not None
-        molecule = gto.M(
-            atom=list(zip(self.atoms.symbols, self.atoms.positions, strict=True)),
-            unit="Angstrom",
-            basis=self.basis,
-            spin=int(self.atoms.numbers.sum()) % 2,
-            verbose=0,
-        )
-        field = dft.KS(molecule, xc=self.functional).density_fit()
-        energy = field.kernel()
-        if not field.converged:
-            raise RuntimeError("the self-consistent field did not converge")
-        forces = -field.nuc_grad_method().kernel()
-        self.results = {
-            "energy": energy * ase.units.Hartree,
-            "forces": forces * (ase.units.Hartree / ase.units.Bohr),
-        }
-
-
-def calculator(method: str) -> Any:
-    """A fresh ASE calculator of the method (`LabelConfig`).
-
-    Raises:
-        InputError: if the package that computes it is not installed.
-    """
-    try:
-        if method in XTB:
-            from tblite.ase import TBLite
-
-            return TBLite(method=XTB[method], verbosity=0)
-        import pyscf  # noqa: F401
-    except ImportError as error:
-        package = "tblite" if method in XTB else "pyscf"
-        raise InputError(f"{method} needs {package}; pip install {package}") from error
-    functional, _, basis = method.partition("/")
-    return PySCFCalculator(functional, basis)
 
 
 def trajectory(atoms: ase.Atoms, config: LabelConfig, seed: Sequence[int]) -> Iterator[float]:

@@ -7,7 +7,6 @@ lowest spin that the number of electrons allows.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import importlib.util
 import os
 import shutil
@@ -21,6 +20,8 @@ import ase.units
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
+from .calculator import PotentialCalculator, predict
+from .potentials import Potential
 from .structures import InputError
 
 #: Tight-binding methods by their name here and in tblite.
@@ -49,6 +50,7 @@ class PySCFCalculator(Calculator):
         self.functional, self.basis = functional, basis
         self._numbers: list[int] = []
         self._density: Any = None
+        self._field: Any = None
 
     def calculate(
         self,
@@ -60,24 +62,26 @@ class PySCFCalculator(Calculator):
 
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
-        molecule = gto.M(
-            atom=list(zip(self.atoms.symbols, self.atoms.positions, strict=True)),
-            unit="Angstrom",
-            basis=self.basis,
-            spin=int(self.atoms.numbers.sum()) % 2,
-            verbose=0,
-        )
-        field = dft.KS(molecule, xc=self.functional).density_fit()
-        numbers = self.atoms.numbers.tolist()
-        energy = field.kernel(dm0=self._density if numbers == self._numbers else None)
-        if not field.converged:
-            self._density = None
-            raise RuntimeError("the self-consistent field did not converge")
-        self._numbers, self._density = numbers, field.make_rdm1()
-        energy = float(energy) * ase.units.Hartree
-        self.results = {"energy": energy, "free_energy": energy}
+        if system_changes or self._field is None:
+            self._field = None
+            molecule = gto.M(
+                atom=list(zip(self.atoms.symbols, self.atoms.positions, strict=True)),
+                unit="Angstrom",
+                basis=self.basis,
+                spin=int(self.atoms.numbers.sum()) % 2,
+                verbose=0,
+            )
+            field = dft.KS(molecule, xc=self.functional).density_fit()
+            numbers = self.atoms.numbers.tolist()
+            field.kernel(dm0=self._density if numbers == self._numbers else None)
+            if not field.converged:
+                self._density = None
+                raise RuntimeError("the self-consistent field did not converge")
+            self._numbers, self._density, self._field = numbers, field.make_rdm1(), field
+        energy = float(self._field.e_tot) * ase.units.Hartree
+        self.results |= {"energy": energy, "free_energy": energy}
         if "forces" in properties:
-            forces = -field.nuc_grad_method().kernel()
+            forces = -self._field.nuc_grad_method().kernel()
             self.results["forces"] = forces * (ase.units.Hartree / ase.units.Bohr)
 
 
@@ -103,16 +107,9 @@ def _orca_command() -> str:
 
 
 @lru_cache(maxsize=4)
-def _potential(name: str) -> Any:
+def _potential(name: str) -> Potential:
     """A potential in double precision: forces are differences of large numbers near a minimum."""
-    try:
-        potentials = importlib.import_module("schnetgen_pyg.potentials")
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"potential:{name}: this version of schnetgen_pyg has no potentials; "
-            "take a newer one, or another method"
-        ) from error
-    return potentials.Potential.from_pretrained(name).double()
+    return Potential.from_pretrained(name).double()
 
 
 def check(method: str) -> None:
@@ -152,8 +149,7 @@ def calculator(method: str, folder: str | os.PathLike[str] = ".") -> Any:
 
         return TBLite(method=XTB[method], verbosity=0)
     if kind == "potential":
-        module = importlib.import_module("schnetgen_pyg.calculator")
-        return module.PotentialCalculator(_potential(rest))
+        return PotentialCalculator(_potential(rest))
     if kind == "orca":
         from ase.calculators.orca import ORCA as Orca
         from ase.calculators.orca import OrcaProfile
@@ -188,9 +184,8 @@ def energies(structures: Sequence[ase.Atoms], method: str) -> list[float | str]:
     kind, _, rest = method.partition(":")
     if kind != "potential":
         return [_single(atoms, method) for atoms in structures]
-    module = importlib.import_module("schnetgen_pyg.calculator")
     try:
-        data = module.predict(_potential(rest), list(structures), forces=False)
+        data = predict(_potential(rest), list(structures), forces=False)
     except Exception:  # one of them, which is named then
         return [_single(atoms, method) for atoms in structures]
     found = [float(single.energy) for single in data]

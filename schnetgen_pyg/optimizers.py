@@ -193,7 +193,9 @@ def relax_one(atoms: ase.Atoms, config: RelaxConfig) -> tuple[dict[str, Any], An
     except _Stopped as stop:
         record |= {"status": stop.status, "error": str(stop)}
     except Exception as error:
-        record |= {"status": "failed", "error": reason(error)}
+        # An optimiser that lost its way asks for what no calculator can compute.
+        lost = not np.isfinite(moving.positions).all()
+        record |= {"status": "exploded" if lost else "failed", "error": reason(error)}
     record |= {"steps": max(watch.steps, 0), "seconds": round(time.monotonic() - begun, 2)}
     if watch.first is not None and watch.energy is not None:
         record |= {

@@ -102,7 +102,8 @@ class Relaxation:
 
         found = {name for record in self.records for name in record}
         columns = [name for name in COLUMNS if name in found]
-        return pd.DataFrame(self.records, columns=columns).set_index("structure")
+        frame = pd.DataFrame(self.records, columns=columns)
+        return frame.set_index("structure") if columns else frame
 
     def summary(self) -> str:
         """The table, the main figures and what went wrong, as text."""

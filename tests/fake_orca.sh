@@ -12,8 +12,8 @@ inside { n++; name[n] = $1; for (k = 1; k <= 3; k++) x[n, k] = $(k + 1) }
 END {
     for (k = 1; k <= 3; k++) { d[k] = (x[2, k] - x[1, k]) / 0.529177; square += d[k] ^ 2 }
     r = sqrt(square)
-    energy = name[1] == "N" ? 0.5 * (r - 2.1) ^ 2 : -0.3 * r
-    slope = name[1] == "N" ? (r - 2.1) : -0.3
+    energy = name[1] == "N" ? 0.5 * (r - 2.1) ^ 2 : 1 / r
+    slope = name[1] == "N" ? (r - 2.1) : -1 / r ^ 2
     print "Number of atoms                         .... 2"
     print "CARTESIAN COORDINATES (ANGSTROEM)"
     print "---------------------------------"

@@ -12,8 +12,8 @@ ORDER = (
     *("structures", "storage", "workers", "chemistry", "geometry", "datasets", "graphs", "orders"),
     *("steps", "layers", "representations", "distances", "heads", "generator", "losses"),
     *("placement_kernels", "placement", "rules", "building", "sampling", "streaming", "batches"),
-    *("callbacks", "training", "potentials", "calculator", "potential_training", "labelling"),
-    *("conventions", "poses", "distributions", "tables", "evaluation", "repeats", "methods"),
+    *("callbacks", "training", "potentials", "calculator", "methods", "potential_training"),
+    *("labelling", "conventions", "poses", "distributions", "tables", "evaluation", "repeats"),
     *("optimizers", "relaxation", "report", "presets", "cli"),
 )
 

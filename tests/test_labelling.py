@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from schnetgen_pyg import InputError, labelling
-from schnetgen_pyg.labelling import LabelConfig, PySCFCalculator, calculator, label, label_file
+from schnetgen_pyg.labelling import LabelConfig, label, label_file
+from schnetgen_pyg.methods import PySCFCalculator, calculator
 from schnetgen_pyg.structures import from_ase
 
 from .conftest import METHANE
