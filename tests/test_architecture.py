@@ -12,7 +12,7 @@ ORDER = (
     *("structures", "chemistry", "datasets", "graphs", "orders", "steps", "layers"),
     *("representations", "distances", "heads", "generator", "losses", "placement", "rules"),
     *("building", "sampling", "batches", "callbacks", "training"),
-    *("evaluation", "report", "presets", "cli"),
+    *("evaluation", "report", "page", "presets", "cli"),
 )
 
 
