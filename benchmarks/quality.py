@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, load
 from schnetgen_pyg.evaluation import Evaluation
-from schnetgen_pyg.sampling import generate_file
+from schnetgen_pyg.streaming import generate_file
 from schnetgen_pyg.structures import replacing
 
 FORMULA = "C7H10O2"
@@ -49,7 +49,7 @@ def generated(
 ) -> tuple[list[Any], dict[str, Any]]:
     """Structures of one setting, from the disk where they are there already."""
     rules = "" if config.valence_rules else "_norules"
-    name = f"T{config.temperature}_c{config.choice_temperature}{rules}_seed{seed}.extxyz"
+    name = f"T{config.temperature}{rules}_seed{seed}.extxyz"
     path = options.out / name
     log = path.with_suffix(".json")
     if not path.exists():
@@ -80,41 +80,45 @@ def main() -> None:
     parser.add_argument("--test", required=True)
     parser.add_argument("--num", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--temperatures", type=float, nargs="+", default=[0.1, 0.3, 1.0])
-    parser.add_argument("--choices", type=float, nargs="+", default=[0.7, 1.0])
+    parser.add_argument(
+        "--temperatures",
+        type=float,
+        nargs="+",
+        default=[0.3, 0.1, 1.0],
+        help="of positions; the first one also without the rules of valence",
+    )
+    parser.add_argument("--jobs", type=int, help="processes; by default one per core")
     parser.add_argument("--note", default="", help="what else the machine did meanwhile")
     parser.add_argument("--out", type=Path, default=Path("runs/quality"))
     options = parser.parse_args()
 
     model = SchNetGen.from_pretrained(options.checkpoint)
     sets = {"train": load(options.train), "test": load(options.test)}
-    default = SamplingConfig()
-    settings = [
-        (f"T = {t:g}, choices at {c:g}", replace(default, temperature=t, choice_temperature=c))
-        for c in options.choices
+    default = SamplingConfig(jobs=options.jobs)
+    settings = {
+        f"T = {t:g}": replace(default, temperature=t, valence_rules=True)
         for t in options.temperatures
-    ]
-    without = replace(settings[0][1], temperature=0.3, valence_rules=False)
-    settings.append((f"T = 0.3, choices at {without.choice_temperature:g}, no rules", without))
-    rows: dict[str, Any] = {}
-    for name, config in settings:
-        runs = []
-        for seed in options.seeds:
-            molecules, log = generated(model, options, seed, config)
-            run = figures_of(evaluate(molecules, **sets, progress=tqdm))
-            run["molecules_per_second"] = options.num / log["seconds"] if log["seconds"] else 0.0
-            runs.append(run)
-        rows[name] = {"runs": runs, "summary": summary(runs), "commit": log["commit"]}
-        print(name, json.dumps(rows[name]["summary"]), flush=True)
-    record = {
+    }
+    first = next(iter(settings.values()))
+    settings |= {f"T = {first.temperature:g}, no rules": replace(first, valence_rules=False)}
+    record: dict[str, Any] = {
         "checkpoint": Path(options.checkpoint).name,
         "training": model.provenance,
         "structures": options.num,
         "seeds": options.seeds,
         "note": options.note,
-        "rows": rows,
+        "rows": {},
     }
-    save("quality", record, seed=options.seeds[0])
+    for name, config in settings.items():
+        runs = []
+        for seed in options.seeds:
+            molecules, log = generated(model, options, seed, config)
+            run = figures_of(evaluate(molecules, **sets, jobs=options.jobs, progress=tqdm))
+            run["molecules_per_second"] = options.num / log["seconds"] if log["seconds"] else 0.0
+            runs.append(run)
+        record["rows"][name] = {"runs": runs, "summary": summary(runs), "commit": log["commit"]}
+        print(name, json.dumps(record["rows"][name]["summary"]), flush=True)
+        save("quality", record, seed=options.seeds[0])
 
 
 if __name__ == "__main__":

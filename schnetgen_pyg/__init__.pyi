@@ -1,9 +1,12 @@
 from .building import SamplingConfig as SamplingConfig
+from .calculator import PotentialCalculator as PotentialCalculator
 from .datasets import load as load
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .generator import GeneratorConfig as GeneratorConfig
 from .generator import SchNetGen as SchNetGen
+from .potential_training import fit_potential as fit_potential
+from .potentials import Potential as Potential
 from .sampling import generate as generate
 from .sampling import log_prob as log_prob
 from .structures import InputError as InputError

@@ -102,7 +102,8 @@ def split(
             "and are left out: there is nothing to place in them"
         )
     if path is not None and path.is_file():
-        return _saved_split(path, structures)
+        train, validation = saved_split(path, structures, "train", "validation")
+        return train, validation
     if not usable:
         raise InputError("no structure has two atoms or more: there is nothing to train on")
     if num_validation >= len(usable):
@@ -113,22 +114,22 @@ def split(
     drawn = [usable[place] for place in order]
     train, validation = sorted(drawn[num_validation:]), sorted(drawn[:num_validation])
     if path is not None:
-        record = {
-            "num_structures": len(structures),
-            "data": identity(structures),
-            "seed": seed,
-            "train": train,
-            "validation": validation,
-        }
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(record))
+        save_split(path, structures, seed, train=train, validation=validation)
     return train, validation
 
 
-def _saved_split(path: Path, structures: Sequence[Data]) -> tuple[list[int], list[int]]:
+def save_split(path: Path, structures: Sequence[Data], seed: int, **parts: list[int]) -> None:
+    """Keep which of the structures are in which part, for `saved_split`."""
+    record = {"num_structures": len(structures), "data": identity(structures), "seed": seed}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(record | parts))
+
+
+def saved_split(path: Path, structures: Sequence[Data], *names: str) -> list[list[int]]:
+    """The parts of these names of the split in ``path``, which must be of these structures."""
     try:
         saved = json.loads(path.read_text())
-        number, train, validation = (saved[k] for k in ("num_structures", "train", "validation"))
+        number, *parts = (saved[name] for name in ("num_structures", *names))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged; remove it to draw the split anew") from error
     if number != len(structures):
@@ -142,4 +143,4 @@ def _saved_split(path: Path, structures: Sequence[Data]) -> tuple[list[int], lis
             f"{path}: the split is of as many structures, but of other ones (types, positions or "
             "order differ); use the same data or another folder"
         )
-    return train, validation
+    return parts

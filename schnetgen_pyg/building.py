@@ -45,7 +45,7 @@ class SamplingConfig:
     """
 
     temperature: float | None = None
-    choice_temperature: float = 0.7
+    choice_temperature: float = 1.0
     grid_extent: float = 4.4
     grid_spacing: float = 0.2
     shell_spacing: float = 0.25

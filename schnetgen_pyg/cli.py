@@ -1,4 +1,4 @@
-"""The command line: ``schnetgen train | generate | evaluate | report | view``."""
+"""The command line: ``schnetgen train | generate | evaluate | report | …``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from . import __name__ as package
 from .presets import PRESETS
 
 DEFAULT_CHECKPOINT = "c7h10o2"
+DEFAULT_POTENTIAL = "c7h10o2-painn-potential"
 
 
 class Parser(ArgumentParser):
@@ -109,9 +110,9 @@ def generate(arguments: Sequence[str]) -> None:
     """generate molecules of a formula"""
     from tqdm import tqdm
 
-    from . import sampling
     from .building import SamplingConfig
     from .generator import SchNetGen
+    from .streaming import generate_file
     from .structures import read
 
     parser = _parser("generate", "Generate molecules atom by atom.")
@@ -142,7 +143,7 @@ def generate(arguments: Sequence[str]) -> None:
 
     model = SchNetGen.from_pretrained(options.checkpoint).to(_device(options.device))
     fragment = read(options.fragment)[0] if options.fragment else None
-    sampling.generate_file(
+    generate_file(
         model,
         options.formula,
         options.num,
@@ -230,7 +231,7 @@ def report(arguments: Sequence[str]) -> None:
     """write one HTML file that shows a run"""
     from tqdm import tqdm
 
-    from . import page
+    from . import runs
 
     parser = _parser(
         "report",
@@ -267,7 +268,7 @@ def report(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(arguments)
 
-    out = page.report(
+    out = runs.report(
         options.run,
         options.out,
         train=options.train,
@@ -312,17 +313,147 @@ def view(arguments: Sequence[str]) -> None:
         ) from error
 
 
+def fit_potential(arguments: Sequence[str]) -> None:
+    """train a potential on energies and forces"""
+    import torch
+    import yaml
+
+    from . import datasets
+    from .potential_training import PotentialTrainingConfig
+    from .potential_training import fit_potential as fit
+    from .potentials import Potential, PotentialConfig
+    from .structures import replacing
+
+    parser = _parser("fit-potential", "Train a potential, or continue the run in --out.")
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        type=str,
+        required=True,
+        help="files with energies (eV) and, all or none, forces (eV/Å), or names: "
+        + ", ".join(datasets.NAMES),
+    )
+    parser.add_argument(
+        "--path",
+        type=str | None,
+        default=None,
+        help="for a name: the published archive, if it is on the disk already",
+    )
+    parser.add_argument(
+        "--test", nargs="+", type=str, default=[], help="more files, for the test errors"
+    )
+    parser.add_argument("--out", type=str, required=True, help="folder of the run")
+    parser.add_class_arguments(PotentialConfig, skip={"elements"})
+    parser.add_class_arguments(PotentialTrainingConfig)
+    options = parser.parse_args(arguments)
+
+    data = datasets.load(*options.data, path=options.path)
+    test = datasets.load(*options.test)
+    elements = tuple(sorted({int(n) for d in data for n in d.z}))
+    settings = _settings(PotentialTrainingConfig, options)
+    torch.manual_seed(settings.seed)
+    model = Potential(PotentialConfig(options.representation, dict(options.settings), elements))
+    out = Path(options.out)
+    print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
+    trained = fit(model, data, out, settings, test=test)
+    saved = {k: v for k, v in vars(options).items() if k != "config"}
+    saved["settings"] = dict(options.settings)
+    with replacing(out / "config.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(saved, sort_keys=False))
+    for name in ("metrics", "test"):
+        for key, value in trained.provenance.get(name, {}).items():
+            print(f"{key}: {value:.5g}")
+    print(f"wrote {out / 'model.safetensors'}")
+
+
+def predict(arguments: Sequence[str]) -> None:
+    """energies and forces of structures by a potential"""
+    from tqdm import tqdm
+
+    from . import calculator, datasets
+    from .potential_training import errors
+    from .potentials import Ensemble, Potential
+    from .structures import file_format, to_ase, write
+
+    parser = _parser("predict", "Energies (eV) and forces (eV/Å) of structures by a potential.")
+    parser.add_argument("files", nargs="+", type=str, help="structure files")
+    parser.add_argument(
+        "--checkpoint",
+        nargs="+",
+        type=str,
+        default=[DEFAULT_POTENTIAL],
+        help="name of a bundled potential, or model.safetensors; several are an ensemble, whose "
+        "standard deviation is energy_std and forces_std in the file",
+    )
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
+    parser.add_argument("--out", type=str, required=True, help="structure file, such as .extxyz")
+    options = parser.parse_args(arguments)
+
+    file_format(options.out)
+    members = [Potential.from_pretrained(name) for name in options.checkpoint]
+    potential = (members[0] if len(members) == 1 else Ensemble(members)).to(_device(options.device))
+    data = datasets.load(*options.files)
+    found = calculator.predict(potential, data, options.batch_size, progress=tqdm)
+    structures = []
+    for single in found:
+        atoms = to_ase(single)
+        if single.get("energy_variance") is not None:
+            atoms.info["energy_std"] = float(single.energy_variance.sqrt())
+            atoms.arrays["forces_std"] = single.forces_variance.sqrt().numpy()
+        structures.append(atoms)
+    write(options.out, structures)
+    if all(single.get("energy") is not None for single in data):
+        for key, value in errors(found, data).items():
+            print(f"{key}: {value:.5g}")
+    print(f"wrote {len(structures)} structures to {options.out}")
+
+
+def label(arguments: Sequence[str]) -> None:
+    """energies and forces of perturbed structures by quantum chemistry"""
+    from tqdm import tqdm
+
+    from . import datasets
+    from .labelling import LabelConfig, label_file
+
+    parser = _parser(
+        "label",
+        "Compute energies and forces of structures and of configurations from short trajectories.",
+    )
+    parser.add_argument("files", nargs="+", type=str, help="structure files")
+    parser.add_argument("--out", type=str, required=True, help="structure file, such as .extxyz")
+    parser.add_argument(
+        "--jobs", type=int | None, default=None, help="processes; by default one per core"
+    )
+    parser.add_class_arguments(LabelConfig)
+    options = parser.parse_args(arguments)
+
+    failures = label_file(
+        datasets.load(*options.files),
+        options.out,
+        _settings(LabelConfig, options),
+        jobs=options.jobs,
+        progress=tqdm,
+    )
+    for failure in failures:
+        print(f"left out: {failure}", file=sys.stderr)
+    print(f"wrote {options.out}")
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train": train,
     "generate": generate,
     "evaluate": evaluate,
     "report": report,
     "view": view,
+    "fit-potential": fit_potential,
+    "predict": predict,
+    "label": label,
 }
 
 
 def _usage() -> str:
-    lines = [f"  {name:10} {command.__doc__}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:14} {command.__doc__}" for name, command in COMMANDS.items()]
     return "\n".join(
         [
             "usage: schnetgen COMMAND [options]",

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import ase.data
+import ase.db
 import ase.units
 import numpy as np
 import pooch
 import torch
 from torch_geometric.data import Data
 
-from .structures import InputError, check, read, replacing
+from .structures import InputError, check, from_ase, read, replacing
 
 EMBEDDED = Path(__file__).parent / "data" / "c7h10o2-xtb.extxyz.gz"
 
@@ -54,6 +55,7 @@ COLUMNS: tuple[tuple[str, bool, Callable[[np.ndarray], Any]], ...] = (
     ("pos", True, torch.as_tensor),
     ("energy", False, lambda value: torch.as_tensor(value, dtype=torch.float64)),
     ("forces", True, torch.as_tensor),
+    ("cell", False, torch.as_tensor),
     ("index", False, lambda value: int(value[0])),
 )
 
@@ -140,14 +142,47 @@ def _read_archive(path: Path) -> Iterator[Data]:
         ) from error
 
 
+#: Arrays of the trajectories of MD17 and rMD17, all frames of one molecule: as published, and as in
+#: other copies of them. Energies are in kcal/mol, forces in kcal/mol/Å.
+TRAJECTORIES = (
+    ("nuclear_charges", "coords", "energies", "forces"),
+    ("Z", "R", "E", "F"),
+    ("z", "R", "E", "F"),
+)
+
+
+def _read_trajectory(path: Path, arrays: dict[str, Any], names: Sequence[str]) -> list[Data]:
+    z, pos, energy, forces = (arrays[name] for name in names)
+    unit = ase.units.kcal / ase.units.mol
+    if pos.ndim != 3 or pos.shape[1:] != (len(z), 3) or forces.shape != pos.shape:
+        raise InputError(
+            f"{path}: {names[1]} and {names[3]} must have shape [num_frames, {len(z)}, 3], got "
+            f"{list(pos.shape)} and {list(forces.shape)}"
+        )
+    numbers = torch.as_tensor(z).long()
+    energies = torch.as_tensor(energy).double().reshape(len(pos), 1) * unit
+    slopes = (torch.as_tensor(forces).double() * unit).float()
+    return [
+        check(
+            Data(z=numbers, pos=torch.as_tensor(pos[k]), energy=energies[k], forces=slopes[k]),
+            f"{path}: structure {k}",
+        )
+        for k in range(len(pos))
+    ]
+
+
 def _read_npz(path: Path) -> list[Data]:
-    """Arrays as `save_npz` writes them; all but ``z``, ``pos`` (Å) and ``n_atoms`` may lack."""
+    """Arrays as `save_npz` writes them; all but ``z``, ``pos`` (Å) and ``n_atoms`` may lack. Or a
+    trajectory of MD17 or rMD17."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         infos = json.loads(str(arrays.get("info", "{}")))
     except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
         raise InputError(f"{path}: not a readable npz file ({error})") from error
+    for names in TRAJECTORIES:
+        if all(name in arrays for name in names):
+            return _read_trajectory(path, arrays, names)
     missing = [name for name in ("z", "pos", "n_atoms") if name not in arrays]
     if missing:
         raise InputError(f"{path}: lacks the arrays {missing}; it has {sorted(arrays)}")
@@ -176,8 +211,8 @@ def save_npz(path: str | os.PathLike[str], structures: Sequence[Data]) -> None:
     """Write structures in the compact format of the cache, which `load` reads.
 
     Arrays ``z``, ``pos``, ``n_atoms`` and, of the structures that have them, ``energy`` (eV),
-    ``forces`` (eV/Å), ``index`` and ``info`` (JSON). Where only some have them, ``energy_of``
-    and so on say which.
+    ``forces`` (eV/Å), ``cell`` (Å), ``index`` and ``info`` (JSON). Where only some have them,
+    ``energy_of`` and so on say which.
     """
     arrays: dict[str, Any] = {
         "n_atoms": np.array([d.z.numel() for d in structures], dtype=np.int32),
@@ -195,6 +230,29 @@ def save_npz(path: str | os.PathLike[str], structures: Sequence[Data]) -> None:
         arrays["info"] = np.array(json.dumps(infos))
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
+
+
+def _read_db(path: Path) -> list[Data]:
+    """An ASE database; also those of ISO17, where energies and forces are beside the atoms."""
+    structures = []
+    try:
+        with ase.db.connect(path) as database:
+            for index, row in enumerate(database.select()):
+                data = from_ase(row.toatoms(), f"{path}: structure {index}")
+                if data.get("energy") is None and "total_energy" in row:
+                    data.energy = torch.tensor([row.total_energy], dtype=torch.float64)
+                if data.get("forces") is None and "atomic_forces" in row.data:
+                    data.forces = torch.as_tensor(np.array(row.data["atomic_forces"])).float()
+                structures.append(data)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{path}: cannot be read as an ASE database ({type(error).__name__}: {error})"
+        ) from error
+    if not structures:
+        raise InputError(f"{path}: holds no structure")
+    return structures
 
 
 def _add_sdf_energies(path: Path, structures: list[Data]) -> None:
@@ -224,6 +282,8 @@ def read_any(path: str | os.PathLike[str]) -> list[Data]:
         return structures
     if path.suffix == ".npz":
         return _read_npz(path)
+    if path.suffix == ".db":
+        return _read_db(path)
     structures = read(path)
     if path.suffix == ".sdf":
         _add_sdf_energies(path, structures)
@@ -235,7 +295,7 @@ def _read_cached(path: Path) -> list[Data]:
     if not path.is_file() or path.suffix == ".npz" or path.stat().st_size < 2**20:
         return read_any(path)
     status = path.stat()
-    text = f"3 {path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    text = f"4 {path.resolve()} {status.st_size} {status.st_mtime_ns}"
     cached = cache_folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
     if cached.is_file():
         try:
@@ -266,12 +326,12 @@ def load(
 
     Args:
         sources: names (`NAMES`) or files: anything ASE reads (also gzipped), SDF, the QM9
-            archives as published, PyG's ``gdb9.sdf``, npz.
+            archives as published, PyG's ``gdb9.sdf``, ISO17's databases, npz of MD17 and rMD17.
         path: for a name, the published archive where it is already on the disk.
 
     Returns:
-        list of ``Data`` with ``z``, ``pos`` (Å) and, where known, ``energy`` (eV) and
-        ``forces`` (eV/Å).
+        list of ``Data`` with ``z``, ``pos`` (Å) and, where known, ``energy`` (eV),
+        ``forces`` (eV/Å) and ``cell`` (Å).
 
     Raises:
         InputError: naming the file, the structure and what is wrong.

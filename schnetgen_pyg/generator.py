@@ -6,17 +6,13 @@ a head that gives each placed atom a distribution over its distance to the new a
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.utils import cumsum
@@ -28,10 +24,8 @@ from .layers import mlp
 from .orders import ORDERS
 from .representations import REPRESENTATIONS
 from .steps import partial_molecules, step_graph
-from .structures import InputError, replacing, require
-
-FORMAT = 1
-CHECKPOINTS = Path(__file__).parent / "checkpoints"
+from .storage import load_model, restore, save_model
+from .structures import InputError, require
 
 
 @dataclass(frozen=True)
@@ -279,15 +273,7 @@ class SchNetGen(nn.Module):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights and configuration to one safetensors file, atomically."""
-        header = {
-            "schnetgen_pyg": json.dumps(
-                {"format": FORMAT, "config": asdict(self.config), "provenance": self.provenance}
-            )
-        }
-        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
-        content = safetensors.torch.save(weights, metadata=header)
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
+        save_model(path, "generator", asdict(self.config), self.provenance, self.state_dict())
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str]) -> SchNetGen:
@@ -298,49 +284,7 @@ class SchNetGen(nn.Module):
         Raises:
             InputError: if there is no such checkpoint, or the file is none of this version.
         """
-        path = Path(name_or_path)
-        bundled = CHECKPOINTS / f"{name_or_path}.safetensors"
-        if not path.is_file() and bundled.is_file():
-            path = bundled
-        if not path.is_file():
-            known = ", ".join(sorted(p.stem for p in CHECKPOINTS.glob("*.safetensors")))
-            raise InputError(
-                f"{name_or_path}: neither a file nor a bundled checkpoint "
-                f"(bundled: {known or 'none'})"
-            )
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = json.loads((file.metadata() or {}).get("schnetgen_pyg", "null"))
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, json.JSONDecodeError) as error:
-            raise InputError(f"{path}: not a readable safetensors file ({error})") from error
-        if not isinstance(header, dict) or header.get("format") != FORMAT:
-            found = header.get("format") if isinstance(header, dict) else None
-            raise InputError(
-                f"{path}: checkpoint format {found}, this version of schnetgen_pyg "
-                f"reads format {FORMAT}; train or convert it with this version"
-            )
-        try:
-            settings = header["config"] | {"elements": tuple(header["config"]["elements"])}
-        except (KeyError, TypeError) as error:
-            raise InputError(
-                f"{path}: its header has no configuration with elements, so it was not written by "
-                "SchNetGen.save; write it anew with that"
-            ) from error
-        settable = {field.name for field in fields(GeneratorConfig)}
-        unknown = sorted(set(settings) - settable)
-        if unknown:
-            raise InputError(
-                f"{path}: unknown settings {unknown}; was it written by a newer "
-                "version of schnetgen_pyg?"
-            )
-        try:
-            model = cls(GeneratorConfig(**settings))
-        except (TypeError, ValueError, IndexError, RuntimeError) as error:
-            raise InputError(f"{path}: its configuration cannot be used ({error})") from error
-        try:
-            model.load_state_dict(weights)
-        except RuntimeError as error:
-            raise InputError(f"{path}: weights and configuration disagree ({error})") from error
-        model.provenance = header.get("provenance", {})
+        stored = load_model(name_or_path, "generator", GeneratorConfig)
+        model = restore(stored, lambda settings: cls(GeneratorConfig(**settings)))
+        model.provenance = stored.provenance
         return model.eval()

@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import ase
+import ase.db
 import numpy as np
 import pandas as pd
 import torch
 from ase.data import chemical_symbols
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rdkit import Chem, rdBase
-from rdkit.Chem import rdDepictor
-from rdkit.Chem.Draw import rdMolDraw2D
 from torch_geometric.data import Data
 
 from .chemistry import connectivity, perceive
 from .evaluation import Evaluation
+from .gallery import molecule_rows
 from .generator import SchNetGen
 from .orders import ORDERS, reorder
 from .sampling import trace
@@ -51,93 +51,6 @@ BOND_BIN = 0.01
 SHOWN_DISTANCE = 8.0
 #: Most points of a loss curve.
 MAX_POINTS = 1_000
-WIDTH, HEIGHT = 180, 135
-
-
-def drawing(mol: Chem.Mol) -> str:
-    """RDKit's 2-D drawing as SVG, with the strokes of one colour in one path: a fifth of the size."""
-    drawer = rdMolDraw2D.MolDraw2DSVG(WIDTH, HEIGHT, -1, -1, True)
-    options = drawer.drawOptions()
-    options.clearBackground, options.padding = False, 0.08
-    options.fixedBondLength = 26
-    options.prepareMolsBeforeDrawing = False
-    drawer.DrawMolecule(mol)
-    drawer.FinishDrawing()
-    text = drawer.GetDrawingText()
-    strokes: dict[str, list[str]] = defaultdict(list)
-    rest = []
-    for line, color in re.findall(r"<path [^>]*?d='([^']*)'[^>]*?stroke:(#\w+)", text):
-        strokes[color].append(line.replace(" L ", "L").replace("M ", "M"))
-    for attributes, label in re.findall(r"<text ([^>]*)>([^<]*)</text>", text):
-        place = re.findall(r"[xy]='[^']*'", attributes)
-        size = re.findall(r"font-size:(\d+)", attributes)[0]
-        color = re.findall(r"fill:(#\w+)", attributes)[0]
-        rest.append(f"<text {' '.join(place)} font-size='{size}' fill='{color}'>{label}</text>")
-    paths = [f"<path stroke='{color}' d='{''.join(d)}'/>" for color, d in strokes.items()]
-    return f"<svg viewBox='0 0 {WIDTH} {HEIGHT}'>{''.join(paths + rest)}</svg>"
-
-
-def _flat(atoms: ase.Atoms, mol: Chem.Mol | None) -> Chem.Mol:
-    """What is drawn: a valid molecule's constitution, or the heavy atoms' bonds of a broken one."""
-    flat = Chem.RemoveHs(mol) if mol else Chem.RemoveHs(connectivity(atoms), sanitize=False)
-    flat.RemoveAllConformers()
-    if mol:
-        Chem.RemoveStereochemistry(flat)
-        flat = rdMolDraw2D.PrepareMolForDrawing(flat, kekulize=True)
-    else:
-        flat.UpdatePropertyCache(strict=False)
-    rdDepictor.Compute2DCoords(flat)
-    return flat
-
-
-def molecule_rows(
-    structures: Sequence[ase.Atoms], evaluation: Evaluation
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """One row per structure for the gallery, and the drawings, one for each constitution."""
-    known = {
-        name: {r["smiles"] for r in records if "smiles" in r}
-        for name, records in evaluation.references.items()
-    }
-    counts = Counter(record.get("smiles", "") for record in evaluation.records)
-    rows, drawings = [], {}
-    for number, (atoms, record) in enumerate(zip(structures, evaluation.records, strict=True)):
-        text = record.get("smiles", "")
-        # A structure that could not be judged in bounded time must not be judged again here.
-        judged = record["failure"] not in ("timeout", "crash")
-        mol = perceive(atoms).mol if text else None
-        drawn = text or f"#{number}"
-        with rdBase.BlockLogs():
-            if drawn not in drawings and judged:
-                drawings[drawn] = drawing(_flat(atoms, mol))
-            bonded = mol or (connectivity(atoms) if judged else Chem.Mol())
-            if mol:
-                bonded = Chem.Mol(mol)
-                Chem.Kekulize(bonded, clearAromaticFlags=True)
-        row: dict[str, Any] = {
-            "number": atoms.info.get("sample", number),
-            "status": record["failure"] or next((k for k, v in known.items() if text in v), "new"),
-            "failure": record["failure"],
-            "smiles": text,
-            "count": counts[text] if text else 1,
-            "drawing": drawn,
-            "z": " ".join(chemical_symbols[n] for n in atoms.numbers),
-            "pos": [round(1000 * x) for x in atoms.positions.ravel().tolist()],
-            "bonds": [
-                value
-                for bond in bonded.GetBonds()
-                for value in (
-                    bond.GetBeginAtomIdx(),
-                    bond.GetEndAtomIdx(),
-                    int(bond.GetBondTypeAsDouble()),
-                )
-            ],
-        }
-        if "log_prob" in atoms.info:
-            row["log_prob"] = round(float(atoms.info["log_prob"]), 3)
-        if not known and not record["failure"]:
-            row["status"] = "valid"
-        rows.append(row)
-    return rows, drawings
 
 
 def summary_rows(
@@ -153,12 +66,12 @@ def summary_rows(
         ("different scaffolds, bond orders ignored", figures["unique"]["scaffold"], "scaffolds"),
     ]
     rows += [
-        (f"{name} scaffolds found", f"{m['scaffold']:,} of {_own(references, name, 'scaffold')}", f"{name} scaffolds")
+        (f"{name} scaffolds found", _share(m, references[name], "scaffold"), f"{name} scaffolds")
         for name, m in matches.items()
     ]
     rows.append(("different valid molecules (SMILES)", figures["unique"]["smiles"], ""))
     rows += [
-        (f"{name} molecules found", f"{m['smiles']:,} of {_own(references, name, 'smiles')}", "")
+        (f"{name} molecules found", _share(m, references[name], "smiles"), "")
         for name, m in matches.items()
     ]
     if "new" in figures:
@@ -178,8 +91,8 @@ def summary_rows(
     ]
 
 
-def _own(references: Mapping[str, Any], name: str, identity: str) -> str:
-    return f"{references[name]['own'][identity]:,}"
+def _share(matches: Mapping[str, int], reference: Mapping[str, Any], identity: str) -> str:
+    return f"{matches[identity]:,} of {reference['own'][identity]:,}"
 
 
 def geometry(structures: Sequence[ase.Atoms]) -> tuple[dict[str, np.ndarray], Counter[int]]:
@@ -205,7 +118,7 @@ def distributions(sets: Mapping[str, Sequence[ase.Atoms]]) -> dict[str, Any]:
     """Histograms of each set of structures: densities of bond lengths (1/Å) and rings of each size
     per molecule."""
     found = {name: geometry(structures) for name, structures in sets.items() if structures}
-    totals = Counter({})
+    totals: Counter[str] = Counter()
     for lengths, _ in found.values():
         totals.update({pair: len(values) for pair, values in lengths.items()})
     bonds = []
@@ -239,9 +152,9 @@ def distributions(sets: Mapping[str, Sequence[ase.Atoms]]) -> dict[str, Any]:
     return {"bonds": bonds, "rings": {"sizes": sizes, "per_molecule": per_molecule}}
 
 
-def loss_curves(log: pd.DataFrame) -> dict[str, dict[str, list[float]]]:
+def loss_curves(log: pd.DataFrame) -> dict[str, dict[str, list[Any]]]:
     """The curves of a training log, thinned by means over equal numbers of steps."""
-    curves = {}
+    curves: dict[str, dict[str, list[Any]]] = {}
     for name in log:
         values = log[name].dropna()
         if str(name).startswith(("lr", "learning")) or values.empty:
@@ -363,11 +276,11 @@ def page_data(
         "drawings": drawings,
         "construction": None,
     }
-    place = _to_build(rows)
-    if model is not None and place is not None:
-        data["construction"] = construction(model, structures[place]) | {
-            "smiles": rows[place]["smiles"],
-            "number": rows[place]["number"],
+    chosen_one = _to_build(rows)
+    if model is not None and chosen_one is not None:
+        data["construction"] = construction(model, structures[chosen_one]) | {
+            "smiles": rows[chosen_one]["smiles"],
+            "number": rows[chosen_one]["number"],
         }
     return data
 
@@ -379,7 +292,7 @@ def write_page(path: str | os.PathLike[str], data: Mapping[str, Any]) -> None:
     )
     # Inside a script element nothing is escaped, and only these could end it.
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    text = text.replace("</", "<\\/").replace("<!--", "<\\u0021--")
+    text = re.sub(r"<(?=/|!|script)", r"\\u003c", text, flags=re.IGNORECASE)
     scripts = {
         name.split(".")[0].replace("-", "_").lower(): (ASSETS / name).read_text(encoding="utf-8")
         for name in ("3Dmol-min.js", "plotly-basic.min.js", "report.js")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
-import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from concurrent.futures import BrokenExecutor
+from dataclasses import replace
 from typing import Any
 
 import ase
@@ -26,23 +23,17 @@ from .structures import (
     InputError,
     as_data,
     check,
-    file_format,
-    keep_whole_frames,
     parse_formula,
-    replacing,
     require,
     symbols,
     to_ase,
-    write,
 )
 
-#: Settings that do not change the molecules.
-COSMETIC = ("batch_size", "jobs", "max_elements")
 #: Molecules that pay for another process.
 PER_JOB = 256
 
 
-def _numbers(formula: str | Sequence[int] | Tensor) -> Tensor:
+def numbers_of(formula: str | Sequence[int] | Tensor) -> Tensor:
     if isinstance(formula, str):
         return parse_formula(formula)
     numbers = torch.as_tensor(formula, dtype=torch.long)
@@ -73,7 +64,7 @@ def _check_seen(model: SchNetGen, numbers: Tensor, where: str = "") -> None:
         )
 
 
-def _check_formula(model: SchNetGen, numbers: Tensor, config: SamplingConfig) -> None:
+def check_formula(model: SchNetGen, numbers: Tensor, config: SamplingConfig) -> None:
     """Refuse a formula without any closed-shell molecule, where valence rules are to hold.
 
     A connected graph with these valences exists by the conditions of Senior (Am. J. Math. 73,
@@ -159,8 +150,13 @@ def _build_parts(
         joblib.delayed(_build_on)(devices[k % len(devices)], model, part, *arguments)
         for k, part in enumerate(parts)
     )
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        yield from joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator")(tasks)
+    try:
+        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+            yield from joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator")(tasks)
+    except BrokenExecutor as error:
+        raise InputError(
+            f"one of the {jobs} processes died (was memory short?); lower jobs or batch_size"
+        ) from error
 
 
 def _build_on(device: str, model: SchNetGen, *arguments: Any) -> tuple[Data, Tensor]:
@@ -194,7 +190,7 @@ def sample(
         first: number of the first molecule; molecule k of a seed is always the same.
     """
     config = config or SamplingConfig()
-    numbers = _numbers(formula)
+    numbers = numbers_of(formula)
     if num_molecules < 1:
         raise InputError(f"num_molecules must be positive, got {num_molecules}")
     require(seed >= 0, "seed", seed, "0 or more")
@@ -253,99 +249,11 @@ def generate(
             formula that valence rules forbid.
     """
     config = replace(config or SamplingConfig(), **changes)
-    _check_formula(model, _numbers(formula), config)
+    check_formula(model, numbers_of(formula), config)
     molecules: Any = sample(
         model, formula, num_molecules, seed=seed, fragment=fragment, config=config
     )
     return list(progress(molecules, total=num_molecules) if progress else molecules)
-
-
-def _run_settings(
-    model: SchNetGen, formula: str, seed: int, fragment: Any, config: SamplingConfig
-) -> dict[str, Any]:
-    """What decides which molecules a run makes, as JSON can hold it."""
-    weights = hashlib.sha256()
-    for value in model.state_dict().values():
-        weights.update(value.cpu().numpy().tobytes())
-    placed = None
-    if fragment is not None:
-        start = as_data(fragment, "fragment")[0]
-        placed = [start.z.tolist(), start.pos.tolist()]
-    return {
-        "model": weights.hexdigest(),
-        "formula": formula,
-        "seed": seed,
-        "fragment": placed,
-        "config": {k: v for k, v in asdict(config).items() if k not in COSMETIC},
-    }
-
-
-def _continued(partial: Path, settings: Path, wanted: dict[str, Any]) -> int:
-    """How many molecules a run that was stopped has left in ``partial``."""
-    if not settings.is_file():
-        partial.unlink(missing_ok=True)
-        with replacing(settings) as temporary:
-            temporary.write_text(json.dumps(wanted))
-        return 0
-    try:
-        saved = json.loads(settings.read_text())
-    except ValueError as error:
-        raise InputError(
-            f"{settings}: damaged, so that the molecules in {partial.name} are of unknown "
-            "settings; remove both, or name another output"
-        ) from error
-    if saved != wanted:
-        raise InputError(
-            f"{partial}: holds molecules of another model or other settings; remove it and "
-            f"{settings.name}, or name another output"
-        )
-    return keep_whole_frames(partial)
-
-
-def generate_file(
-    model: SchNetGen,
-    formula: str,
-    num_molecules: int,
-    path: str | os.PathLike[str],
-    *,
-    seed: int = 0,
-    fragment: Any = None,
-    config: SamplingConfig | None = None,
-    progress: Callable[..., Any] | None = None,
-) -> None:
-    """`generate` into a file; a run that was killed keeps what it has and continues.
-
-    Molecules go to ``PATH.partial.extxyz`` as they are finished, and to ``path`` at the end.
-
-    Raises:
-        InputError: as `generate`; if the partial file is of another model or other settings; or
-            if it cannot be written.
-    """
-    config = config or SamplingConfig()
-    path = Path(path)
-    file_format(path)
-    _check_formula(model, _numbers(formula), config)
-    common: dict[str, Any] = {"seed": seed, "fragment": fragment, "config": config}
-    sample(model, formula, num_molecules, **common)  # refuses what is wrong, builds nothing
-    partial, settings = (path.with_name(f"{path.name}.partial.{s}") for s in ("extxyz", "json"))
-    done = _continued(partial, settings, _run_settings(model, formula, **common))
-    if done < num_molecules:
-        molecules: Any = sample(model, formula, num_molecules - done, first=done, **common)
-        if progress:
-            molecules = progress(molecules, initial=done, total=num_molecules)
-        try:
-            with partial.open("a") as file:
-                for atoms in molecules:
-                    ase.io.write(file, atoms, format="extxyz")
-                    file.flush()
-        except OSError as error:
-            raise InputError(
-                f"{partial}: could not be written ({error}); the molecules before are kept, the "
-                "same command continues with the next one"
-            ) from error
-    write(path, ase.io.read(partial, index=f":{num_molecules}", format="extxyz"))
-    partial.unlink()
-    settings.unlink()
 
 
 def log_prob(

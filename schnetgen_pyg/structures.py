@@ -19,6 +19,7 @@ import ase
 import ase.data
 import ase.formula
 import ase.io
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
@@ -117,7 +118,8 @@ def check(data: Data, where: str = "structure") -> Data:
 
 def from_ase(atoms: ase.Atoms, where: str = "structure") -> Data:
     """Convert ASE ``Atoms`` to ``Data(z, pos)``, with ``energy`` (eV) and ``forces`` (eV/Å)
-    where a calculator holds them and scalar entries of ``atoms.info`` under ``info``."""
+    where a calculator holds them and scalar entries of ``atoms.info`` under ``info``. Periodic ones
+    have ``cell`` [1, 3, 3] (Å), with a row of zeros for each direction without periodicity."""
     data = Data(
         z=torch.as_tensor(atoms.numbers, dtype=torch.long),
         pos=torch.as_tensor(atoms.positions, dtype=torch.float32),
@@ -125,21 +127,38 @@ def from_ase(atoms: ase.Atoms, where: str = "structure") -> Data:
     results = getattr(atoms.calc, "results", {})
     if "energy" in results:
         data.energy = torch.tensor([float(results["energy"])], dtype=torch.float64)
-    data.info = {k: v for k, v in atoms.info.items() if isinstance(v, (str, int, float))}
+    data.info = {
+        k: v.item() if isinstance(v, np.generic) else v
+        for k, v in atoms.info.items()
+        if isinstance(v, (str, int, float, np.generic))
+    }
     if "forces" in results:
         data.forces = torch.as_tensor(results["forces"], dtype=torch.float32)
+    if atoms.pbc.any():
+        cell = np.where(atoms.pbc[:, None], atoms.cell.array, 0.0)
+        data.cell = torch.as_tensor(cell, dtype=torch.float32).unsqueeze(0)
     return check(data, where)
 
 
 def to_ase(data: Data) -> ase.Atoms:
-    """Convert ``Data(z, pos)`` to ASE ``Atoms`` (a single-point calculator holds an energy)."""
+    """Convert ``Data(z, pos)`` to ASE ``Atoms`` (a single-point calculator holds energy and
+    forces)."""
+    cell = data.get("cell")
+    cell = None if cell is None else cell.detach().cpu().double().reshape(3, 3).numpy()
     atoms = ase.Atoms(
-        data.z.tolist(), data.pos.detach().cpu().double().numpy(), info=data.get("info") or {}
+        data.z.tolist(),
+        data.pos.detach().cpu().double().numpy(),
+        info=data.get("info") or {},
+        cell=cell,
+        pbc=None if cell is None else cell.any(1),
     )
     if data.get("energy") is not None:
         from ase.calculators.singlepoint import SinglePointCalculator
 
-        atoms.calc = SinglePointCalculator(atoms, energy=float(data.energy))
+        results = {"energy": float(data.energy)}
+        if data.get("forces") is not None:
+            results["forces"] = data.forces.detach().cpu().double().numpy()
+        atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms
 
 

@@ -35,6 +35,14 @@ from .structures import InputError, as_data, require
 PLACE = ("accelerator", "devices", "strategy", "precision")
 
 
+def require_choices(config: Any) -> None:
+    """Refuse a setting that is none of the names its type lists."""
+    for name, kind in get_type_hints(type(config)).items():
+        if get_origin(kind) is Literal:
+            names, value = get_args(kind), getattr(config, name)
+            require(value in names, name, value, f"one of {', '.join(names)}")
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """How a generator is trained; the defaults are the paper's where it states them.
@@ -94,10 +102,7 @@ class TrainingConfig:
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "between 0 and 1")
-        for name, kind in get_type_hints(TrainingConfig).items():
-            if get_origin(kind) is Literal:
-                names, value = get_args(kind), getattr(self, name)
-                require(value in names, name, value, f"one of {', '.join(names)}")
+        require_choices(self)
 
 
 class GeneratorModule(pl.LightningModule):
@@ -214,27 +219,30 @@ def _check_elements(model: SchNetGen, data: Sequence[Data]) -> None:
         )
 
 
-def _trainer(config: TrainingConfig, out: Path) -> pl.Trainer:
-    callbacks: list[Callback] = [Resume(), ProgressBar(refresh_rate=10)]
-    if config.ema_decay:
-        callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
-    callbacks += [
-        Export(out / "model.safetensors"),
-        Checkpoint(out / LAST, config.checkpoint_interval),
-    ]
+def make_trainer(
+    config: Any, out: Path, callbacks: Sequence[Callback], **options: Any
+) -> pl.Trainer:
+    """Lightning's trainer of the runs of this package.
+
+    Args:
+        config: a `TrainingConfig`, or another one with the same settings of place and length.
+        out: folder of the run.
+        callbacks: of the run, in their order; a bar and the resuming come before them.
+        options: of Lightning's trainer.
+    """
     place = {name: getattr(config, name) for name in PLACE}
     try:
         return pl.Trainer(
             **place,
+            **options,
             max_steps=config.steps,
             max_epochs=-1,
             gradient_clip_val=config.gradient_clip or None,
             check_val_every_n_epoch=None,
-            val_check_interval=config.validation_interval,
             num_sanity_val_steps=0,
             log_every_n_steps=10,
             use_distributed_sampler=False,
-            callbacks=callbacks,
+            callbacks=[Resume(), ProgressBar(refresh_rate=10), *callbacks],
             plugins=[CheckpointFiles()],
             logger=[CSVLogger(out, name="logs"), TensorBoardLogger(out, name="logs")],
             default_root_dir=out,
@@ -247,6 +255,17 @@ def _trainer(config: TrainingConfig, out: Path) -> pl.Trainer:
             f"Lightning cannot train with {settings}: {str(error).rstrip('.!')}. Leave them at "
             "their defaults to train on what this machine has"
         ) from error
+
+
+def _trainer(config: TrainingConfig, out: Path) -> pl.Trainer:
+    callbacks: list[Callback] = []
+    if config.ema_decay:
+        callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
+    callbacks += [
+        Export(out / "model.safetensors"),
+        Checkpoint(out / LAST, config.checkpoint_interval),
+    ]
+    return make_trainer(config, out, callbacks, val_check_interval=config.validation_interval)
 
 
 def _loader(data: Sequence[Data], indices: Sequence[int], sampler: Any) -> DataLoader[Data]:

@@ -1,4 +1,5 @@
 import contextlib
+import os
 import resource
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from schnetgen_pyg import SchNetGen, graphs, load
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -9,10 +9,11 @@ import schnetgen_pyg
 
 PACKAGE = Path(schnetgen_pyg.__file__).parent
 ORDER = (
-    *("structures", "chemistry", "datasets", "graphs", "orders", "steps", "layers"),
+    *("structures", "storage", "chemistry", "datasets", "graphs", "orders", "steps", "layers"),
     *("representations", "distances", "heads", "generator", "losses", "placement", "rules"),
-    *("building", "sampling", "batches", "callbacks", "training"),
-    *("evaluation", "report", "page", "presets", "cli"),
+    *("building", "sampling", "streaming", "batches", "callbacks", "training", "potentials"),
+    *("calculator", "potential_training", "labelling", "evaluation", "report", "gallery"),
+    *("page", "runs", "presets", "cli"),
 )
 
 

@@ -286,3 +286,41 @@ def test_help(arguments, capsys):
 def test_version(capsys):
     assert run("--version") == 0
     assert capsys.readouterr().out.strip() == version("schnetgen_pyg")
+
+
+def test_label_fit_and_predict(data, tmp_path, capsys):
+    pytest.importorskip("tblite")
+    labels = tmp_path / "labels.extxyz"
+    assert (
+        run(
+            "label",
+            data,
+            "--out",
+            labels,
+            "--jobs=1",
+            "--num_perturbed=1",
+            "--equilibration=2",
+            "--interval=1",
+            "--temperatures=[300]",
+        )
+        == 0
+    )
+    assert len(ase.io.read(labels, ":")) == 24
+    out = tmp_path / "potential"
+    fit = ("fit-potential", "--data", labels, "--test", labels, "--out", out, "--accelerator=cpu")
+    fit += ("--representation=schnet", "--settings.hidden_channels=8", "--settings.cutoff=4.0")
+    fit += ("--steps=3", "--batch_size=4", "--num_validation=4", "--group_by=source")
+    assert run(*fit) == 0
+    printed = capsys.readouterr().out
+    assert "forces_mae_mev_per_angstrom" in printed
+    assert "hidden_channels: 8" in (out / "config.yaml").read_text()
+    model = out / "model.safetensors"
+    found = tmp_path / "found.extxyz"
+    assert run("predict", labels, "--checkpoint", model, model, "--out", found) == 0
+    assert "energy_mae_mev" in capsys.readouterr().out
+    atoms = ase.io.read(found, 3)
+    assert atoms.info["energy_std"] == 0.0
+    assert atoms.get_forces().shape == (5, 3)
+    assert run(*fit, "--settings.hiden_channels=8") == 2
+    assert "did you mean 'hidden_channels'" in capsys.readouterr().err
+    assert run("predict", labels, "--checkpoint=nowhere", "--out", found) == 2

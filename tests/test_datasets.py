@@ -2,6 +2,8 @@ import bz2
 import io
 import tarfile
 
+import ase
+import ase.db
 import ase.io
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from torch_geometric.datasets import MD17, QM9
 from torch_geometric.loader import DataLoader
 
 from schnetgen_pyg import InputError, datasets, load
-from schnetgen_pyg.structures import as_data
+from schnetgen_pyg.datasets import save_npz
+from schnetgen_pyg.structures import as_data, from_ase, to_ase
 
 METHANE = """5
 gdb 1\t157.7\t157.7\t157.7\t0.\t13.2\t-0.4\t0.1\t0.5\t35.\t0.\t-40.47893\t-40.5\t-40.5\t-40.5\t6.5\t
@@ -205,3 +208,48 @@ def test_pyg_data_sets_go_in_unchanged(tmp_path):
     batch = next(iter(DataLoader(structures, batch_size=2)))
     assert [d.z.numel() for d in as_data(batch)] == [5, 6]
     assert as_data([Data(z=torch.tensor([6.0]), pos=torch.zeros(1, 3))])[0].z.dtype == torch.int64
+
+
+def test_trajectories_of_md17(tmp_path):
+    """Both spellings of the arrays; kcal/mol to eV."""
+    rng = np.random.default_rng(0)
+    pos, forces = rng.normal(size=(2, 4, 3, 3))
+    energy, z = rng.normal(size=4), np.array([8, 1, 1])
+    np.savez(tmp_path / "a.npz", R=pos, E=energy, F=forces, Z=z)
+    np.savez(tmp_path / "b.npz", coords=pos, energies=energy, forces=forces, nuclear_charges=z)
+    for name in ("a.npz", "b.npz"):
+        data = load(tmp_path / name)
+        assert len(data) == 4
+        assert data[2].z.tolist() == [8, 1, 1]
+        assert float(data[2].energy) == pytest.approx(energy[2] * 0.0433641)
+        assert np.allclose(data[2].forces.numpy(), forces[2] * 0.0433641, atol=1e-5)
+    np.savez(tmp_path / "c.npz", R=pos[0], E=energy, F=forces, Z=z)
+    with pytest.raises(InputError, match=r"R and F must have shape \[num_frames, 3, 3\]"):
+        load(tmp_path / "c.npz")
+
+
+def test_databases_of_iso17(tmp_path):
+    with ase.db.connect(tmp_path / "reference.db") as database:
+        for k in range(3):
+            forces = np.full((3, 3), 0.5 + k)
+            database.write(
+                ase.Atoms("OH2", np.eye(3)), total_energy=-76.0 - k, data={"atomic_forces": forces}
+            )
+    data = load(tmp_path / "reference.db")
+    assert [float(d.energy) for d in data] == [-76.0, -77.0, -78.0]
+    assert torch.equal(data[1].forces, torch.full((3, 3), 1.5))
+    (tmp_path / "broken.db").write_text("nothing")
+    with pytest.raises(InputError, match=r"broken.db: cannot be read"):
+        load(tmp_path / "broken.db")
+
+
+def test_cells_and_info_are_cached(tmp_path):
+    atoms = ase.Atoms("C2", [[0, 0, 0], [1, 1, 1]], cell=np.eye(3) * 3, pbc=True)
+    atoms.info = {"source": 7, "method": "none"}
+    structures = [from_ase(atoms), from_ase(ase.Atoms("C"))]
+    save_npz(tmp_path / "s.npz", structures)
+    data = load(tmp_path / "s.npz")
+    assert torch.equal(data[0].cell, structures[0].cell)
+    assert data[1].get("cell") is None
+    assert data[0].info == {"source": 7, "method": "none"}
+    assert to_ase(data[0]).pbc.all()

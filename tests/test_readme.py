@@ -26,3 +26,10 @@ def test_python_snippets_run(number, capsys):
     names: dict = {}
     exec(code, names)
     assert "valid" in capsys.readouterr().out if number == 0 else names["log_p"].shape == (4, 300)
+
+
+def test_snippet_of_the_potentials_runs():
+    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names: dict = {}
+    exec(next(code for code in snippets if "PotentialCalculator" in code), names)
+    assert names["forces"].shape == (3, 3)

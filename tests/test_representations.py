@@ -189,7 +189,9 @@ def test_forces_are_the_negative_gradient(network):
 
 
 def test_force_training_gives_finite_gradients(network):
-    batch = molecules([5, 1, 2])
+    """Also of atoms alone and in a row."""
+    batch = molecules([5, 1, 3])
+    batch.pos[-3:] = torch.tensor([[-1.2, 0, 0], [0, 0, 0], [1.2, 0, 0]])
     pos = batch.pos.clone().requires_grad_()
     energy = torch.tanh(features(network, batch.z, pos, batch.ptr)).sum()
     forces = torch.autograd.grad(energy, pos, create_graph=True)[0]
@@ -310,6 +312,8 @@ def test_dimenetpp_agrees_with_torch_geometric(monkeypatch):
     batch = molecules([7, 5])
     graph = graph_of(batch.pos, batch.ptr)
     ours = DimeNetPlusPlus(16, 2, 6, 4, 12, num_spherical=3, num_radial=3, cutoff=CUTOFF)
+    for block in ours.output_blocks:
+        torch.nn.init.normal_(block.lin.weight)
     theirs = pyg.DimeNetPlusPlus(16, 16, 2, 6, 4, 12, 3, 3, CUTOFF)
     theirs.load_state_dict(ours.state_dict())
 

@@ -1,4 +1,6 @@
-import ase.io
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -6,12 +8,13 @@ from ase.symbols import symbols2numbers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schnetgen_pyg import InputError, SamplingConfig, generate, log_prob, placement
+from schnetgen_pyg import InputError, SamplingConfig, SchNetGen, generate, log_prob, placement
 from schnetgen_pyg.chemistry import MAX_NEIGHBORS, connectivity
 from schnetgen_pyg.rules import VALENCE
-from schnetgen_pyg.sampling import _check_formula, generate_file
+from schnetgen_pyg.sampling import check_formula
+from schnetgen_pyg.streaming import generate_file
 
-from .conftest import METHANE, full_disk, needs_gpu, small_model
+from .conftest import METHANE, needs_gpu, small_model
 
 FAST = {"grid_extent": 2.0, "grid_spacing": 0.4, "temperature": 0.5}
 
@@ -24,6 +27,19 @@ def test_formula_and_order(model):
         assert np.isfinite(atoms.positions).all()
     assert len({tuple(atoms.numbers) for atoms in molecules}) > 1
     assert [atoms.info["sample"] for atoms in molecules] == list(range(6))
+
+
+class DyingModel(SchNetGen):
+    """Kills the process it is called in."""
+
+    def features(self, *_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_dies_is_named():
+    model = DyingModel(small_model().config)
+    with pytest.raises(InputError, match="lower jobs"):
+        generate(model, "C2H4O", 4, batch_size=2, jobs=2, **FAST)
 
 
 def test_same_molecules_in_any_number_of_processes(model):
@@ -175,62 +191,6 @@ def test_bad_input(model, formula, changes, message):
         generate(model, formula, 1, **(FAST | changes))
 
 
-def test_killed_generation_continues(model, tmp_path):
-    """What was written before the kill stays, also when it came in the middle of a line."""
-    config = SamplingConfig(**FAST, batch_size=2)
-    generate_file(model, "CH4", 7, tmp_path / "whole.extxyz", config=config)
-
-    class Killed(Exception):
-        pass
-
-    def kill_at_five(molecules, **_):
-        for number, atoms in enumerate(molecules):
-            if number == 5:
-                raise Killed
-            yield atoms
-
-    path = tmp_path / "killed.extxyz"
-    with pytest.raises(Killed):
-        generate_file(model, "CH4", 7, path, config=config, progress=kill_at_five)
-    partial = tmp_path / "killed.extxyz.partial.extxyz"
-    partial.write_text(partial.read_text()[:-9])
-    with pytest.raises(InputError, match=r"partial.extxyz: holds molecules of another model"):
-        generate_file(model, "CH4", 7, path, config=config, seed=1)
-    built = []
-    generate_file(
-        model,
-        "CH4",
-        7,
-        path,
-        config=config,
-        progress=lambda m, **_: (built.append(a) or a for a in m),
-    )
-    assert [atoms.info["sample"] for atoms in built] == [4, 5, 6]
-    assert path.read_text() == (tmp_path / "whole.extxyz").read_text()
-    assert len(ase.io.read(path, ":")) == 7
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["killed.extxyz", "whole.extxyz"]
-
-
-def test_full_disk_loses_no_molecule(model, tmp_path):
-    config = SamplingConfig(**FAST, batch_size=2)
-    generate_file(model, "CH4", 6, tmp_path / "whole.extxyz", config=config)
-    path = tmp_path / "full.extxyz"
-    with full_disk(1500), pytest.raises(InputError, match=r"partial.extxyz: could not be written"):
-        generate_file(model, "CH4", 6, path, config=config)
-    assert not path.exists()
-    generate_file(model, "CH4", 6, path, config=config)
-    assert path.read_text() == (tmp_path / "whole.extxyz").read_text()
-
-
-@pytest.mark.parametrize("text", ["", "{", "\x00"])
-def test_damaged_settings_of_a_stopped_run(model, tmp_path, text):
-    (tmp_path / "x.xyz.partial.json").write_text(text)
-    (tmp_path / "x.xyz.partial.extxyz").write_text("5\n")
-    with pytest.raises(InputError, match=r"partial.json: damaged.*remove both"):
-        generate_file(model, "CH4", 2, tmp_path / "x.xyz", config=SamplingConfig(**FAST))
-    assert (tmp_path / "x.xyz.partial.extxyz").read_text() == "5\n"
-
-
 def test_log_prob_of_elements_the_model_has_not_seen(model):
     silane = METHANE.copy()
     silane.symbols[0] = "Si"
@@ -284,11 +244,11 @@ def test_formulas_of_real_molecules_are_accepted(heavy, random):
                 free[k] -= 1
     numbers = torch.tensor(heavy[: len(free)] + [1] * sum(free))
     focus = small_model(order="bonded", focus=True, elements=(1, 6, 7, 8))
-    _check_formula(focus, numbers, SamplingConfig())
+    check_formula(focus, numbers, SamplingConfig())
     for more in ([1], [1, 1]):
         beyond = torch.cat([numbers, torch.tensor(more * 9)])
         with pytest.raises(InputError, match="no neutral closed-shell molecule"):
-            _check_formula(focus, beyond, SamplingConfig())
+            check_formula(focus, beyond, SamplingConfig())
 
 
 @needs_gpu

@@ -25,29 +25,28 @@
 
   // Training ------------------------------------------------------------------------------------
   whenSeen(at("loss-plot"), () => {
-    const names = Object.keys(data.loss).filter((name) => name !== "valid");
-    const main = (name) => name === "loss" || name === "validation_loss";
+    const names = ["loss", "validation_loss"].filter((name) => data.loss[name]);
     const traces = names.map((name) => ({
       name: name.replaceAll("_", " "), ...data.loss[name], mode: name.startsWith("validation") ? "lines+markers" : "lines",
       line: { width: name === "validation_loss" ? 2.5 : 1.5, color: name === "loss" ? "#9cc7cf" : name === "validation_loss" ? "#0b7285" : undefined },
-      marker: { size: 5 }, visible: main(name) ? true : "legendonly",
+      marker: { size: 5 },
     }));
     if (data.loss.valid) traces.push({
       name: "valid structures", x: data.loss.valid.x, y: data.loss.valid.y.map((v) => 100 * v), yaxis: "y2",
       mode: "lines+markers", line: { color: "#2b8a3e", width: 2, dash: "dot" }, marker: { size: 6 },
     });
     Plotly.newPlot("loss-plot", traces, layout({
-      margin: { l: 54, r: data.loss.valid ? 54 : 12, t: 10, b: 40 },
+      margin: { l: 54, r: data.loss.valid ? 54 : 12, t: 34, b: 40 },
       xaxis: { ...faint, title: { text: "training step" } }, yaxis: { ...faint, title: { text: "loss (nats)" } },
-      yaxis2: { overlaying: "y", side: "right", range: [0, 100], title: { text: "valid (%)" }, showgrid: false, fixedrange: true },
-      legend: { x: 1.08, y: 1, xanchor: "left" },
+      yaxis2: { overlaying: "y", side: "right", range: [0, 104], tickvals: [0, 25, 50, 75, 100], title: { text: "valid (%)" }, showgrid: false, fixedrange: true },
+      legend: { orientation: "h", x: 0, y: 1.14 },
     }), settings);
   });
 
   // Distributions -------------------------------------------------------------------------------
   const box = at("bond-plots");
   if (box) {
-    data.distributions.bonds.forEach((bond, place) => {
+    data.distributions.bonds.forEach((bond) => {
       const div = document.createElement("div");
       div.className = "plot";
       box.append(div);
@@ -55,7 +54,7 @@
         name, x: y.map((_, k) => bond.start + (k + 0.5) * bond.width), y, mode: "lines", line: { shape: "hvh", width: 1.8, color: colors[name] },
         fill: name === "generated" ? "tozeroy" : "none", fillcolor: "rgba(11,114,133,.15)", hovertemplate: "%{x:.3f} Å<extra>" + name + "</extra>",
       })), layout({
-        title: { text: "<b>" + bond.pair + "</b> bonds", font: { size: 13 }, x: 0.02, y: 0.97 }, showlegend: place === 0,
+        title: { text: "<b>" + bond.pair + "</b> bonds", font: { size: 13 }, x: 0.02, y: 0.97 }, showlegend: false,
         xaxis: { ...faint, title: { text: "Å", standoff: 4 } }, yaxis: { ...faint, rangemode: "tozero", nticks: 4 },
       }), settings));
     });
@@ -140,8 +139,10 @@
     const value = document.createElement("span");
     const key = at("sort").value;
     const chosen = typeof row[key] === "number" && key !== "number" ? row[key] : row.log_prob;
-    value.textContent = chosen === undefined ? "" : key === "count" ? "× " + chosen : chosen.toFixed(2);
-    value.title = key === "count" || key === "rmsd" || key === "energy" ? keys[key] : "log-probability";
+    const units = { count: "× ", rmsd: " Å", energy: " eV" };
+    const shownKey = units[key] && row[key] !== undefined ? key : "log_prob";
+    value.textContent = chosen === undefined ? "" : shownKey === "count" ? "× " + chosen : shownKey === "log_prob" ? "log p " + chosen.toFixed(1) : chosen.toFixed(2) + units[shownKey];
+    value.title = keys[shownKey];
     small.append(tag, value);
     button.append(code, small);
     button.onclick = () => show(place);
@@ -224,12 +225,12 @@
       scene.removeAllModels();
       scene.removeAllShapes();
       const bonds = built.bonds.filter(([a, b]) => a <= size && b <= size);
-      scene.addModel(molblock(built.z.slice(0, size + 1), built.pos.slice(0, size + 1), bonds), "sdf").setStyle({}, style({ colorscheme: "Jmol" }));
-      const [x, y, z] = built.pos[size];
-      scene.addSphere({ center: { x, y, z }, radius: 0.55, color: "#0b9cb5", opacity: 0.55 });
+      const model = scene.addModel(molblock(built.z.slice(0, size + 1), built.pos.slice(0, size + 1), bonds), "sdf");
+      model.setStyle({}, style({ colorscheme: "Jmol" }));
+      model.setStyle({ index: size }, style({ color: "#0b9cb5" }));
       if (now.focus !== undefined) {
         const [fx, fy, fz] = built.pos[now.focus];
-        scene.addSphere({ center: { x: fx, y: fy, z: fz }, radius: 0.62, color: "#f2b84b", opacity: 0.4 });
+        scene.addSphere({ center: { x: fx, y: fy, z: fz }, radius: 0.72, color: "#f2b84b", opacity: 0.38 });
       }
       scene.render();
       const traces = [];

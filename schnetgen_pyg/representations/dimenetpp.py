@@ -108,7 +108,8 @@ class DimeNetPlusPlus(nn.Module):
     """DimeNet++ features of every node: the sum of its output blocks.
 
     Parameters and their names are those of `torch_geometric.nn.models.DimeNetPlusPlus`. With a
-    linear read-out the network is that of the paper.
+    linear read-out the network is that of the paper. As there the output blocks start at zero:
+    the functions of short distances grow like 1/d, and random features of them without bound.
 
     Args:
         hidden_channels: width of the messages and of the features.
@@ -144,8 +145,7 @@ class DimeNetPlusPlus(nn.Module):
         self.emb = dimenet.EmbeddingBlock(num_radial, hidden_channels, act)
         channels = (hidden_channels, out_emb_channels, hidden_channels)
         self.output_blocks = nn.ModuleList(
-            dimenet.OutputPPBlock(num_radial, *channels, 3, act, "glorot_orthogonal")
-            for _ in range(num_blocks + 1)
+            dimenet.OutputPPBlock(num_radial, *channels, 3, act) for _ in range(num_blocks + 1)
         )
         widths = (hidden_channels, int_emb_size, basis_emb_size, num_spherical, num_radial)
         self.interaction_blocks = nn.ModuleList(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..graphs import DenseLayout, Graph, TargetRows
+from ..graphs import Graph, TargetRows
 from ..layers import BesselBasis, CosineCutoff, mlp
 from ..structures import InputError, require
 
@@ -38,41 +38,30 @@ class MessageBlock(nn.Module):
         v: Tensor | None,
         weight: Tensor,
         direction: Tensor,
-        graph: Graph,
         rows: TargetRows | None,
+        graph: Graph,
     ) -> tuple[Tensor, Tensor]:
-        """Scalars s [num_nodes, F] and vectors v [num_nodes, 3, F] (``None``: zeros);
-        ``weight`` from `PaiNN.filters`; unit vectors of the edges in ``rows`` [num_nodes, 3,
-        width], or in padded blocks."""
-        a, b, c = self.phi(s).chunk(3, dim=1)
+        """Scalars s [num_nodes, F] and vectors v [num_nodes, 3, F] (``None``: zeros); ``weight``
+        from `PaiNN.filters`, with its unit vectors ``direction`` in blocks, or in ``rows``
+        [num_nodes, 3, width]."""
+        channels = s.shape[1]
+        a, b, c = self.phi(s).split(channels, dim=1)
         if rows is None:
-            return self._in_blocks(
-                a, b, None if v is None else c.unsqueeze(1) * v, weight, direction, graph.dense
-            )
-        w_a, w_b, w_c = weight.chunk(3, dim=1)
+            assert graph.dense is not None
+            # Blocks have their channels last where every molecule has one step.
+            w_a, w_b, w_c = weight.split(channels, dim=3 if graph.dense.shape[1] == 1 else 1)
+            delta_v = graph.dense.aggregate_vectors(b, w_b, direction)
+            if v is not None:
+                delta_v = delta_v + graph.dense.aggregate(c.unsqueeze(1) * v, w_c)
+            return graph.dense.aggregate(a, w_a), delta_v
+        w_a, w_b, w_c = weight.split(channels, dim=1)
+        delta_s = graph.aggregate(a, w_a)
         radial = graph.weigh(graph.from_sources(b), w_b)
         delta_v = torch.bmm(direction, rows.pad(radial))
         if v is not None:
             moved = [graph.aggregate(c * component, w_c) for component in v.unbind(1)]
             delta_v = delta_v + torch.stack(moved, dim=1)
-        return graph.aggregate(a, w_a), delta_v
-
-    @staticmethod
-    def _in_blocks(
-        a: Tensor,
-        b: Tensor,
-        moved: Tensor | None,
-        weight: Tensor,
-        direction: Tensor,
-        dense: DenseLayout | None,
-    ) -> tuple[Tensor, Tensor]:
-        assert dense is not None
-        # Channels are last where every molecule has one step.
-        w_a, w_b, w_c = weight.chunk(3, dim=3 if dense.shape[1] == 1 else 1)
-        delta_v = dense.aggregate_vectors(b, w_b, direction)
-        if moved is not None:
-            delta_v = delta_v + dense.aggregate(moved, w_c)
-        return dense.aggregate(a, w_a), delta_v
+        return delta_s, delta_v
 
 
 class UpdateBlock(nn.Module):
@@ -181,7 +170,7 @@ class PaiNN(nn.Module):
             rows = graph.rows(z.numel())
             direction = rows.pad(direction).transpose(1, 2)
         for message, update, weight in zip(self.messages, self.updates, weights, strict=True):
-            delta_s, delta_v = message(s, v, weight, direction, graph, rows)
+            delta_s, delta_v = message(s, v, weight, direction, rows, graph)
             s, v = s + delta_s, delta_v if v is None else v + delta_v
             delta_s, delta_v = update(s, v)
             s, v = s + delta_s, v + delta_v

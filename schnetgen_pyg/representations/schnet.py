@@ -49,11 +49,11 @@ class CFConv(MessagePassing):
         if graph.dense is not None:
             x = graph.dense.aggregate(x, weight)
         else:
-            x = self.propagate(graph.edges, x=x, weight=graph.to_edges(weight))
+            x = self.propagate(graph.edges, x=x, weight=weight, graph=graph)
         return self.lin2(x)
 
-    def message(self, x_j: Tensor, weight: Tensor) -> Tensor:
-        return x_j * weight
+    def message(self, x_j: Tensor, weight: Tensor, graph: Graph) -> Tensor:
+        return graph.weigh(x_j, weight)
 
 
 class InteractionBlock(nn.Module):

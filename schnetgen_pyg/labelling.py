@@ -1,0 +1,334 @@
+"""Energies and forces of perturbed configurations, computed by quantum chemistry.
+
+Configurations are taken from short Langevin trajectories with GFN2-xTB, one for each structure, and
+labelled with GFN2-xTB or with density-functional theory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Future
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.units
+import numpy as np
+from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.md.langevin import Langevin
+from joblib.externals.loky import get_reusable_executor
+from torch_geometric.data import Data
+
+from .structures import InputError, as_data, file_format, replacing, require, to_ase, write
+
+#: Tight-binding methods by their name here and in tblite.
+XTB = {"gfn2-xtb": "GFN2-xTB", "gfn1-xtb": "GFN1-xTB"}
+#: Each process computes with one thread: many small problems gain nothing from more.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """What is computed for each structure.
+
+    Attributes:
+        method: ``gfn2-xtb``, ``gfn1-xtb`` or FUNCTIONAL/BASIS as PySCF names them, such as
+            ``pbe/def2-svp`` (with density fitting); neutral molecules.
+        num_perturbed: configurations taken from the structure's trajectory; the structure itself
+            comes before them.
+        temperatures: of the thermostat in K; configuration k has the k-th, in turn.
+        equilibration: length in fs of the trajectory before the first configuration.
+        interval: length in fs between configurations.
+        friction: of the thermostat in 1/fs.
+        seed: of the trajectories.
+    """
+
+    method: str = "gfn2-xtb"
+    num_perturbed: int = 4
+    temperatures: tuple[float, ...] = (500.0,)
+    equilibration: int = 50
+    interval: int = 25
+    friction: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        known = self.method in XTB or all(self.method.partition("/"))
+        require(known, "method", repr(self.method), f"{', '.join(XTB)} or FUNCTIONAL/BASIS")
+        for name in ("num_perturbed", "equilibration", "seed"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        require(self.interval >= 1, "interval", self.interval, "at least 1")
+        require(self.friction > 0, "friction", self.friction, "positive")
+        positive = bool(self.temperatures) and min(self.temperatures) > 0
+        require(positive, "temperatures", self.temperatures, "positive")
+
+
+class PySCFCalculator(Calculator):
+    """Kohn-Sham energies (eV) and forces (eV/Å) of neutral molecules, with density fitting.
+
+    Args:
+        functional, basis: as PySCF names them, e.g. ``"pbe"`` and ``"def2-svp"``.
+    """
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def __init__(self, functional: str, basis: str):
+        super().__init__()
+        self.functional, self.basis = functional, basis
+
+    def calculate(
+        self,
+        atoms: ase.Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        from pyscf import dft, gto
+
+        super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
+        molecule = gto.M(
+            atom=list(zip(self.atoms.symbols, self.atoms.positions, strict=True)),
+            unit="Angstrom",
+            basis=self.basis,
+            spin=int(self.atoms.numbers.sum()) % 2,
+            verbose=0,
+        )
+        field = dft.KS(molecule, xc=self.functional).density_fit()
+        energy = field.kernel()
+        if not field.converged:
+            raise RuntimeError("the self-consistent field did not converge")
+        forces = -field.nuc_grad_method().kernel()
+        self.results = {
+            "energy": energy * ase.units.Hartree,
+            "forces": forces * (ase.units.Hartree / ase.units.Bohr),
+        }
+
+
+def calculator(method: str) -> Any:
+    """A fresh ASE calculator of the method (`LabelConfig`).
+
+    Raises:
+        InputError: if the package that computes it is not installed.
+    """
+    try:
+        if method in XTB:
+            from tblite.ase import TBLite
+
+            return TBLite(method=XTB[method], verbosity=0)
+        import pyscf  # noqa: F401
+    except ImportError as error:
+        package = "tblite" if method in XTB else "pyscf"
+        raise InputError(f"{method} needs {package}; pip install {package}") from error
+    functional, _, basis = method.partition("/")
+    return PySCFCalculator(functional, basis)
+
+
+def trajectory(atoms: ase.Atoms, config: LabelConfig, seed: Sequence[int]) -> Iterator[float]:
+    """Move ``atoms`` by Langevin dynamics with their calculator in steps of 1 fs, stopping at each
+    configuration to be labelled; yields its temperature in K."""
+    rng = np.random.default_rng(list(seed))
+    start = config.temperatures[0]
+    width = np.sqrt(atoms.get_masses() * ase.units.kB * start)
+    atoms.set_momenta(rng.normal(size=(len(atoms), 3)) * width[:, None])
+    dynamics = Langevin(
+        atoms,
+        ase.units.fs,
+        temperature_K=start,
+        friction=config.friction / ase.units.fs,
+        fixcm=False,
+        rng=rng,
+    )
+    dynamics.run(config.equilibration)
+    for number in range(config.num_perturbed):
+        temperature = config.temperatures[number % len(config.temperatures)]
+        dynamics.set_temperature(temperature_K=temperature)
+        dynamics.run(config.interval)
+        yield temperature
+
+
+def label(atoms: ase.Atoms, config: LabelConfig, index: int = 0) -> list[dict[str, Any]]:
+    """Label a structure and its perturbed configurations.
+
+    Args:
+        atoms: the structure; left as it is.
+        config: what to compute.
+        index: of the structure; with ``config.seed`` it fixes the trajectory.
+
+    Returns:
+        of each configuration ``positions`` (Å), ``energy`` (eV), ``forces`` (eV/Å) and
+        ``temperature`` (K; 0 for the structure itself), as plain numbers.
+    """
+    moving = atoms.copy()
+    moving.calc = judge = calculator(config.method)
+    frames: list[dict[str, Any]] = []
+
+    def add(temperature: float) -> None:
+        if moving.calc is judge:
+            energy, forces = moving.get_potential_energy(), moving.get_forces()
+        else:
+            energy, forces = judge.get_potential_energy(moving), judge.get_forces(moving)
+        if not (np.isfinite(energy) and np.isfinite(forces).all()):
+            raise RuntimeError("the energy or a force is not finite")
+        positions = moving.positions - moving.positions.mean(0) + atoms.positions.mean(0)
+        frames.append(
+            {
+                "temperature": temperature,
+                "energy": float(energy),
+                "positions": positions.round(8).tolist(),
+                "forces": np.asarray(forces).round(8).tolist(),
+            }
+        )
+
+    add(0.0)
+    if config.num_perturbed:
+        if config.method not in XTB:
+            moving.calc = calculator("gfn2-xtb")
+        for temperature in trajectory(moving, config, (config.seed, index)):
+            add(temperature)
+    return frames
+
+
+def _record(atoms: ase.Atoms, config: LabelConfig, index: int) -> dict[str, Any]:
+    try:
+        return {"source": index, "frames": label(atoms, config, index)}
+    except InputError:
+        raise
+    except Exception as error:
+        message = str(error).strip().splitlines() or [""]
+        return {"source": index, "error": f"{type(error).__name__}: {message[0]}"}
+
+
+def _start(task: tuple[ase.Atoms, LabelConfig, int], jobs: int) -> Future[dict[str, Any]]:
+    executor = get_reusable_executor(max_workers=jobs, env=ONE_THREAD)
+    future: Future[dict[str, Any]] = executor.submit(_record, *task)
+    return future
+
+
+def _records(
+    structures: Sequence[ase.Atoms], config: LabelConfig, first: int, jobs: int
+) -> Iterator[dict[str, Any]]:
+    """Records of the structures from ``first`` on, in their order. A structure that takes its
+    process with it is tried once more alone."""
+    tasks = iter([(structures[k], config, k) for k in range(first, len(structures))])
+    pending: deque[tuple[Any, Future[dict[str, Any]]]] = deque()
+    while True:
+        for task in tasks:
+            pending.append((task, _start(task, jobs)))
+            if len(pending) >= 4 * jobs:
+                break
+        if not pending:
+            return
+        task, future = pending.popleft()
+        try:
+            yield future.result()
+        except BrokenExecutor:
+            try:
+                yield _start(task, 1).result()
+            except BrokenExecutor:
+                yield {"source": task[2], "error": "its process died"}
+            pending = deque((other, _start(other, jobs)) for other, _ in pending)
+
+
+def _finished(path: Path) -> int:
+    """Cut the file after its last whole record; return the number of records."""
+    if not path.is_file():
+        return 0
+    whole = path.read_bytes().rpartition(b"\n")[0]
+    os.truncate(path, len(whole) + 1 if whole else 0)
+    return whole.count(b"\n") + 1 if whole else 0
+
+
+def _frames(record: dict[str, Any], atoms: ase.Atoms, method: str) -> Iterator[ase.Atoms]:
+    for frame in record.get("frames", ()):
+        info = atoms.info | {
+            "source": record["source"],
+            "temperature": frame["temperature"],
+            "method": method,
+        }
+        labelled = ase.Atoms(atoms.numbers, frame["positions"], info=info)
+        labelled.calc = SinglePointCalculator(
+            labelled, energy=frame["energy"], forces=np.array(frame["forces"])
+        )
+        yield labelled
+
+
+def label_file(
+    structures: Any,
+    path: str | os.PathLike[str],
+    config: LabelConfig | None = None,
+    *,
+    jobs: int | None = None,
+    progress: Callable[..., Any] | None = None,
+    **changes: Any,
+) -> list[str]:
+    """Label structures into a file; a run that was killed keeps what it has and continues.
+
+    Records go to ``PATH.partial.jsonl`` as they are finished, and to ``path`` at the end, with
+    ``source`` (place of the structure in the input), ``temperature`` (K) and ``method`` beside
+    energies (eV) and forces (eV/Å).
+
+    Args:
+        structures: ``Data`` or ASE ``Atoms`` of neutral molecules.
+        path: structure file; the format follows the suffix.
+        config: what to compute; keyword arguments replace its fields.
+        jobs: processes; by default one per core.
+        progress: such as ``tqdm``.
+
+    Returns:
+        which structures failed and why; they are not in the file.
+
+    Raises:
+        InputError: if the partial file is of other structures or settings.
+    """
+    config = replace(config or LabelConfig(), **changes)
+    jobs = jobs or os.cpu_count() or 1
+    require(jobs >= 1, "jobs", jobs, "at least 1")
+    path = Path(path)
+    file_format(path)
+    calculator(config.method)
+    data: list[Data] = as_data(structures)
+    atoms = [to_ase(single) for single in data]
+    content = hashlib.sha256()
+    for single in data:
+        content.update(single.z.numpy().tobytes() + single.pos.numpy().tobytes())
+    wanted = json.loads(json.dumps({"structures": content.hexdigest(), "config": asdict(config)}))
+    partial, settings = (path.with_name(f"{path.name}.partial.{s}") for s in ("jsonl", "json"))
+    done = 0
+    if settings.is_file():
+        if json.loads(settings.read_text()) != wanted:
+            raise InputError(
+                f"{partial}: holds labels of other structures or settings; remove it and "
+                f"{settings.name}, or name another output"
+            )
+        done = _finished(partial)
+    else:
+        partial.unlink(missing_ok=True)
+        with replacing(settings) as temporary:
+            temporary.write_text(json.dumps(wanted))
+    records: Any = _records(atoms, config, done, jobs)
+    if progress:
+        records = progress(records, initial=done, total=len(atoms))
+    with partial.open("a") as file:
+        for record in records:
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+    failures: list[str] = []
+    labelled: list[ase.Atoms] = []
+    with partial.open() as file:
+        for line in file:
+            record = json.loads(line)
+            source = record["source"]
+            if "error" in record:
+                failures.append(f"structure {source}: {record['error']}")
+            labelled += _frames(record, atoms[source], config.method)
+    if not labelled:
+        raise InputError(f"no structure could be labelled; the first: {failures[0]}")
+    write(path, labelled)
+    partial.unlink()
+    settings.unlink()
+    return failures

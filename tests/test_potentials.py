@@ -1,0 +1,365 @@
+import ase
+import ase.build
+import numpy as np
+import pytest
+import torch
+from ase import units
+from ase.calculators.fd import calculate_numerical_stress
+from ase.md.verlet import VelocityVerlet
+from torch_geometric.data import Batch, Data
+
+from schnetgen_pyg.calculator import PotentialCalculator, predict
+from schnetgen_pyg.graphs import neighbor_graph, periodic_pairs
+from schnetgen_pyg.potentials import Ensemble, Potential, PotentialConfig, fit_references
+from schnetgen_pyg.representations import REPRESENTATIONS, SchNet
+from schnetgen_pyg.storage import save_model
+from schnetgen_pyg.structures import InputError
+
+from .conftest import METHANE, batch_of, small_model
+
+SETTINGS = {"hidden_channels": 12, "num_filters": 10, "num_interactions": 2, "num_gaussians": 12}
+
+
+def small_potential(cutoff=4.0, elements=(1, 6, 8), seed=0, **settings) -> Potential:
+    """Random weights, with references and a scale that are not trivial."""
+    torch.manual_seed(seed)
+    potential = Potential("schnet", elements, cutoff=cutoff, **(SETTINGS | settings))
+    potential.references[list(elements)] = -10.0 * torch.arange(1.0, len(elements) + 1).double()
+    potential.scale.fill_(1.7)
+    return potential.double().eval()
+
+
+def crystal(repeat=1, seed=0) -> Data:
+    """Distorted carbon and oxygen in a cell smaller than the cutoff."""
+    cell = np.array([[2.6, 0.3, 0.0], [0.0, 2.9, 0.4], [0.2, 0.0, 3.1]])
+    rng = np.random.default_rng(seed)
+    atoms = ase.Atoms("CO", rng.uniform(0, 2, (2, 3)), cell=cell, pbc=True).repeat(repeat)
+    return Data(
+        z=torch.tensor(atoms.numbers),
+        pos=torch.tensor(atoms.positions),
+        cell=torch.tensor(atoms.cell.array).unsqueeze(0),
+    )
+
+
+def numerical(function, x: torch.Tensor, step: float = 1e-4) -> torch.Tensor:
+    """Derivatives of a scalar function by central differences."""
+    result = torch.zeros_like(x)
+    for index in range(x.numel()):
+        change = torch.zeros_like(x)
+        change.view(-1)[index] = step
+        result.view(-1)[index] = float(function(x + change) - function(x - change)) / (2 * step)
+    return result
+
+
+def test_forces_are_minus_the_slope():
+    potential, batch = small_potential(), batch_of([7]).to_data_list()[0]
+    pos = batch.pos.double()
+    forces = potential(batch.z, pos, compute_forces=True).forces
+    with torch.no_grad():
+        slope = numerical(lambda x: potential(batch.z, x), pos)
+    assert torch.allclose(forces, -slope, atol=1e-6 * slope.abs().max())
+
+
+def test_forces_by_positions_and_by_vectors_agree():
+    """The energy is differentiable by the positions; forces need no gradient of them."""
+    potential, batch = small_potential(), batch_of([7, 5])
+    pos = batch.pos.double().requires_grad_()
+    energy = potential(batch.z, pos, batch.batch)
+    (slope,) = torch.autograd.grad(energy.sum(), pos)
+    with torch.no_grad():
+        forces = potential(batch.z, batch.pos.double(), batch.batch, compute_forces=True).forces
+    assert torch.allclose(forces, -slope)
+
+
+def test_forces_are_differentiable():
+    """Second derivatives by the weights against finite differences of the weights."""
+    potential, batch = small_potential().train(), batch_of([6])
+    weight = potential.readout[0].weight
+
+    def loss() -> torch.Tensor:
+        result = potential(batch.z, batch.pos.double(), compute_forces=True)
+        return result.forces.square().sum() + result.energy.sum()
+
+    (slope,) = torch.autograd.grad(loss(), weight)
+    step = 1e-5
+    with torch.no_grad():
+        weight[0, 0] += step
+        higher = float(loss())
+        weight[0, 0] -= 2 * step
+        lower = float(loss())
+    assert float(slope[0, 0]) == pytest.approx((higher - lower) / (2 * step), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_batch_equals_single(dtype):
+    potential, batch = small_potential().to(dtype), batch_of([5, 1, 8, 2])
+    pos = batch.pos.to(dtype)
+    whole = potential(batch.z, pos, batch.batch, compute_forces=True)
+    for index in range(4):
+        atoms = batch.batch == index
+        single = potential(batch.z[atoms], pos[atoms], compute_forces=True)
+        assert torch.allclose(single.energy, whole.energy[index], atol=1e-5)
+        assert torch.allclose(single.forces, whole.forces[atoms], atol=1e-4)
+    assert whole.energy.dtype == torch.float64
+    assert whole.forces.dtype == dtype
+
+
+def test_distant_fragments_add_up():
+    potential, batch = small_potential(), batch_of([5, 4])
+    parts = potential(batch.z, batch.pos.double(), batch.batch)
+    moved = batch.pos.double() + 100.0 * batch.batch[:, None]
+    assert torch.allclose(potential(batch.z, moved), parts.sum())
+
+
+def test_symmetries():
+    potential, batch = small_potential(), batch_of([9])
+    pos = batch.pos.double()
+    rotation = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64)).Q
+    order = torch.randperm(9)
+    before = potential(batch.z, pos, compute_forces=True)
+    after = potential(batch.z[order], (pos @ rotation.T + 3.0)[order], compute_forces=True)
+    assert torch.allclose(before.energy, after.energy)
+    assert torch.allclose((before.forces @ rotation.T)[order], after.forces)
+
+
+def test_atom_alone_has_its_reference_only_from_the_table():
+    potential = small_potential()
+    apart = potential(torch.tensor([6, 6]), torch.tensor([[0.0, 0, 0], [50.0, 0, 0]]).double())
+    alone = potential(torch.tensor([6]), torch.zeros(1, 3).double(), compute_forces=True)
+    assert torch.allclose(apart, 2 * alone.energy)
+    assert torch.equal(alone.forces, torch.zeros(1, 3).double())
+
+
+def test_periodic_pairs_against_a_loop():
+    data, cutoff = crystal(), 4.0
+    ptr = torch.tensor([0, 2])
+    pairs, shift = periodic_pairs(data.pos, ptr, data.cell, cutoff)
+    found = {(int(i), int(j), *map(int, s)) for (i, j), s in zip(pairs.T, shift, strict=True)}
+    assert len(found) == pairs.shape[1]
+    for i, j, *s in found:
+        assert (j, i, *(-k for k in s)) not in found
+    count = 0
+    for i in range(2):
+        for j in range(2):
+            for s in np.ndindex(9, 9, 9):
+                n = torch.tensor(s).double() - 4
+                distance = (data.pos[i] - data.pos[j] + n @ data.cell[0]).norm()
+                count += bool(1e-9 < distance < cutoff)
+    assert pairs.shape[1] == count / 2
+    graph = neighbor_graph(data.pos, ptr, cutoff, data.cell)
+    assert float(graph.distance.max()) < cutoff
+
+
+def test_supercell():
+    """A supercell has the energy of its cells, the forces of their atoms and the same stress."""
+    potential, small, large = small_potential(), crystal(), crystal((2, 1, 2))
+    batch = torch.repeat_interleave(torch.tensor([2, 8]))
+    both = potential(
+        torch.cat([small.z, large.z]),
+        torch.cat([small.pos, large.pos]),
+        batch,
+        torch.cat([small.cell, large.cell]),
+        compute_forces=True,
+        compute_stress=True,
+    )
+    assert torch.allclose(4 * both.energy[0], both.energy[1])
+    assert torch.allclose(both.forces[:2].repeat(4, 1), both.forces[2:])
+    assert torch.allclose(both.stress[0], both.stress[1])
+
+
+def test_one_dimensional_periodicity():
+    potential, data = small_potential(), crystal()
+    data.cell[0, 1:] = 0.0
+    energy = potential(data.z, data.pos, cell=data.cell)
+    ring = ase.Atoms(data.z.numpy(), data.pos.numpy(), cell=data.cell[0].numpy(), pbc=(1, 0, 0))
+    long = ring.repeat((5, 1, 1))
+    cell = torch.tensor(long.cell.array)
+    energies = potential(torch.tensor(long.numbers), torch.tensor(long.positions), cell=cell)
+    assert torch.allclose(energies, 5 * energy)
+
+
+def test_stress_by_finite_strain():
+    potential, data = small_potential(), crystal()
+    found = potential(data.z, data.pos, cell=data.cell, compute_stress=True).stress[0]
+
+    def strained(strain: torch.Tensor) -> torch.Tensor:
+        change = torch.eye(3).double() + strain
+        return potential(data.z, data.pos @ change.T, cell=data.cell @ change.T)
+
+    with torch.no_grad():
+        slope = numerical(strained, torch.zeros(3, 3).double())
+    volume = float(torch.linalg.det(data.cell[0]).abs())
+    assert torch.allclose(found, slope / volume, atol=1e-7)
+
+
+def test_references_are_exact_on_linear_data():
+    atoms = torch.zeros(10).double()
+    atoms[[1, 6, 8]] = torch.tensor([-13.6, -1030.1, -2042.0]).double()
+    structures = batch_of([3, 9, 4, 7, 12]).to_data_list()
+    for data in structures:
+        data.energy = atoms[data.z].sum().reshape(1)
+    found = fit_references(structures, (1, 6, 8))
+    assert torch.allclose(found, atoms[[1, 6, 8]], atol=1e-9)
+    potential = small_potential()
+    potential.fit_statistics(structures)
+    assert float(potential.scale) == 1.0  # nothing is left to scale
+    isomers = [structures[0]] * 3  # of one composition, the elements cannot be told apart
+    found = fit_references(isomers, (1, 6, 8))
+    total = sum(float(found[(1, 6, 8).index(n)]) for n in isomers[0].z.tolist())
+    assert total == pytest.approx(float(isomers[0].energy))
+
+
+def test_references_stay_in_double_precision():
+    potential = small_potential()
+    potential.references[6] = -1030.123456789
+    potential.float()
+    assert potential.references.dtype == torch.float64
+    assert float(potential.references[6]) == -1030.123456789
+    assert potential.readout[0].weight.dtype == torch.float32
+
+
+def test_energy_is_conserved():
+    """NVE, 100 fs in a random smooth potential."""
+    atoms = METHANE.copy()
+    atoms.calc = PotentialCalculator(small_potential(hidden_channels=8))
+    rng = np.random.default_rng(0)
+    atoms.set_momenta(rng.normal(size=(5, 3)) * np.sqrt(atoms.get_masses() * 0.02)[:, None])
+    dynamics = VelocityVerlet(atoms, 0.5 * units.fs)
+    totals = []
+    dynamics.attach(lambda: totals.append(atoms.get_total_energy()), interval=10)
+    dynamics.run(200)
+    moved = np.abs(atoms.positions - METHANE.positions).max()
+    assert moved > 0.1
+    assert np.ptp(totals) < 0.002 * np.abs(totals[0] - atoms.get_potential_energy() + 1)
+
+
+def test_calculator():
+    potential = small_potential()
+    atoms = METHANE.copy()
+    atoms.rattle(0.1, seed=1)
+    atoms.calc = PotentialCalculator(potential)
+    energy = atoms.get_potential_energy()
+    assert "forces" not in atoms.calc.results
+    forces = atoms.get_forces()
+    assert atoms.get_potential_energy(force_consistent=True) == energy
+    expected = potential(
+        torch.tensor(atoms.numbers), torch.tensor(atoms.positions), compute_forces=True
+    )
+    assert energy == pytest.approx(float(expected.energy))
+    assert np.allclose(forces, expected.forces.numpy())
+    with pytest.raises(NotImplementedError):
+        atoms.get_stress()
+
+
+def test_calculator_of_a_crystal():
+    atoms = ase.build.bulk("C", cubic=True)
+    atoms.rattle(0.05, seed=0)
+    atoms.calc = PotentialCalculator(small_potential())
+    assert np.allclose(atoms.get_stress(), calculate_numerical_stress(atoms, eps=1e-5), atol=1e-6)
+    atoms.pbc = (True, True, False)
+    with pytest.raises(NotImplementedError):
+        atoms.get_stress()
+
+
+def test_predict_many():
+    potential, ensemble = small_potential(), Ensemble([small_potential(), small_potential(seed=1)])
+    crystal_atoms = ase.build.bulk("C")
+    structures = [METHANE, crystal_atoms, *batch_of([3, 6]).to_data_list()]
+    found = predict(potential, structures, batch_size=3)
+    for item, data in zip(structures, found, strict=True):
+        alone = predict(potential, [item])[0]
+        assert torch.allclose(alone.energy, data.energy)
+        assert torch.allclose(alone.forces, data.forces)
+    assert found[1].cell.shape == (1, 3, 3)
+    assert predict(potential, structures, forces=False)[0].get("forces") is None
+    members = [predict(m, structures)[2].energy for m in ensemble.members]
+    doubtful = predict(ensemble, structures)[2]
+    assert torch.allclose(doubtful.energy, (members[0] + members[1]) / 2)
+    variance = ((members[0] - members[1]) / 2).square()
+    assert torch.allclose(doubtful.energy_variance, variance)
+    assert doubtful.forces_variance.shape == (3, 3)
+    assert torch.is_tensor(ensemble(structures[2].z, structures[2].pos.double()))
+
+
+def test_save_and_load(tmp_path):
+    potential = small_potential().float()
+    potential.provenance = {"method": "gfn2-xtb"}
+    potential.save(tmp_path / "p.safetensors")
+    loaded = Potential.from_pretrained(tmp_path / "p.safetensors")
+    batch = batch_of([4, 6])
+    assert torch.equal(
+        potential(batch.z, batch.pos, batch.batch), loaded(batch.z, batch.pos, batch.batch)
+    )
+    assert loaded.config == potential.config
+    assert loaded.provenance == {"method": "gfn2-xtb"}
+
+
+def test_a_representation_of_ones_own():
+    potential = Potential(SchNet(8, 8, 1, 8, 3.0), (1, 6, 8))
+    batch = batch_of([4])
+    assert potential(batch.z, batch.pos, compute_forces=True).forces.shape == (4, 3)
+    with pytest.raises(InputError, match="REPRESENTATIONS"):
+        potential.save("never.safetensors")
+
+
+def test_refused(tmp_path):
+    potential, batch = small_potential(), batch_of([3, 2])
+    z, pos = batch.z, batch.pos.double()
+    with pytest.raises(InputError, match=r"`pos` must have shape .* = \[5, 3\], got \[3, 5\]"):
+        potential(z, pos.T)
+    with pytest.raises(InputError, match=r"position of atom 2 is not finite: \[nan"):
+        potential(z, pos.index_fill(0, torch.tensor([2]), torch.nan))
+    with pytest.raises(InputError, match=r"atomic numbers \[1, 6, 8\], the structure has \[9\]"):
+        potential(torch.full_like(z, 9), pos)
+    with pytest.raises(InputError, match="ascending"):
+        potential(z, pos, batch.batch.flip(0))
+    with pytest.raises(InputError, match=r"\[2, 3, 3\], got \[1, 3, 3\]"):
+        potential(z, pos, batch.batch, torch.eye(3))
+    with pytest.raises(InputError, match="stress needs"):
+        potential(z, pos, batch.batch, compute_stress=True)
+    with pytest.raises(InputError, match="no end"):
+        small_potential(cutoff=None, max_distance=5.0)(z, pos, cell=torch.eye(3))
+    with pytest.raises(InputError, match=r"one of .*schnet"):
+        PotentialConfig("shnet")
+    with pytest.raises(InputError, match="did you mean 'num_filters'"):
+        Potential("schnet", num_filter=3)
+    small_model().save(tmp_path / "g.safetensors")
+    with pytest.raises(InputError, match="holds a generator, expected a potential"):
+        Potential.from_pretrained(tmp_path / "g.safetensors")
+    with pytest.raises(InputError, match="neither a file nor a bundled"):
+        Potential.from_pretrained("nowhere")
+    config = {"representation": "schnet", "settings": SETTINGS, "elements": [1]}
+    save_model(tmp_path / "p.safetensors", "potential", config, {}, {})
+    with pytest.raises(InputError, match="disagree"):
+        Potential.from_pretrained(tmp_path / "p.safetensors")
+
+
+def test_batched_cells_and_molecules():
+    """A batch of a crystal and a molecule: each as if it were alone."""
+    potential, data = small_potential(), crystal()
+    molecule = batch_of([5])
+    batch = torch.repeat_interleave(torch.tensor([2, 5]))
+    both = Batch.from_data_list([Data(z=data.z), Data(z=molecule.z)])
+    energy = potential(
+        both.z,
+        torch.cat([data.pos, molecule.pos.double()]),
+        batch,
+        torch.cat([data.cell, torch.zeros(1, 3, 3)]),
+    )
+    assert torch.allclose(energy[0], potential(data.z, data.pos, cell=data.cell))
+    assert torch.allclose(energy[1], potential(molecule.z, molecule.pos.double()))
+
+
+@pytest.mark.parametrize("name", REPRESENTATIONS)
+def test_every_representation_makes_a_potential(name, tmp_path):
+    """Forces, their derivatives and the stress; saved and loaded by name."""
+    torch.manual_seed(0)
+    potential = Potential(name, (1, 6, 8), cutoff=4.0).double().train()
+    data = crystal()
+    found = potential(data.z, data.pos, cell=data.cell, compute_forces=True, compute_stress=True)
+    (found.forces.square().sum() + found.stress.square().sum()).backward()
+    slopes = [p.grad for p in potential.representation.parameters() if p.grad is not None]
+    assert slopes
+    assert all(torch.isfinite(slope).all() for slope in slopes)
+    potential.float().save(tmp_path / "p.safetensors")
+    assert Potential.from_pretrained(tmp_path / "p.safetensors").config == potential.config
