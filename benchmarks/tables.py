@@ -125,10 +125,11 @@ def training_step(record: dict[str, Any]) -> str:
 def quality(record: dict[str, Any]) -> str:
     rows = []
     for name, row in record["rows"].items():
-        mean = row["summary"]
 
-        def cell(key: str, form: str, mean: dict[str, list[float]] = mean) -> str:
-            return f"{mean[key][0]:{form}} ± {mean[key][1]:{form}}"
+        def cell(key: str, form: str, row: dict[str, Any] = row) -> str:
+            mean, deviation = row["summary"][key]
+            spread = f" ± {deviation:{form}}" if len(row["runs"]) > 1 else ""
+            return f"{mean:{form}}{spread}"
 
         rows.append(
             [name, cell("valid", ".2%"), cell("unique", ".1%")]
@@ -146,8 +147,8 @@ def quality(record: dict[str, Any]) -> str:
     ]
     training = record["training"]
     note = (
-        f"{record['structures']:,} structures for each of {len(record['seeds'])} seeds, mean ± "
-        f"standard deviation over the seeds; {training['step']:,} steps in the last training run "
+        f"{record['structures']:,} structures for each seed, mean ± standard deviation over "
+        f"{len(record['seeds'])} seeds or one; {training['step']:,} steps in the last training run "
         f"of the model. {source('quality', record)}"
     )
     return markdown(header, rows) + "\n\n" + note
@@ -234,6 +235,37 @@ def generation(record: dict[str, Any]) -> str:
     )
 
 
+def relaxation(record: dict[str, Any]) -> str:
+    """The paper's Table 1, and the relaxation of structures chosen at random."""
+
+    def cells(figures: dict[str, Any] | None) -> list[str]:
+        if not figures or not figures["structures"]:
+            return ["0", ""]
+        return [str(figures["structures"]), f"{figures['rmsd']:.2f} / {figures['rmsd_heavy']:.2f}"]
+
+    paper = record["paper"]
+    methods = {method: part["classes"] for method, part in record["lowest"].items()}
+    rows = [
+        [kind, *cells(theirs), *(cell for ours in methods.values() for cell in cells(ours[kind]))]
+        for kind, theirs in paper.items()
+    ]
+    titles = ["paper, pbe/def2-svp", *(f"ours, {method}" for method in methods)]
+    lowest = markdown(["", *(c for t in titles for c in (t, "RMSD all / heavy (Å)"))], rows)
+    ours, theirs = record["random"]["valid"], record["peer"]
+    names = {"rmsd": "RMSD all atoms (Å)", "rmsd_heavy": "RMSD heavy atoms (Å)"}
+    names |= {"released": "energy released, mean (kcal/mol)"}
+    names |= {"released_median": "energy released, median (kcal/mol)"}
+    random = [[name, f"{ours[key]:.3f}", f"{theirs[key]:.3f}"] for key, name in names.items()]
+    random.append(["constitution kept", f"{ours['kept']:.1%}", "not stated"])
+    second = markdown(["gfn2-xtb, valid structures", "ours", "G-SchNet (QM9)"], random)
+    note = (
+        f"The {record['top']} of lowest energy ({record['rank']}) of {record['structures']:,} "
+        f"generated structures; {ours['structures']} valid ones of "
+        f"{record['random']['structures']} chosen at random. {source('relaxation', record)}"
+    )
+    return f"{lowest}\n\n{second}\n\n{note}"
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "paper": paper,
     "training_step": training_step,
@@ -246,7 +278,10 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 def render(text: str) -> str:
     """The README's text with every table between its markers made anew."""
     for name, table in TABLES.items():
-        record = json.loads((HERE / "results" / f"{name}.json").read_text())
+        path = HERE / "results" / f"{name}.json"
+        if not path.is_file():  # not measured yet
+            continue
+        record = json.loads(path.read_text())
         block = f"<!-- table: {name} -->\n{table(record)}\n<!-- end -->"
         text, count = re.subn(
             rf"<!-- table: {name} -->.*?<!-- end -->", lambda _, b=block: b, text, flags=re.DOTALL

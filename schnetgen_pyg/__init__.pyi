@@ -7,6 +7,7 @@ from .generator import GeneratorConfig as GeneratorConfig
 from .generator import SchNetGen as SchNetGen
 from .potential_training import fit_potential as fit_potential
 from .potentials import Potential as Potential
+from .relaxation import relax as relax
 from .sampling import generate as generate
 from .sampling import log_prob as log_prob
 from .structures import InputError as InputError

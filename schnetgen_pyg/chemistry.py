@@ -7,7 +7,6 @@ every atom has a valence that RDKit allows. It accepts all 6,095 isomers of C7H1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import ase
@@ -100,23 +99,36 @@ def smiles(mol: Chem.Mol, stereo: bool = False) -> str:
 def fingerprint(mol: Chem.Mol) -> str:
     """The paper's identity: RDKit's topological fingerprint of the heavy atoms over all paths of
     one to seven bonds, hydrogens ignored; as a hexadecimal string."""
-    scaffold = Chem.RemoveHs(mol)
-    return Chem.RDKFingerprint(scaffold, minPath=1, maxPath=7).ToBinary().hex()
+    return _paths(Chem.RemoveHs(mol))
+
+
+def _paths(mol: Chem.Mol) -> str:
+    return str(Chem.RDKFingerprint(mol, minPath=1, maxPath=7).ToBinary().hex())
+
+
+def skeleton(atoms: ase.Atoms) -> Chem.Mol:
+    """The heavy atoms and the bonds between them without orders; it exists for every structure,
+    also a broken one."""
+    mol = connectivity(atoms[atoms.numbers != 1])
+    mol.UpdatePropertyCache(strict=False)
+    Chem.GetSSSR(mol)
+    return mol
 
 
 def scaffold(atoms: ase.Atoms) -> str:
-    """The heavy atoms' fingerprint, as `fingerprint` but without bond orders, so that it exists
-    for every structure, also a broken one; as a hexadecimal string."""
-    mol = connectivity(atoms[atoms.numbers != 1])
-    mol.UpdatePropertyCache(strict=False)
-    Chem.FastFindRings(mol)
-    return Chem.RDKFingerprint(mol, minPath=1, maxPath=7).ToBinary().hex()
+    """The fingerprint of the skeleton; as a hexadecimal string."""
+    return _paths(skeleton(atoms))
+
+
+def rings(mol: Chem.Mol) -> str:
+    """Sizes of the rings, of the smallest set of them, ascending, such as ``3 6``."""
+    return " ".join(map(str, sorted(len(ring) for ring in mol.GetRingInfo().AtomRings())))
 
 
 def describe(atoms: ase.Atoms) -> dict[str, str]:
-    """Failure (empty if valid), scaffold, and for a valid structure its identities."""
-    perception = perceive(atoms)
-    record = {"failure": perception.failure, "scaffold": scaffold(atoms)}
+    """Failure (empty if valid), scaffold and rings, and for a valid structure its identities."""
+    perception, heavy = perceive(atoms), skeleton(atoms)
+    record = {"failure": perception.failure, "scaffold": _paths(heavy), "rings": rings(heavy)}
     if perception.mol is not None:
         record |= {
             "fingerprint": fingerprint(perception.mol),
@@ -124,8 +136,3 @@ def describe(atoms: ase.Atoms) -> dict[str, str]:
             "stereo_smiles": smiles(perception.mol, stereo=True),
         }
     return record
-
-
-def describe_all(structures: Sequence[ase.Atoms]) -> list[dict[str, str]]:
-    """`describe` for several structures."""
-    return [describe(atoms) for atoms in structures]

@@ -1,4 +1,4 @@
-"""The command line: ``schnetgen train | generate | evaluate | report | …``."""
+"""The command line: ``schnetgen COMMAND``, one of `COMMANDS`."""
 
 from __future__ import annotations
 
@@ -175,11 +175,26 @@ def evaluate(arguments: Sequence[str]) -> None:
     from tqdm import tqdm
 
     from . import datasets, report
-    from .evaluation import evaluate as evaluate_structures
+    from .evaluation import evaluate_each
+    from .repeats import Repeats
     from .structures import to_ase
 
     parser = _parser("evaluate", "Judge generated structures.")
     parser.add_argument("files", nargs="+", type=str, help="structure files")
+    parser.add_argument(
+        "--each",
+        action="store_true",
+        help="each file is a sample of its own: mean and standard deviation over them",
+    )
+    parser.add_argument(
+        "--posebusters", action="store_true", help="run PoseBusters' tests on valid structures"
+    )
+    parser.add_argument(
+        "--energy_tests",
+        type=int,
+        default=0,
+        help="so many valid structures of each set undergo PoseBusters' energy test, too",
+    )
     parser.add_argument(
         "--train", nargs="+", type=str, default=[], help="files or names of the training structures"
     )
@@ -198,19 +213,23 @@ def evaluate(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(arguments)
 
-    structures = [to_ase(data) for data in datasets.load(*options.files)]
+    samples = [[file] for file in options.files] if options.each else [options.files]
+    structures = [[to_ase(data) for data in datasets.load(*files)] for files in samples]
     references = {
         name: datasets.load(*files)
         for name, files in (("train", options.train), ("test", options.test))
         if files
     }
-    result = evaluate_structures(
+    results = evaluate_each(
         structures,
         train=references.get("train"),
         test=references.get("test"),
+        poses=options.posebusters,
+        energy_tests=options.energy_tests,
         jobs=options.jobs,
         progress=tqdm,
     )
+    result = Repeats(results, options.files) if options.each else results[0]
     print(result.summary())
     if options.json:
         result.save(options.json)
@@ -218,7 +237,9 @@ def evaluate(arguments: Sequence[str]) -> None:
         folder = Path(options.out)
         result.save(folder / "figures.json")
         (folder / "table.txt").write_text(result.summary() + "\n")
-        mols = report.valid_molecules(structures, result)
+        pairs = zip(structures, results, strict=True)
+        found = [mol for pair in pairs for mol in report.valid_molecules(*pair)]
+        mols = list({mol.GetProp("smiles"): mol for mol in reversed(found)}.values())[::-1]
         report.write_sdf(folder / "valid.sdf", mols)
         written = ["table.txt", "figures.json", f"valid.sdf ({len(mols)} different molecules)"]
         if mols:
@@ -440,6 +461,62 @@ def label(arguments: Sequence[str]) -> None:
     print(f"wrote {options.out}")
 
 
+def relax(arguments: Sequence[str]) -> None:
+    """relax structures, those of lowest predicted energy first"""
+    from tqdm import tqdm
+
+    from . import datasets, relaxation
+    from .methods import METHODS
+    from .optimizers import RelaxConfig
+
+    parser = _parser("relax", "Rank structures by predicted energy and relax them.")
+    parser.add_argument("files", nargs="+", type=str, help="structure files")
+    parser.add_class_arguments(RelaxConfig)
+    parser.add_argument(
+        "--top", type=int | None, default=None, help="only so many, of lowest predicted energy"
+    )
+    parser.add_argument(
+        "--rank",
+        type=str | None,
+        default=None,
+        help=f"method that predicts it; by default --method where cheap, else gfn2-xtb ({METHODS})",
+    )
+    parser.add_argument(
+        "--valid_only", action="store_true", help="leave out what is not a valid molecule"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int | None,
+        default=None,
+        help="structures at a time; by default one per core",
+    )
+    parser.add_argument(
+        "--out",
+        type=str,
+        required=True,
+        help="ASE database (.db); the same command continues there what was stopped",
+    )
+    parser.add_argument(
+        "--table", type=str | None, default=None, help="write the table here (.csv or .json)"
+    )
+    options = parser.parse_args(arguments)
+
+    result = relaxation.relax(
+        datasets.load(*options.files),
+        _settings(RelaxConfig, options),
+        top=options.top,
+        rank=options.rank,
+        valid_only=options.valid_only,
+        jobs=options.jobs,
+        out=options.out,
+        progress=tqdm,
+    )
+    print(result.summary())
+    if options.table:
+        result.save(options.table)
+    print(f"wrote {', '.join(filter(None, (options.out, options.table)))}")
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train": train,
     "generate": generate,
@@ -449,6 +526,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "fit-potential": fit_potential,
     "predict": predict,
     "label": label,
+    "relax": relax,
 }
 
 

@@ -5,75 +5,41 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import ase
-from joblib.externals.loky import get_reusable_executor
 
-from .chemistry import IDENTITIES, describe_all
+from .chemistry import IDENTITIES
+from .conventions import Record, records_of, shares
 from .datasets import load
-from .structures import as_data, replacing, require, to_ase
+from .distributions import compare, measure
+from .poses import posebusters
+from .structures import as_data, replacing, to_ase
+from .tables import table
+from .workers import job_count
 
 if TYPE_CHECKING:
     import pandas
 
-#: Structures that a process judges at once.
-CHUNK = 100
-#: Seconds for starting the processes.
-STARTUP = 60.0
+#: Packages whose versions decide what is found; some are optional.
+PACKAGES = (
+    *("schnetgen_pyg", "rdkit", "ase", "numpy", "scipy", "torch", "torch-geometric"),
+    *("openbabel-wheel", "posebusters"),
+)
 
 
-def _submit(
-    chunks: Sequence[Sequence[ase.Atoms]], jobs: int, timeout: float
-) -> Iterator[list[dict[str, str]] | str]:
-    """Records of each chunk, or why its process had to be given up; then it ends."""
-    executor = get_reusable_executor(max_workers=jobs)
-    futures = [executor.submit(describe_all, chunk) for chunk in chunks]
-    for _chunk, future in zip(chunks, futures, strict=True):
+def versions() -> dict[str, str]:
+    """Of the packages that take part, where they are installed."""
+    found = {}
+    for name in PACKAGES:
         try:
-            # Starting the workers takes seconds, once; a structure a millisecond.
-            yield future.result(timeout=STARTUP + timeout)
-        except FutureTimeout:
-            executor.shutdown(kill_workers=True)
-            yield "timeout"
-            return
-        except BrokenExecutor:
-            yield "crash"
-            return
-
-
-def _bounded(
-    structures: Sequence[ase.Atoms],
-    jobs: int,
-    timeout: float,
-    progress: Callable[..., Any] | None = None,
-) -> list[dict[str, str]]:
-    """Describe structures in processes that are killed when they take too long or that may die; the
-    structure at fault has the failure ``timeout`` or ``crash``."""
-    chunks = [structures[k : k + CHUNK] for k in range(0, len(structures), CHUNK)]
-    bar = progress(total=len(structures)) if progress else None
-    records: list[dict[str, str]] = []
-    done = 0
-    while done < len(chunks):
-        for result in _submit(chunks[done:], jobs, timeout):
-            if isinstance(result, str):  # its members one at a time, to find the one at fault
-                result = [
-                    {"failure": alone} if isinstance(alone, str) else alone[0]
-                    for atoms in chunks[done]
-                    for alone in _submit([[atoms]], 1, timeout)
-                ]
-            records += result
-            done += 1
-            if bar is not None:
-                bar.update(len(result))
-    if bar is not None:
-        bar.close()
-    return records
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 @dataclass(frozen=True)
@@ -81,21 +47,28 @@ class Evaluation:
     """What became of a set of structures.
 
     Attributes:
-        records: `schnetgen_pyg.chemistry.describe` of each structure.
+        records: `schnetgen_pyg.conventions.judge` of each structure.
         references: the same for the reference sets, by name (``train``, ``test``).
+        distances: `schnetgen_pyg.distributions.compare` with the last reference set, of the
+            ``generated`` structures, the ``valid`` ones of them, and the other reference sets.
     """
 
-    records: list[dict[str, str]]
-    references: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    records: list[Record]
+    references: dict[str, list[Record]] = field(default_factory=dict)
+    distances: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @staticmethod
-    def _figures(records: list[dict[str, str]]) -> dict[str, Any]:
+    def _figures(records: list[Record]) -> dict[str, Any]:
         failures = Counter(record["failure"] for record in records if record["failure"])
+        valid = sum(not record["failure"] for record in records)
+        unique = {name: len({r[name] for r in records if name in r}) for name in IDENTITIES}
         return {
             "n": len(records),
-            "valid": sum(not record["failure"] for record in records),
+            "valid": valid,
             "failures": dict(failures.most_common()),
-            "unique": {name: len({r[name] for r in records if name in r}) for name in IDENTITIES},
+            "unique": unique,
+            "uniqueness": unique["smiles"] / max(valid, 1),
+            "conventions": shares(records),
         }
 
     def figures(self) -> dict[str, Any]:
@@ -105,7 +78,9 @@ class Evaluation:
         an unseen one of ``test``. ``references[name]["own"]`` is the number of different molecules
         that a set adds to those before it, ``matches[name]`` how many of them were found, ``hits``
         the number of structures that are one of them; ``new`` the number of different structures
-        in no reference set. All but ``scaffold`` speak of valid structures only.
+        in no reference set. All but ``scaffold`` speak of valid structures only. ``uniqueness`` is
+        the share of different SMILES among valid structures, ``novelty`` the share of new ones
+        among the different; ``conventions`` are `schnetgen_pyg.conventions.shares`.
         """
         result = self._figures(self.records)
         known: dict[str, set[str]] = {name: set() for name in IDENTITIES}
@@ -127,38 +102,15 @@ class Evaluation:
                 name: len({r[name] for r in self.records if name in r} - known[name])
                 for name in IDENTITIES
             }
-        result["versions"] = {
-            name: version(name) for name in ("schnetgen_pyg", "rdkit", "torch", "torch-geometric")
-        }
+            result["novelty"] = result["new"]["smiles"] / max(result["unique"]["smiles"], 1)
+        if self.distances:
+            result["distances"] = self.distances
+        result["versions"] = versions()
         return result
 
     def to_pandas(self) -> pandas.DataFrame:
         """The table of `summary`: one column per set of structures."""
-        import pandas as pd
-
-        figures = self.figures()
-        sets = {"generated": figures} | figures.get("references", {})
-        columns: dict[str, dict[str, Any]] = {}
-        for name, values in sets.items():
-            column = {
-                "structures": values["n"],
-                "valid": values["valid"],
-                "valid (%)": round(100 * values["valid"] / max(values["n"], 1), 2),
-            }
-            column |= {f"unique ({key})": count for key, count in values["unique"].items()}
-            columns[name] = column
-        for reference, matches in figures.get("matches", {}).items():
-            columns["generated"] |= {f"{reference} found ({k})": n for k, n in matches.items()}
-        columns["generated"] |= {f"new ({k})": n for k, n in figures.get("new", {}).items()}
-        columns["generated"] |= {f"failed: {k}": n for k, n in figures["failures"].items()}
-        for name, values in figures.get("references", {}).items():
-            columns[name] |= {f"failed: {k}": n for k, n in values["failures"].items()}
-        rows = list(dict.fromkeys(row for column in columns.values() for row in column))
-        return pd.DataFrame(
-            {name: [column.get(row, "") for row in rows] for name, column in columns.items()},
-            index=rows,
-            dtype=object,
-        )
+        return table(self.figures())
 
     def summary(self) -> str:
         """The table as text, with the versions that decide what is valid."""
@@ -183,34 +135,97 @@ def _as_atoms(structures: Any) -> list[ase.Atoms]:
     ]
 
 
+def _distances(
+    atoms: dict[str, list[ase.Atoms]], records: dict[str, list[Record]]
+) -> dict[str, dict[str, Any]]:
+    """Of each set of structures and of the valid generated ones, from the last reference set."""
+    *others, reference = atoms
+    if not others:
+        return {}
+    measured = {
+        name: measure(group, [record.get("rings", "") for record in records[name]])
+        for name, group in atoms.items()
+    }
+    valid = [k for k, record in enumerate(records["generated"]) if not record["failure"]]
+    if valid:
+        chosen = [atoms["generated"][k] for k in valid]
+        measured["valid"] = measure(chosen, [records["generated"][k]["rings"] for k in valid])
+    target = measured.pop(reference)
+    return {name: compare(found, target) for name, found in measured.items()}
+
+
 def evaluate(
     molecules: Any,
     *,
     train: Any = None,
     test: Any = None,
+    poses: bool = False,
+    energy_tests: int = 0,
     jobs: int | None = None,
     timeout: float = 60.0,
     progress: Callable[..., Any] | None = None,
 ) -> Evaluation:
-    """Judge generated structures: valid, unique, in the training or test set.
+    """Judge generated structures: valid, unique, in the training or test set, distributed as these.
 
     Args:
         molecules: ASE ``Atoms`` or ``Data`` in Å, or what `schnetgen_pyg.load` takes: a file or
             the name of a data set.
         train, test: reference structures; the same figures are given for them.
+        poses: run PoseBusters' tests (some 40 ms per valid structure), too.
+        energy_tests: and its energy test (about a second) on so many valid structures of each set,
+            for ten minutes at most.
         jobs: processes; by default one per core.
         timeout: seconds that a hundred structures may take beyond the start of the processes;
             the one at fault is then named.
         progress: such as ``tqdm.tqdm``.
     """
-    require(jobs is None or jobs >= 1, "jobs", jobs, "at least 1, or none for one per core")
-    jobs = jobs or os.cpu_count() or 1
-    sets = {"generated": molecules, "train": train, "test": test}
-    atoms = {name: _as_atoms(group) for name, group in sets.items() if group is not None}
+    several = evaluate_each(
+        [molecules],
+        train=train,
+        test=test,
+        poses=poses,
+        energy_tests=energy_tests,
+        jobs=jobs,
+        timeout=timeout,
+        progress=progress,
+    )
+    return several[0]
+
+
+def evaluate_each(
+    samples: Sequence[Any],
+    *,
+    train: Any = None,
+    test: Any = None,
+    poses: bool = False,
+    energy_tests: int = 0,
+    jobs: int | None = None,
+    timeout: float = 60.0,
+    progress: Callable[..., Any] | None = None,
+) -> list[Evaluation]:
+    """`evaluate` several sets of generated structures against the same references, which are judged
+    once; `schnetgen_pyg.repeats` makes means and standard deviations of them."""
+    jobs = job_count(jobs)
+    references = {"train": train, "test": test}
+    sets = [*enumerate(samples), *((k, v) for k, v in references.items() if v is not None)]
+    atoms: dict[Any, list[ase.Atoms]] = {name: _as_atoms(group) for name, group in sets}
     everything = [a for group in atoms.values() for a in group]
-    bare = [ase.Atoms(a.numbers, a.positions) for a in everything]
-    records = _bounded(bare, jobs, timeout, progress)
-    split: dict[str, list[dict[str, str]]] = {}
+    found = records_of(everything, jobs, timeout, progress)
+    if poses or energy_tests:
+        start = 0
+        for group in atoms.values():
+            part = slice(start, start := start + len(group))
+            posebusters(group, found[part], jobs=jobs, energy_tests=energy_tests, progress=progress)
+    records: dict[Any, list[Record]] = {}
     for name, group in atoms.items():
-        split[name], records = records[: len(group)], records[len(group) :]
-    return Evaluation(split.pop("generated"), split)
+        records[name], found = found[: len(group)], found[len(group) :]
+    known = {name: records[name] for name in references if name in records}
+    result = []
+    for index in range(len(samples)):
+        names = {"generated": index} | {name: name for name in known}
+        distances = _distances(
+            {name: atoms[key] for name, key in names.items()},
+            {name: records[key] for name, key in names.items()},
+        )
+        result.append(Evaluation(records[index], known, distances))
+    return result

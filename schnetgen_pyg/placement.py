@@ -7,16 +7,19 @@ Pure functions on tensors; no network in sight. Randomness is counter-based: a n
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
 #: Added to the log-probability of what is not allowed: lost against anything that is.
 PENALTY = -1e4
-#: Most numbers in a temporary tensor of distances: what stays in a processor's cache.
-BLOCK = 1 << 17
+#: Most numbers in a temporary tensor of distances: what stays in a processor's cache; on a GPU
+#: without Triton, what keeps all of it busy.
+BLOCK, GPU_BLOCK = 1 << 17, 1 << 24
 _MASK = 0xFFFFFFFF
 
 
@@ -115,6 +118,37 @@ def upsample(log_prob: Tensor, factor: int) -> Tensor:
     return torch.nn.functional.interpolate(log_prob, size=size, mode="linear", align_corners=True)
 
 
+def _block(tensor: Tensor) -> int:
+    return GPU_BLOCK if tensor.is_cuda else BLOCK
+
+
+def _kernels(log_prob: Tensor) -> ModuleType | None:
+    """The fused kernels, where they can take the place of plain torch: on a GPU with Triton, in
+    single precision, without a gradient."""
+    plain = not log_prob.is_cuda or log_prob.dtype != torch.float32 or log_prob.requires_grad
+    return None if plain else _load_kernels(log_prob.device)
+
+
+@lru_cache(maxsize=16)
+def _load_kernels(device: torch.device) -> ModuleType | None:
+    try:
+        from . import placement_kernels
+
+        # They are compiled at the first call, which fails on a machine without a C compiler.
+        one, keys = torch.zeros(1, 1, 3, device=device), torch.zeros(2, 1, device=device).int()
+        placement_kernels.sample(one[0], one, one, 1.0, keys)
+    except ImportError:
+        return None
+    except Exception as error:
+        warnings.warn(
+            f"positions are sampled by plain torch, for Triton fails on {device} ({error}); it "
+            "needs a C compiler and the headers of Python",
+            stacklevel=2,
+        )
+        return None
+    return placement_kernels
+
+
 def log_scores(
     candidates: Tensor,
     pos: Tensor,
@@ -137,7 +171,9 @@ def log_scores(
     Returns:
         [num_molecules, num_candidates].
     """
-    block = max(1, BLOCK // (pos.shape[0] * pos.shape[1]))
+    if kernels := _kernels(log_prob):
+        return kernels.log_scores(candidates, pos, log_prob, spacing, reach, limit, PENALTY)
+    block = max(1, _block(pos) // (pos.shape[0] * pos.shape[1]))
     parts = candidates.mT.contiguous().split(block, dim=-1)
     return torch.cat(
         [_block_scores(part, pos, log_prob, spacing, reach, limit) for part in parts], dim=1
@@ -325,20 +361,22 @@ def sample(
     log_prob: Tensor,
     spacing: float,
     keys: Tensor,
-    max_elements: int = BLOCK,
+    max_elements: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Sample one candidate per molecule from p ∝ exp(score), exactly, by Gumbel arg max.
 
     Args:
         candidates, pos, log_prob, spacing: as in `log_scores`.
         keys: from `random_keys` [2, num_molecules].
-        max_elements: the most scores held at once; candidates go in blocks.
+        max_elements: the most scores held at once; candidates go in blocks. The kernel holds none.
 
     Returns:
         index of the candidate [num_molecules] and its log-probability [num_molecules].
     """
+    if kernels := _kernels(log_prob):
+        return kernels.sample(candidates, pos, log_prob, spacing, keys)
     molecules = pos.shape[0]
-    block = max(1, max_elements // molecules)
+    block = max(1, (max_elements or _block(pos)) // molecules)
     best = log_prob.new_full((molecules,), -torch.inf)
     choice = torch.zeros(molecules, dtype=torch.long, device=pos.device)
     score = torch.zeros_like(best)

@@ -9,11 +9,12 @@ import schnetgen_pyg
 
 PACKAGE = Path(schnetgen_pyg.__file__).parent
 ORDER = (
-    *("structures", "storage", "chemistry", "datasets", "graphs", "orders", "steps", "layers"),
-    *("representations", "distances", "heads", "generator", "losses", "placement", "rules"),
-    *("building", "sampling", "streaming", "batches", "callbacks", "training", "potentials"),
-    *("calculator", "potential_training", "labelling", "evaluation", "report", "gallery"),
-    *("page", "runs", "presets", "cli"),
+    *("structures", "storage", "workers", "chemistry", "geometry", "datasets", "graphs", "orders"),
+    *("steps", "layers", "representations", "distances", "heads", "generator", "losses"),
+    *("placement_kernels", "placement", "rules", "building", "sampling", "streaming", "batches"),
+    *("callbacks", "training", "potentials", "calculator", "potential_training", "labelling"),
+    *("conventions", "poses", "distributions", "tables", "evaluation", "repeats", "methods"),
+    *("optimizers", "relaxation", "report", "gallery", "page", "runs", "presets", "cli"),
 )
 
 

@@ -6,7 +6,7 @@ import ase
 import pytest
 from ase.build import molecule
 
-from schnetgen_pyg import InputError, evaluate, evaluation
+from schnetgen_pyg import InputError, conventions, evaluate
 from schnetgen_pyg.structures import to_ase
 
 BROKEN = ase.Atoms("CH4", [[0, 0, 0], [9, 0, 0], [0, 9, 0], [0, 0, 9], [9, 9, 0]])
@@ -42,7 +42,7 @@ def test_outputs(isomers, tmp_path):
 
 
 def test_order_is_kept_over_chunks(isomers, monkeypatch):
-    monkeypatch.setattr(evaluation, "CHUNK", 4)
+    monkeypatch.setattr(conventions, "CHUNK", 4)
     smiles = [record["smiles"] for record in evaluate(isomers[:23], jobs=2).records]
     assert smiles == [evaluate([data], jobs=2).records[0]["smiles"] for data in isomers[:23]]
 
@@ -50,20 +50,19 @@ def test_order_is_kept_over_chunks(isomers, monkeypatch):
 @pytest.mark.parametrize(("fault", "failure"), [("hang", "timeout"), ("die", "crash")])
 def test_a_structure_that_hangs_or_kills_loses_nothing_else(monkeypatch, fault, failure):
     """The worst structure imaginable: its process never answers, or is gone."""
-    original = evaluation.describe_all
+    original = conventions.judge_all
 
-    def describe_all(structures):
+    def judge_all(structures):
         for atoms in structures:
             if len(atoms) == 1:
                 time.sleep(1000) if fault == "hang" else os._exit(9)
         return original(structures)
 
-    monkeypatch.setattr(evaluation, "describe_all", describe_all)
-    monkeypatch.setattr(evaluation, "CHUNK", 3)
-    monkeypatch.setattr(evaluation, "STARTUP", 15.0)
+    monkeypatch.setattr(conventions, "judge_all", judge_all)
+    monkeypatch.setattr(conventions, "CHUNK", 3)
     methane = molecule("CH4")
     structures = [methane] * 4 + [ase.Atoms("C")] + [methane] * 4
-    records = evaluate(structures, jobs=2, timeout=1.0).records
+    records = evaluate(structures, jobs=2, timeout=5.0).records
     assert [record["failure"] for record in records] == [""] * 4 + [failure] + [""] * 4
 
 

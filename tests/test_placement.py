@@ -1,8 +1,15 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import schnetgen_pyg
 from schnetgen_pyg import placement
 
 
@@ -196,3 +203,25 @@ def test_choices_follow_their_probabilities():
     counts = placement.choose(log_prob.expand(20_000, -1), keys).bincount().double()
     expected = 20_000 * torch.tensor([0.5, 0.3, 0.2]).double()
     assert ((counts - expected) ** 2 / expected).sum() < 13.8
+
+
+def test_plain_torch_where_the_kernels_fail(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("Failed to find C compiler")
+
+    broken = SimpleNamespace(sample=fail)
+    monkeypatch.setattr(schnetgen_pyg, "placement_kernels", broken, raising=False)
+    with pytest.warns(UserWarning, match="Triton fails on cpu .Failed to find C compiler"):
+        assert placement._load_kernels.__wrapped__(torch.device("cpu")) is None
+
+
+@pytest.mark.slow
+def test_kernels_with_the_interpreter():
+    """The tests of the GPU's kernels, on the CPU: interpreting is chosen before Triton is
+    imported, so in a process of their own."""
+    pytest.importorskip("triton")
+    tests = Path(__file__).with_name("test_placement_kernels.py")
+    command = [sys.executable, "-m", "pytest", "-q", str(tests)]
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
