@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import ase
-import ase.db
 import yaml
 from ase.build import minimize_rotation_and_translation
 
@@ -18,6 +17,7 @@ from .datasets import load
 from .evaluation import Evaluation, evaluate
 from .generator import SchNetGen
 from .page import page_data, write_page
+from .relaxation import stored
 from .report import training_log
 from .structures import InputError, require, symbols, to_ase
 
@@ -96,22 +96,21 @@ def read_relaxed(
         InputError: if the database is of other structures.
     """
     found = {}
-    with ase.db.connect(str(path), type="db", use_lock_file=False) as database:
-        for row in database.select(kind="relaxed", status="converged"):
-            record, atoms = row.data["record"], row.toatoms()
-            number = int(row.structure)
-            if number >= len(structures) or (structures[number].numbers != atoms.numbers).any():
-                raise InputError(
-                    f"{path}: holds no relaxation of structure {number} here; report on the file "
-                    "that was relaxed, or move the database away"
-                )
-            minimize_rotation_and_translation(structures[number], atoms)
-            found[number] = {
-                "energy": record.get("energy_after"),
-                "rmsd": record.get("rmsd"),
-                "rmsd_heavy": record.get("rmsd_heavy"),
-                "pos": atoms.positions,
-            }
+    for number, record, atoms in stored(path):
+        if record["status"] != "converged":
+            continue
+        if number >= len(structures) or (structures[number].numbers != atoms.numbers).any():
+            raise InputError(
+                f"{path}: holds no relaxation of structure {number} here; report on the file "
+                "that was relaxed, or move the database away"
+            )
+        minimize_rotation_and_translation(structures[number], atoms)
+        found[number] = {
+            "energy": record.get("energy_after"),
+            "rmsd": record.get("rmsd"),
+            "rmsd_heavy": record.get("rmsd_heavy"),
+            "pos": atoms.positions,
+        }
     return found
 
 

@@ -179,6 +179,7 @@ def test_construction_takes_foreign_molecules_in_an_order_of_the_model(structure
 def test_relaxed_geometries_lie_on_top(structures, tmp_path):
     path = tmp_path / "relaxed.db"
     with ase.db.connect(path, type="db", use_lock_file=False) as database:
+        database.metadata = {"schnetgen_relax": {}}
         for number, status in ((2, "converged"), (3, "exploded")):
             atoms = ase.Atoms(structures[number].numbers, structures[number].positions)
             atoms.rotate(70, "x")
