@@ -22,7 +22,8 @@ demo: .venv/installed
 	cp $(DEMO)/training/loss.png $(DEMO)/loss.png
 	$(BIN)/schnetgen generate --formula C7H10O2 --num $(DEMO_MOLECULES) --seed 0 --out $(DEMO)/generated.extxyz
 	$(BIN)/schnetgen evaluate $(DEMO)/generated.extxyz --train c7h10o2-xtb --out $(DEMO)
-	@echo "Look at $(DEMO): best.png, loss.png, table.txt, valid.sdf, generated.extxyz"
+	$(BIN)/schnetgen report $(DEMO) --train c7h10o2-xtb --checkpoint c7h10o2
+	@echo "Look at $(DEMO): report.html, best.png, loss.png, table.txt, valid.sdf, generated.extxyz"
 
 test: .venv/installed
 	$(BIN)/pytest
