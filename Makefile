@@ -5,7 +5,7 @@ DEMO_STEPS ?= 300
 DEMO_MOLECULES ?= 128
 DEMO := runs/demo
 
-.PHONY: demo test notebooks lint types extensions wheel clean
+.PHONY: demo test notebooks lint types extensions reference wheel clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -22,7 +22,8 @@ demo: .venv/installed
 	cp $(DEMO)/training/loss.png $(DEMO)/loss.png
 	$(BIN)/schnetgen generate --formula C7H10O2 --num $(DEMO_MOLECULES) --seed 0 --out $(DEMO)/generated.extxyz
 	$(BIN)/schnetgen evaluate $(DEMO)/generated.extxyz --train c7h10o2-xtb --out $(DEMO)
-	@echo "Look at $(DEMO): best.png, loss.png, table.txt, valid.sdf, generated.extxyz"
+	$(BIN)/schnetgen report $(DEMO) --train c7h10o2-xtb --checkpoint c7h10o2
+	@echo "Look at $(DEMO): report.html, best.png, loss.png, table.txt, valid.sdf, generated.extxyz"
 
 test: .venv/installed
 	$(BIN)/pytest
@@ -41,6 +42,13 @@ types: .venv/installed
 extensions: .venv/installed
 	$(BIN)/pip install --quiet -c constraints.txt setuptools wheel ninja
 	$(BIN)/pip install --quiet --no-build-isolation -c constraints.txt torch-scatter torch-cluster
+
+# Agreement with graph-pes by copied weights, in an environment of its own: it pins e3nn.
+reference:
+	$(PYTHON) -m venv build/reference
+	build/reference/bin/pip install --quiet -c constraints.txt torch
+	build/reference/bin/pip install --quiet -c constraints.txt -e . pytest graph-pes
+	build/reference/bin/pytest -m reference tests/test_representations.py
 
 wheel: .venv/installed
 	$(BIN)/python -m build --wheel

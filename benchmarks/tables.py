@@ -266,12 +266,44 @@ def relaxation(record: dict[str, Any]) -> str:
     return f"{lowest}\n\n{second}\n\n{note}"
 
 
+def potential_painn(record: dict[str, Any]) -> str:
+    test, minima, dynamics = (
+        record["trained"]["test"],
+        record["optimisation"],
+        record["dynamics"],
+    )
+    rows = [
+        ["mean error of energies (meV)", f"{test['energy_mae_mev']:.0f}"],
+        ["mean error of forces (meV/Å)", f"{test['forces_mae_mev_per_angstrom']:.0f}"],
+        [
+            "distance of minima from those of GFN2-xTB (Å, median)",
+            f"{minima['median_rmsd_angstrom']:.3f}",
+        ],
+        [
+            "their energy above those (meV, median)",
+            f"{minima['median_energy_above_minimum_mev']:.0f}",
+        ],
+        [
+            "drift of the energy in dynamics (meV per atom and ps)",
+            f"{dynamics['drift_mev_per_atom_per_ps']:.2f}",
+        ],
+    ]
+    note = (
+        f"{test['num_structures']:.0f} configurations of isomers that it was not trained on, "
+        f"{minima['num']} of them optimised; {record['trained']['step']:,} steps. "
+        f"{source('potential_painn', record)}"
+    )
+    return markdown(["`c7h10o2-painn-potential`", ""], rows) + "\n\n" + note
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "paper": paper,
     "training_step": training_step,
     "quality": quality,
     "ablation": ablation,
     "generation": generation,
+    "relaxation": relaxation,
+    "potential_painn": potential_painn,
 }
 
 

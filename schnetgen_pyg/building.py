@@ -66,6 +66,23 @@ class SamplingConfig:
             require(value is None or value >= 1, name, value, "at least 1")
 
 
+@dataclass(frozen=True)
+class StepRecord:
+    """What the model said at one step.
+
+    Attributes:
+        distance_log_prob: of the distances to the new atom [count, size, bins], before any
+            temperature; with a focus, given the one in ``focus``.
+        focus_log_prob: that each placed atom is the focus [count, size], with temperature and
+            valence rules; ``None`` for models without.
+        focus: by which atom the new one was most probably placed [count], or ``None``.
+    """
+
+    distance_log_prob: Tensor
+    focus_log_prob: Tensor | None = None
+    focus: Tensor | None = None
+
+
 class FilterCache:
     """What the representation knows of all placed pairs, kept from step to step as padded
     blocks."""
@@ -96,7 +113,7 @@ class Builder:
     """A batch of molecules with the same number of atoms, under construction.
 
     With ``forced`` it makes no choice of its own: it follows these molecules, and ``log_prob``
-    says how probable they were.
+    says how probable they were. A list as ``history`` gets a `StepRecord` of every step.
     """
 
     def __init__(
@@ -124,6 +141,7 @@ class Builder:
         self.cache = FilterCache(model, self.count, self.atoms) if model.shares_filters else None
         self.log_prob = torch.zeros(self.count, device=device)
         self.missing: Tensor | None = None
+        self.history: list[StepRecord] | None = None
         elements = torch.tensor(model.config.elements)
         self.largest = float(bond_lengths(elements.unsqueeze(0), elements.unsqueeze(1)).max())
 
@@ -160,6 +178,8 @@ class Builder:
             self._place_by_focus(x, y, partial, size)
         else:
             log_prob = model.distance_log_prob(y, partial).view(self.count, size, -1)
+            if self.history is not None:
+                self.history.append(StepRecord(log_prob))
             self._place_on_grid(log_prob / self.temperature, size)
 
     def _choose_type(self, x: Tensor, partial: Data, remaining: Tensor, size: int) -> None:
@@ -211,6 +231,13 @@ class Builder:
             terms[rows, focus] = shell.log_density(self.pos[rows, size], keys[:, rows])
         joint = focus_log_prob + terms
         self.log_prob += joint.logsumexp(1)
+        if self.history is not None:
+            focus = joint.argmax(1)
+            log_prob = self.model.distance_log_prob(
+                y.flatten(0, 1), partial, self.rows * size + focus
+            )
+            log_prob = log_prob.view(self.count, size, -1)
+            self.history.append(StepRecord(log_prob, focus_log_prob, focus))
         if self.missing is not None:
             # Hydrogens are bonded to one atom: the focus.
             self.missing[self.rows, joint.argmax(1)] -= 1

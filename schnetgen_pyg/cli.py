@@ -248,6 +248,92 @@ def evaluate(arguments: Sequence[str]) -> None:
         print(f"wrote {', '.join(written)} to {folder}")
 
 
+def report(arguments: Sequence[str]) -> None:
+    """write one HTML file that shows a run"""
+    from tqdm import tqdm
+
+    from . import runs
+
+    parser = _parser(
+        "report",
+        "Write one HTML file, which opens offline: figures beside the paper's, loss curves, "
+        "distributions, molecules in 2-D and 3-D, and one of them being built atom by atom.",
+    )
+    parser.add_argument(
+        "run", type=str, help="folder of a run, or a structure file (.extxyz, .xyz, .db)"
+    )
+    parser.add_argument(
+        "--train",
+        nargs="+",
+        type=str,
+        default=[],
+        help="files or names of the training structures; by default those of the run's config.yaml",
+    )
+    parser.add_argument(
+        "--test", nargs="+", type=str, default=[], help="files or names of structures held out"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=str | None,
+        default=None,
+        help="generator that shows a molecule being built; by default the run's, or the bundled "
+        f"{DEFAULT_CHECKPOINT}",
+    )
+    parser.add_argument("--num", type=int, default=1_000, help="most structures in the gallery")
+    parser.add_argument("--title", type=str | None, default=None)
+    parser.add_argument(
+        "--jobs", type=int | None, default=None, help="processes; by default one per core"
+    )
+    parser.add_argument(
+        "--out", type=str | None, default=None, help="by default report.html in the run's folder"
+    )
+    options = parser.parse_args(arguments)
+
+    out = runs.report(
+        options.run,
+        options.out,
+        train=options.train,
+        test=options.test,
+        checkpoint=options.checkpoint,
+        default_checkpoint=DEFAULT_CHECKPOINT,
+        title=options.title,
+        max_molecules=options.num,
+        jobs=options.jobs,
+        progress=tqdm,
+    )
+    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def view(arguments: Sequence[str]) -> None:
+    """look at structures, or draw them to a PNG file"""
+    from . import datasets, report
+    from .structures import InputError, require, to_ase
+
+    parser = _parser("view", "Open ASE's viewer, or draw the first structures of a file.")
+    parser.add_argument("file", type=str, help="structure file, or name of a data set")
+    parser.add_argument("--num", type=int, default=12, help="how many structures to draw")
+    parser.add_argument("--out", type=str | None, default=None, help="write a PNG file")
+    options = parser.parse_args(arguments)
+
+    require(options.num >= 1, "num", options.num, "at least 1")
+    structures = [to_ase(data) for data in datasets.load(options.file)]
+    if options.out:
+        report.draw_structures(options.out, structures[: options.num])
+        print(f"wrote {options.out}")
+        return
+    try:
+        from ase.gui.gui import GUI
+        from ase.gui.images import Images
+
+        GUI(Images(structures)).run()
+    except Exception as error:  # Tk's own, where tkinter is there at all
+        if type(error).__name__ not in ("TclError", "ImportError", "ModuleNotFoundError"):
+            raise
+        raise InputError(
+            f"ASE's viewer cannot open a window ({error}); write a picture with --out x.png"
+        ) from error
+
+
 def fit_potential(arguments: Sequence[str]) -> None:
     """train a potential on energies and forces"""
     import torch
@@ -435,6 +521,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train": train,
     "generate": generate,
     "evaluate": evaluate,
+    "report": report,
+    "view": view,
     "fit-potential": fit_potential,
     "predict": predict,
     "label": label,

@@ -12,7 +12,7 @@ import pandas as pd
 from rdkit import Chem
 from rdkit.Chem import Draw
 
-from .chemistry import perceive
+from .chemistry import connectivity, perceive
 from .evaluation import Evaluation
 from .structures import InputError, replacing
 
@@ -115,5 +115,39 @@ def draw_loss(path: str | os.PathLike[str], run: str | os.PathLike[str]) -> None
         share.plot(valid.index, 100 * valid, color="C2", marker="s", label="valid")
         share.set(ylabel="valid structures (%)", ylim=(0, 100))
     axes.legend(loc="upper center")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+def draw_structures(
+    path: str | os.PathLike[str], structures: Sequence[ase.Atoms], columns: int = 4
+) -> None:
+    """Structures in a grid (PNG), each seen along its thinnest direction, with bonds."""
+    import numpy as np
+    from ase.data import covalent_radii
+    from ase.data.colors import jmol_colors
+    from matplotlib.figure import Figure
+
+    rows = -(-len(structures) // columns)
+    columns = min(columns, len(structures))
+    figure = Figure(figsize=(2.4 * columns, 2.5 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel in panels:
+        panel.set_axis_off()
+    for number, (panel, atoms) in enumerate(zip(panels, structures, strict=False)):
+        centered = atoms.positions - atoms.positions.mean(0)
+        flat = centered @ np.linalg.svd(centered, full_matrices=False)[2].T
+        if flat.shape[1] < 3:  # fewer atoms than directions
+            flat = np.pad(flat, ((0, 0), (0, 3 - flat.shape[1])))
+        for bond in connectivity(atoms).GetBonds():
+            ends = [bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()]
+            panel.plot(*flat[ends, :2].T, color="#888888", linewidth=3, zorder=flat[ends, 2].min())
+        for place, n in zip(flat, atoms.numbers, strict=True):
+            size = (18 * covalent_radii[n] + 6) ** 2 / 2
+            panel.scatter(
+                *place[:2], s=size, color=jmol_colors[n], edgecolor="#444444", zorder=place[2]
+            )
+        panel.set(aspect="equal", title=f"{atoms.info.get('sample', number)}")
+        panel.margins(0.15)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from . import placement
-from .building import Builder, SamplingConfig
+from .building import Builder, SamplingConfig, StepRecord
 from .generator import SchNetGen
 from .rules import VALENCE
 from .structures import (
@@ -288,7 +288,40 @@ def log_prob(
     for number, (item, data) in enumerate(zip(given, as_data(given), strict=True)):
         _check_seen(model, data.z, f"structure {number}: ")
         number = item.info.get("sample", number) if isinstance(item, ase.Atoms) else number
-        single = Data(z=data.z, pos=data.pos - data.pos[:1], ptr=torch.tensor([0, data.z.numel()]))
-        builder = Builder(model.eval(), single, 1, torch.tensor([number]), seed, config, True)
-        result.append(builder.run().log_prob.cpu())
+        result.append(_following(model, data, number, seed, config).run().log_prob.cpu())
     return torch.cat(result)
+
+
+def _following(
+    model: SchNetGen, data: Data, number: int, seed: int, config: SamplingConfig
+) -> Builder:
+    """A builder that places the atoms of one molecule where they are, in their order."""
+    single = Data(z=data.z, pos=data.pos - data.pos[:1], ptr=torch.tensor([0, data.z.numel()]))
+    return Builder(model.eval(), single, 1, torch.tensor([number]), seed, config, True)
+
+
+def trace(
+    model: SchNetGen,
+    molecule: Any,
+    *,
+    seed: int = 0,
+    config: SamplingConfig | None = None,
+) -> list[StepRecord]:
+    """What the model says at every step while one molecule is built in the order of its atoms.
+
+    Args:
+        molecule: ``Data`` or ``Atoms``.
+        seed, config: as in `log_prob`.
+
+    Returns:
+        one record for each atom but the first, tensors with a leading dimension of one.
+
+    Raises:
+        InputError: for elements that the model never saw.
+    """
+    (data,) = as_data(molecule, "molecule")
+    _check_seen(model, data.z, "molecule: ")
+    builder = _following(model, data, 0, seed, config or SamplingConfig())
+    builder.history = []
+    builder.run()
+    return builder.history

@@ -14,7 +14,7 @@ ORDER = (
     *("placement_kernels", "placement", "rules", "building", "sampling", "streaming", "batches"),
     *("callbacks", "training", "potentials", "calculator", "methods", "potential_training"),
     *("labelling", "conventions", "poses", "distributions", "tables", "evaluation", "repeats"),
-    *("optimizers", "relaxation", "report", "presets", "cli"),
+    *("optimizers", "relaxation", "report", "gallery", "page", "runs", "presets", "cli"),
 )
 
 

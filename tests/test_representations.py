@@ -1,7 +1,9 @@
 """One contract for every representation, and agreement with other implementations by weights."""
 
 import itertools
+from dataclasses import replace
 
+import numpy
 import pytest
 import torch
 import torch_geometric.nn.models as pyg
@@ -10,6 +12,7 @@ from torch_geometric.data import Data
 from schnetgen_pyg import InputError
 from schnetgen_pyg.graphs import Graph, radius_pairs
 from schnetgen_pyg.representations import (
+    GMNN,
     REPRESENTATIONS,
     Allegro,
     DimeNetPlusPlus,
@@ -475,3 +478,28 @@ def test_allegro_agrees_with_nequip_allegro(parity):
     }
     reference = theirs(data)["atomic_energy"]
     agree(ours(batch.z, graph) @ readout[1].T / 2**0.5, reference, 1e-5)
+
+
+@pytest.mark.reference
+def test_gaussian_moments_agree_with_apax():
+    """Invariants up to their order; apax divides vectors by distances plus 1e-5."""
+    jax = pytest.importorskip("jax")
+    descriptor = pytest.importorskip("apax.layers.descriptor.gaussian_moment_descriptor")
+    basis = pytest.importorskip("apax.layers.descriptor.basis_functions")
+    jax.config.update("jax_enable_x64", True)
+    batch = molecules([9])
+    graph = graph_of(batch.pos)
+    ours = GMNN(cutoff=CUTOFF).double()
+    settings = {"dtype": "fp64"}
+    radial = basis.RadialFunction(
+        basis_fn=basis.GaussianBasis(r_max=CUTOFF, **settings), n_species=101, **settings
+    )
+    theirs = descriptor.GaussianMomentDescriptor(radial_fn=radial, **settings)
+    values = (graph.edge_vector().numpy(), batch.z.numpy(), graph.edge_index.numpy())
+    # Their table has the element of the central atom first.
+    table = ours.radial.coefficients.detach().transpose(0, 1).numpy()
+    weights = {"radial_fn": {"atomic_type_embedding": table}}
+    reference = torch.from_numpy(numpy.array(theirs.apply({"params": weights}, *values)))
+    shortened = graph.vector * (graph.distance / (graph.distance + 1e-5)).unsqueeze(1)
+    invariants = ours.invariants(batch.z, replace(graph, vector=shortened))
+    agree(invariants.sort().values, reference.sort().values, 1e-5)

@@ -21,12 +21,13 @@ BIAS_SCALE = 0.1
 
 class RadialFunctions(nn.Module):
     """R_s(r) = f_c(r) n_basis^{−½} Σ_k C[Z_j, Z_i, s, k] b_k(r) with Gaussians b_k(r) =
-    (2β/π)^¼ exp(−β(μ_k − r)²), β = n_basis²/r_c², on evenly spaced centres.
+    (2β/π)^¼ exp(−β(μ_k − r)²), β = n_basis²/r_c², on centres
+    μ_k = r_min + k(r_c − r_min)/n_basis.
 
     Args:
         num_radial: radial functions s of every ordered pair of elements.
         num_basis: Gaussians k.
-        start, cutoff: first and last centre in Å.
+        start, cutoff: first centre r_min and cutoff r_c in Å.
     """
 
     centers: Tensor
@@ -35,7 +36,8 @@ class RadialFunctions(nn.Module):
         super().__init__()
         self.beta = (num_basis / cutoff) ** 2
         self.scale = (2 * self.beta / math.pi) ** 0.25 / math.sqrt(num_basis)
-        self.register_buffer("centers", torch.linspace(start, cutoff, num_basis), persistent=False)
+        centers = start + (cutoff - start) / num_basis * torch.arange(num_basis)
+        self.register_buffer("centers", centers, persistent=False)
         self.cutoff_function = CosineCutoff(cutoff)
         self.coefficients = nn.Parameter(torch.empty(101, 101, num_radial, num_basis))
 
@@ -119,7 +121,7 @@ class GMNN(nn.Module):
         num_radial: radial functions of every ordered pair of elements.
         num_basis: Gaussians that they are made of.
         cutoff: radius r_c in Å of the cosine cutoff.
-        min_distance: first centre in Å.
+        min_distance: first centre r_min in Å.
     """
 
     def __init__(

@@ -1,0 +1,309 @@
+"""A run as one HTML file that opens offline: figures, distributions, molecules, one being built.
+
+Everything the page shows is in its JSON (`page_data`); the template turns that into pictures in the
+browser, with 3Dmol.js and plotly.js from ``assets/``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.db
+import numpy as np
+import pandas as pd
+import torch
+from ase.data import chemical_symbols
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from rdkit import Chem, rdBase
+from torch_geometric.data import Data
+
+from .chemistry import connectivity, perceive
+from .evaluation import Evaluation
+from .gallery import molecule_rows
+from .generator import SchNetGen
+from .orders import ORDERS, reorder
+from .sampling import trace
+from .structures import from_ase, replacing, symbols, to_ase
+
+ASSETS = Path(__file__).parent / "assets"
+#: What the paper reports for 10,000 structures of C7H10O2; RMSD (Å) of the 20 of lowest energy at
+#: PBE/def2-SVP, valid ones.
+PAPER = {
+    "structures": "10,000",
+    "scaffolds": "4,392",
+    "train scaffolds": "266",
+    "test scaffolds": "388 of 4,095",
+    "rmsd": "0.36",
+    "rmsd_heavy": "0.20",
+}
+#: Most structures of a reference set that distributions are taken from.
+MAX_REFERENCE = 2_000
+#: Width of the bins of bond lengths in Å.
+BOND_BIN = 0.01
+#: Distances beyond (Å) are not shown in the animation.
+SHOWN_DISTANCE = 8.0
+#: Most points of a loss curve.
+MAX_POINTS = 1_000
+
+
+def summary_rows(
+    evaluation: Evaluation, relaxed: Mapping[int, Mapping[str, Any]], paper: bool
+) -> list[dict[str, str]]:
+    """The table beside the paper's figures."""
+    figures = evaluation.figures()
+    n = figures["n"]
+    matches, references = figures.get("matches", {}), figures.get("references", {})
+    rows: list[tuple[str, Any, str]] = [
+        ("structures", f"{n:,}", "structures"),
+        ("valid", f"{figures['valid']:,} ({100 * figures['valid'] / max(n, 1):.1f} %)", ""),
+        ("different scaffolds, bond orders ignored", figures["unique"]["scaffold"], "scaffolds"),
+    ]
+    rows += [
+        (f"{name} scaffolds found", _share(m, references[name], "scaffold"), f"{name} scaffolds")
+        for name, m in matches.items()
+    ]
+    rows.append(("different valid molecules (SMILES)", figures["unique"]["smiles"], ""))
+    rows += [
+        (f"{name} molecules found", _share(m, references[name], "smiles"), "")
+        for name, m in matches.items()
+    ]
+    if "new" in figures:
+        rows.append(("molecules in no reference set", figures["new"]["smiles"], ""))
+    for key, label in (("rmsd", "all atoms"), ("rmsd_heavy", "heavy atoms")):
+        values = [r[key] for r in relaxed.values() if r.get(key) is not None]
+        if values:
+            text = f"{np.mean(values):.2f} (mean of {len(values):,})"
+            rows.append((f"RMSD after relaxation, {label} (Å)", text, key))
+    return [
+        {
+            "label": label,
+            "value": f"{value:,}" if isinstance(value, int) else value,
+            "paper": PAPER.get(key, "") if paper else "",
+        }
+        for label, value, key in rows
+    ]
+
+
+def _share(matches: Mapping[str, int], reference: Mapping[str, Any], identity: str) -> str:
+    return f"{matches[identity]:,} of {reference['own'][identity]:,}"
+
+
+def geometry(structures: Sequence[ase.Atoms]) -> tuple[dict[str, np.ndarray], Counter[int]]:
+    """Bond lengths (Å) by pair of elements, and how many rings there are of each size."""
+    lengths: dict[str, list[float]] = defaultdict(list)
+    rings: Counter[int] = Counter()
+    with rdBase.BlockLogs():
+        for atoms in structures:
+            mol = connectivity(atoms)
+            for bond in mol.GetBonds():
+                ends = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+                a, b = sorted((atoms.numbers[i] for i in ends), reverse=True)
+                # Carbon first, then the heavier one, hydrogen last: C–O, C–H, O–H.
+                a, b = (b, a) if b == 6 else (a, b)
+                name = f"{chemical_symbols[a]}–{chemical_symbols[b]}"
+                apart = atoms.positions[ends[0]] - atoms.positions[ends[1]]
+                lengths[name].append(float(np.linalg.norm(apart)))
+            rings.update(len(ring) for ring in Chem.GetSSSR(mol))
+    return {name: np.array(values) for name, values in lengths.items()}, rings
+
+
+def distributions(sets: Mapping[str, Sequence[ase.Atoms]]) -> dict[str, Any]:
+    """Histograms of each set of structures: densities of bond lengths (1/Å) and rings of each size
+    per molecule."""
+    found = {name: geometry(structures) for name, structures in sets.items() if structures}
+    totals: Counter[str] = Counter()
+    for lengths, _ in found.values():
+        totals.update({pair: len(values) for pair, values in lengths.items()})
+    bonds = []
+    for pair, _ in totals.most_common(6):
+        given = {name: lengths[pair] for name, (lengths, _) in found.items() if pair in lengths}
+        both = np.concatenate(list(given.values()))
+        low = BOND_BIN * np.floor(np.quantile(both, 0.001) / BOND_BIN - 2)
+        bins = int((np.quantile(both, 0.999) - low) / BOND_BIN) + 4
+        densities = {
+            name: np.histogram(values, bins, (low, low + bins * BOND_BIN))[0]
+            / (len(values) * BOND_BIN)
+            for name, values in given.items()
+        }
+        bonds.append(
+            {
+                "pair": pair,
+                "start": round(float(low), 3),
+                "width": BOND_BIN,
+                "counts": {name: len(values) for name, values in given.items()},
+                "density": {k: [round(float(x), 3) for x in v] for k, v in densities.items()},
+            }
+        )
+    sizes = sorted({min(size, 9) for _, rings in found.values() for size in rings})
+    per_molecule = {
+        name: [
+            round(sum(c for s, c in rings.items() if min(s, 9) == size) / len(sets[name]), 4)
+            for size in sizes
+        ]
+        for name, (_, rings) in found.items()
+    }
+    return {"bonds": bonds, "rings": {"sizes": sizes, "per_molecule": per_molecule}}
+
+
+def loss_curves(log: pd.DataFrame) -> dict[str, dict[str, list[Any]]]:
+    """The curves of a training log, thinned by means over equal numbers of steps."""
+    curves: dict[str, dict[str, list[Any]]] = {}
+    for name in log:
+        values = log[name].dropna()
+        if str(name).startswith(("lr", "learning")) or values.empty:
+            continue
+        group = np.arange(len(values)) // (1 + len(values) // MAX_POINTS)
+        thin = values.groupby(group).mean()
+        steps = values.index.to_series().groupby(group).last()
+        curves[str(name)] = {
+            "x": [int(x) for x in steps],
+            "y": [float(f"{y:.5g}") for y in thin],
+        }
+    return curves
+
+
+def construction(model: SchNetGen, atoms: ase.Atoms) -> dict[str, Any]:
+    """One molecule being built: after every step its positions, and what each placed atom said
+    about its distance to the new one (the paper's figure 1).
+
+    A generated molecule is built in its own order, any other in one that the model was made for.
+    """
+    data = from_ase(atoms)
+    if "log_prob" not in atoms.info:
+        one = Data(
+            z=data.z,
+            pos=data.pos,
+            batch=torch.zeros_like(data.z),
+            ptr=torch.tensor([0, data.z.numel()]),
+        )
+        order = ORDERS[model.config.order]
+        one = reorder(one, order(one, torch.Generator().manual_seed(0)))
+        data = Data(z=one.z, pos=one.pos)
+    shown = int(SHOWN_DISTANCE / model.bins.spacing)
+    steps = []
+    for record in trace(model, data):
+        table = record.distance_log_prob[0, :, :shown].exp()
+        step: dict[str, Any] = {"p": (1e4 * table).round().int().tolist()}
+        if record.focus is not None and record.focus_log_prob is not None:
+            step["focus"] = int(record.focus[0])
+            step["focus_p"] = [round(p, 3) for p in record.focus_log_prob[0].exp().tolist()]
+        steps.append(step)
+    placed = to_ase(data)
+    mol = perceive(placed).mol or connectivity(placed)
+    bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds()]
+    return {
+        "z": [chemical_symbols[n] for n in data.z.tolist()],
+        "pos": [[round(x, 3) for x in row] for row in data.pos.tolist()],
+        "bonds": bonds,
+        "spacing": model.bins.spacing,
+        "steps": steps,
+    }
+
+
+def _to_build(rows: Sequence[Mapping[str, Any]]) -> int | None:
+    """The molecule to show being built: the most probable that is valid, new ones first."""
+    valid = [k for k, row in enumerate(rows) if not row["failure"]]
+    if not valid:
+        return None
+    return max(valid, key=lambda k: (rows[k]["status"] == "new", rows[k].get("log_prob", -k)))
+
+
+def page_data(
+    structures: Sequence[ase.Atoms],
+    evaluation: Evaluation,
+    references: Mapping[str, Sequence[Data]] | None = None,
+    *,
+    title: str = "Generated molecules",
+    log: pd.DataFrame | None = None,
+    model: SchNetGen | None = None,
+    relaxed: Mapping[int, Mapping[str, Any]] | None = None,
+    notes: Mapping[str, str] | None = None,
+    max_molecules: int = 1_000,
+) -> dict[str, Any]:
+    """All that the page shows, as JSON can hold it.
+
+    Args:
+        structures: the generated ones.
+        evaluation: of them, with the same references.
+        references: structures of the reference sets by name (``train``, ``test``).
+        log: of the training, from `schnetgen_pyg.report.training_log`.
+        model: shows one molecule being built.
+        relaxed: by the number of the structure: ``energy`` (eV), ``rmsd`` and ``rmsd_heavy`` (Å),
+            and ``pos`` [num_atoms, 3] in Å, on top of the structure.
+        notes: name and value of what else the page's head says.
+        max_molecules: structures in the gallery; the figures are of all.
+    """
+    relaxed = relaxed or {}
+    shown = Evaluation(evaluation.records[:max_molecules], evaluation.references)
+    rows, drawings = molecule_rows(structures[:max_molecules], shown)
+    for place, row in enumerate(rows):
+        result = dict(relaxed.get(place, {}))
+        if "pos" in result:
+            row["relaxed"] = [round(1000 * x) for x in np.ravel(result.pop("pos")).tolist()]
+        row |= {key: round(float(value), 4) for key, value in result.items() if value is not None}
+    isomers = {symbols(atoms.numbers) for atoms in structures[:100]} == {"C7H10O2"}
+    sets = {
+        "generated": [
+            atoms
+            for atoms, record in zip(structures, evaluation.records, strict=True)
+            if not record["failure"]
+        ]
+    }
+    for name, given in (references or {}).items():
+        chosen = np.linspace(0, len(given) - 1, min(len(given), MAX_REFERENCE)).astype(int)
+        sets[name] = [to_ase(given[k]) for k in chosen]
+    figures = evaluation.figures()
+    data: dict[str, Any] = {
+        "title": title,
+        "notes": dict(notes or {}),
+        "versions": figures["versions"],
+        "total": len(structures),
+        "summary": summary_rows(evaluation, relaxed, isomers) if structures else [],
+        "paper": isomers,
+        "failures": figures["failures"],
+        "valid": figures["valid"],
+        "loss": loss_curves(log) if log is not None else {},
+        "distributions": distributions(sets) if sets["generated"] else None,
+        "relaxed": f"{len(relaxed):,} structures were relaxed." if relaxed else "",
+        "molecules": rows,
+        "drawings": drawings,
+        "construction": None,
+    }
+    chosen_one = _to_build(rows)
+    if model is not None and chosen_one is not None:
+        data["construction"] = construction(model, structures[chosen_one]) | {
+            "smiles": rows[chosen_one]["smiles"],
+            "number": rows[chosen_one]["number"],
+        }
+    return data
+
+
+def write_page(path: str | os.PathLike[str], data: Mapping[str, Any]) -> None:
+    """Write the HTML file, atomically."""
+    environment = Environment(
+        loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined
+    )
+    # Inside a script element nothing is escaped, and only these could end it.
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = re.sub(r"<(?=/|!|script)", r"\\u003c", text, flags=re.IGNORECASE)
+    scripts = {
+        name.split(".")[0].replace("-", "_").lower(): (ASSETS / name).read_text(encoding="utf-8")
+        for name in ("3Dmol-min.js", "plotly-basic.min.js", "report.js")
+    }
+    html = environment.get_template("report.html").render(
+        data=data,
+        json=text,
+        viewer_script=scripts["3dmol_min"],
+        plot_script=scripts["plotly_basic"],
+        page_script=scripts["report"],
+        licenses="\n".join(p.read_text() for p in sorted(ASSETS.glob("*-LICENSE.txt"))),
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
