@@ -21,7 +21,7 @@ import ase.units
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
-from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky import ProcessPoolExecutor
 from torch_geometric.data import Data
 
 from .methods import XTB, calculator
@@ -141,12 +141,6 @@ def _record(atoms: ase.Atoms, config: LabelConfig, index: int) -> dict[str, Any]
         return {"source": index, "error": f"{type(error).__name__}: {message[0]}"}
 
 
-def _start(task: tuple[ase.Atoms, LabelConfig, int], jobs: int) -> Future[dict[str, Any]]:
-    executor = get_reusable_executor(max_workers=jobs, env=ONE_THREAD)
-    future: Future[dict[str, Any]] = executor.submit(_record, *task)
-    return future
-
-
 def _records(
     structures: Sequence[ase.Atoms], config: LabelConfig, first: int, jobs: int
 ) -> Iterator[dict[str, Any]]:
@@ -154,22 +148,37 @@ def _records(
     process with it is tried once more alone."""
     tasks = iter([(structures[k], config, k) for k in range(first, len(structures))])
     pending: deque[tuple[Any, Future[dict[str, Any]]]] = deque()
-    while True:
-        for task in tasks:
-            pending.append((task, _start(task, jobs)))
-            if len(pending) >= 4 * jobs:
-                break
-        if not pending:
-            return
-        task, future = pending.popleft()
-        try:
-            yield future.result()
-        except BrokenExecutor:
+    # Processes of its own: those that joblib reuses know nothing of ours.
+    executor = ProcessPoolExecutor(jobs, env=ONE_THREAD)
+    try:
+        while True:
+            for task in tasks:
+                pending.append((task, executor.submit(_record, *task)))
+                if len(pending) >= 4 * jobs:
+                    break
+            if not pending:
+                return
+            task, future = pending.popleft()
             try:
-                yield _start(task, 1).result()
+                yield future.result()
             except BrokenExecutor:
-                yield {"source": task[2], "error": "its process died"}
-            pending = deque((other, _start(other, jobs)) for other, _ in pending)
+                yield _alone(task)
+                executor = ProcessPoolExecutor(jobs, env=ONE_THREAD)
+                pending = deque((other, executor.submit(_record, *other)) for other, _ in pending)
+    finally:
+        executor.shutdown(kill_workers=True)
+
+
+def _alone(task: tuple[ase.Atoms, LabelConfig, int]) -> dict[str, Any]:
+    """The record of a structure in a process for it alone."""
+    executor = ProcessPoolExecutor(1, env=ONE_THREAD)
+    try:
+        record: dict[str, Any] = executor.submit(_record, *task).result()
+        return record
+    except BrokenExecutor:
+        return {"source": task[2], "error": "its process died"}
+    finally:
+        executor.shutdown(kill_workers=True)
 
 
 def _finished(path: Path) -> int:
