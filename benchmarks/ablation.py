@@ -34,28 +34,29 @@ KCAL_PER_EV = 23.0605
 #: Name of the row, and the settings that differ from the base.
 ROWS: dict[str, dict[str, Any]] = {
     "base": {},
+    "label width 0.08 Å": {"label_width": 0.08},
     "label width 0.04 Å": {"label_width": 0.04},
     "without noise on positions": {"position_noise": 0.0},
-    "label width 0.04 Å, noise up to 0.02 Å": {"label_width": 0.04, "position_noise": 0.02},
-    "PaiNN, cutoff 5 Å": {"representation": "painn", "cutoff": 5.0, "num_gaussians": 20},
-    "cutoff 5 Å": {"cutoff": 5.0},
-    "no focus, the paper's grid": {
+    "noise up to 0.06 Å": {"position_noise": 0.06},
+    "no focus, the paper's grid and labels": {
         "focus": False,
         "next_type": False,
         "hydrogens": False,
         "order": "scaffold_first",
+        "label_width": 0.16,
     },
     "types not predicted": {"next_type": False, "hydrogens": False},
     "numbers of hydrogens not predicted": {"hydrogens": False},
-    "label width 0.16 Å": {"label_width": 0.16},
-    "noise up to 0.12 Å": {"position_noise": 0.12},
     "hydrogens grouped by their atom": {"order": "bonded_grouped"},
+    "PaiNN, cutoff 5 Å": {"representation": "painn", "cutoff": 5.0, "num_gaussians": 20},
+    "cutoff 5 Å": {"cutoff": 5.0},
     "cosine learning rate": {"schedule": "cosine"},
     "without averaged weights": {"ema_decay": 0.0},
     "6 random partial molecules": {"partial_molecules": 6},
     "6 blocks": {"num_interactions": 6},
     "128 features": {"hidden_channels": 128, "num_filters": 128},
-    "PaiNN": {"representation": "painn"},
+    "bins of 0.05 Å": {"num_bins": 241},
+    "4 dense layers to the bins": {"num_head_layers": 4},
 }
 
 
