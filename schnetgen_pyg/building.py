@@ -13,6 +13,7 @@ from . import placement, rules
 from .generator import SchNetGen
 from .graphs import Graph, bond_lengths
 from .losses import allowed_types
+from .random_numbers import choose, random_keys
 from .steps import partial_molecules, step_graph
 from .structures import require
 
@@ -153,7 +154,7 @@ class Builder:
         return self
 
     def _keys(self, size: int, purpose: int) -> Tensor:
-        return placement.random_keys(self.seed, self.index, size + 100_000 * purpose)
+        return random_keys(self.seed, self.index, size + 100_000 * purpose)
 
     def _step(self, size: int) -> None:
         """Place atom ``size`` of every molecule."""
@@ -188,7 +189,7 @@ class Builder:
         if self.forced:
             choice = self.model.element_index[self.z[:, size]]
         else:
-            choice = placement.choose(log_prob, self._keys(size, 1))
+            choice = choose(log_prob, self._keys(size, 1))
             elements = torch.tensor(self.model.config.elements, device=x.device)[choice]
             # The types stay a permutation of the formula: swap with the first such atom.
             here = (self.z[:, size:] == elements.unsqueeze(1)).int().argmax(1) + size
@@ -217,7 +218,7 @@ class Builder:
         terms = torch.full_like(focus_log_prob, -torch.inf)
         y, keys = y.view(self.count, size, -1), self._keys(size, 0)
         if not self.forced:
-            focus = placement.choose(focus_log_prob, self._keys(size, 2))
+            focus = choose(focus_log_prob, self._keys(size, 2))
             shell = self._shell(y, self.rows, focus, size)
             self.pos[:, size], terms[self.rows, focus] = shell.sample(keys)
         # Every other atom whose shell the position lies in could have been the focus.

@@ -20,7 +20,7 @@ _VARIABLE = ("stride", "num", "placed", "bins", "molecules")
 
 @triton.jit
 def _mix(x):
-    """`placement._mix` of uint32 values, whose shifts are logical ones."""
+    """`random_numbers._mix` of uint32 values, whose shifts are logical ones."""
     x = x ^ (x >> 16)
     x = x * 0x7FEB352D
     x = x ^ (x >> 15)
@@ -30,7 +30,7 @@ def _mix(x):
 
 @triton.jit
 def _uniform(index, first_key, second_key):
-    """`placement.uniform`, bit by bit."""
+    """`random_numbers.uniform`, bit by bit."""
     bits = _mix(index.to(tl.uint32) ^ first_key.to(tl.uint32, bitcast=True))
     bits = _mix(bits + second_key.to(tl.uint32, bitcast=True))
     return ((bits >> 8).to(tl.float32) + 0.5) * 5.9604644775390625e-8
@@ -38,8 +38,8 @@ def _uniform(index, first_key, second_key):
 
 @triton.jit
 def _gumbel(index, first_key, second_key):
-    """`placement.gumbel`. Winners have a small u, of which 1 − u keeps few digits, and Triton has
-    no log1p: −log(1 − u) = 2 artanh(u / (2 − u)) by its series."""
+    """`random_numbers.gumbel`. Winners have a small u, of which 1 − u keeps few digits, and Triton
+    has no log1p: −log(1 − u) = 2 artanh(u / (2 − u)) by its series."""
     u = _uniform(index, first_key, second_key)
     s = u / (2.0 - u)
     square = s * s

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from . import placement
 from .building import Builder, SamplingConfig, StepRecord
 from .generator import SchNetGen
+from .random_numbers import random_keys, uniform
 from .rules import VALENCE
 from .structures import (
     InputError,
@@ -94,8 +94,8 @@ def _initial(numbers: Tensor, fragment: Data | None, index: Tensor, seed: int) -
     """Molecules with their random type sequences (hydrogens last) and no placed atoms but the
     fragment's, or the first one at the origin; and the number of placed atoms."""
     remaining = _remaining(numbers, fragment)
-    keys = placement.random_keys(seed, index, -1)
-    noise = placement.uniform(keys, torch.arange(remaining.numel(), dtype=torch.int32))
+    keys = random_keys(seed, index, -1)
+    noise = uniform(keys, torch.arange(remaining.numel(), dtype=torch.int32))
     z = remaining[(noise + (remaining == 1)).argsort(dim=1)]
     pos = torch.zeros(*z.shape, 3)
     placed = 1

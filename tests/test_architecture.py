@@ -11,10 +11,11 @@ PACKAGE = Path(schnetgen_pyg.__file__).parent
 ORDER = (
     *("structures", "storage", "workers", "chemistry", "geometry", "datasets", "graphs", "orders"),
     *("steps", "layers", "representations", "distances", "heads", "generator", "losses"),
-    *("placement_kernels", "placement", "rules", "building", "sampling", "streaming", "batches"),
-    *("callbacks", "training", "potentials", "calculator", "methods", "potential_training"),
-    *("labelling", "conventions", "poses", "distributions", "tables", "evaluation", "repeats"),
-    *("optimizers", "relaxation", "report", "gallery", "page", "runs", "presets", "cli"),
+    *("random_numbers", "placement_kernels", "placement", "rules", "building", "sampling"),
+    *("streaming", "batches", "callbacks", "training", "potentials", "calculator", "methods"),
+    *("potential_training", "labelling", "conventions", "poses", "distributions", "tables"),
+    *("evaluation", "repeats", "optimizers", "relaxation", "report", "gallery", "page", "runs"),
+    *("presets", "cli"),
 )
 
 

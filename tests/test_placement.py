@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import schnetgen_pyg
 from schnetgen_pyg import placement
+from schnetgen_pyg.random_numbers import random_keys
 
 
 def test_paper_grid():
@@ -18,37 +19,6 @@ def test_paper_grid():
     assert grid.shape == (91_125, 3)
     assert grid.abs().max() == pytest.approx(4.4, abs=1e-5)
     assert (grid.square().sum(1) == 0).sum() == 1
-
-
-def test_uniform_numbers():
-    keys = placement.random_keys(7, torch.arange(40), 3)
-    numbers = placement.uniform(keys, torch.arange(5000, dtype=torch.int32))
-    assert 0 < numbers.min() < 1e-4
-    assert 1 - 1e-4 < numbers.max() <= 1
-    counts = torch.histc(numbers, 100, 0, 1)
-    assert ((counts - 2000.0) ** 2 / 2000).sum() < 149  # 0.1 % of chi2 with 99 degrees of freedom
-    correlation = torch.corrcoef(numbers)
-    correlation.fill_diagonal_(0)
-    assert correlation.abs().max() < 0.08
-    neighbours = torch.corrcoef(torch.stack([numbers[:, 1:].flatten(), numbers[:, :-1].flatten()]))
-    assert neighbours[0, 1].abs() < 0.01
-
-
-def test_numbers_depend_on_everything():
-    index = torch.arange(8, dtype=torch.int32)
-    streams = [
-        placement.uniform(placement.random_keys(seed, torch.tensor([molecule]), step), index)
-        for seed, molecule, step in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (2**32, 0, 0)]
-    ]
-    assert len({tuple(s.flatten().tolist()) for s in streams}) == len(streams)
-
-
-def test_gumbel_moments():
-    keys = placement.random_keys(0, torch.arange(10), 0)
-    noise = placement.gumbel(keys, torch.arange(100_000, dtype=torch.int32)).double()
-    assert torch.isfinite(noise).all()
-    assert noise.mean() == pytest.approx(0.57722, abs=0.01)
-    assert noise.var() == pytest.approx(torch.pi**2 / 6, abs=0.02)
 
 
 def toy(molecules=3, placed=4, bins=60, seed=0):
@@ -77,7 +47,7 @@ def test_samples_follow_the_distribution():
     candidates = placement.grid(0.6, 0.6)
     expected = placement.log_scores(candidates, pos, log_prob, spacing).softmax(1)[0].double()
     num = 20_000
-    keys = placement.random_keys(1, torch.arange(num), 0)
+    keys = random_keys(1, torch.arange(num), 0)
     choice, log_p = placement.sample(
         candidates, pos.expand(num, -1, -1), log_prob.expand(num, -1, -1), spacing, keys
     )
@@ -92,7 +62,7 @@ def test_samples_follow_the_distribution():
 def test_blocks_do_not_change_the_sample(max_elements):
     pos, log_prob, spacing = toy()
     candidates = placement.grid(1.0, 0.25)
-    keys = placement.random_keys(0, torch.arange(3), 0)
+    keys = random_keys(0, torch.arange(3), 0)
     whole = placement.sample(candidates, pos, log_prob, spacing, keys)
     parts = placement.sample(candidates, pos, log_prob, spacing, keys, max_elements)
     assert torch.equal(whole[0], parts[0])
@@ -119,14 +89,6 @@ def test_log_prob_sums_to_one():
         for i in range(len(candidates))
     )
     assert float(total) == pytest.approx(1.0, abs=1e-4)
-
-
-def test_rotations_are_rotations_and_uniform():
-    turn = placement.rotations(placement.random_keys(0, torch.arange(4000), 2))
-    assert torch.allclose(turn @ turn.mT, torch.eye(3).expand_as(turn), atol=1e-5)
-    assert torch.allclose(torch.linalg.det(turn), torch.ones(4000), atol=1e-5)
-    assert turn.mean(0).abs().max() < 0.04
-    assert torch.allclose(turn.square().mean(0), torch.full((3, 3), 1 / 3), atol=0.03)
 
 
 def test_ball():
@@ -163,7 +125,7 @@ def peaked(num, seed=0):
 
 def test_positions_around_a_focus_follow_the_distances():
     num = 3000
-    keys = placement.random_keys(3, torch.arange(num), 0)
+    keys = random_keys(3, torch.arange(num), 0)
     position, log_density = peaked(num).sample(keys)
     first, second = position.norm(dim=1), (position - torch.tensor([1.5, 0, 0])).norm(dim=1)
     # The volume element r₁r₂dr₁dr₂ shifts the means by σ²/r, 0.007 and 0.004 Å.
@@ -181,7 +143,7 @@ def test_positions_around_a_focus_follow_the_distances():
 
 
 def test_density_of_a_sample_is_the_density_of_its_position():
-    keys = placement.random_keys(3, torch.arange(50), 0)
+    keys = random_keys(3, torch.arange(50), 0)
     around = peaked(50)
     position, log_density = around.sample(keys)
     assert torch.allclose(around.log_density(position, keys), log_density, atol=1e-3)
@@ -195,14 +157,6 @@ def test_no_more_bonds_than_the_limit():
     for limit, expected in ((1, [True, False]), (2, [False, False])):
         scores = placement.log_scores(candidates, pos, table, 0.05, reach, torch.tensor([limit]))
         assert (scores[0] < placement.PENALTY / 2).tolist() == expected
-
-
-def test_choices_follow_their_probabilities():
-    log_prob = torch.tensor([0.5, 0.3, 0.2]).log()
-    keys = placement.random_keys(0, torch.arange(20_000), 9)
-    counts = placement.choose(log_prob.expand(20_000, -1), keys).bincount().double()
-    expected = 20_000 * torch.tensor([0.5, 0.3, 0.2]).double()
-    assert ((counts - expected) ** 2 / expected).sum() < 13.8
 
 
 def test_plain_torch_where_the_kernels_fail(monkeypatch):

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schnetgen_pyg import placement
+from schnetgen_pyg import placement, random_numbers
 
 triton = pytest.importorskip("triton")
 tl = pytest.importorskip("triton.language")
@@ -34,12 +34,12 @@ def _noise_kernel(uniform, gumbel, keys, num: tl.constexpr):
 @pytest.mark.parametrize("seed", [0, 1, 2**40 + 3])
 def test_same_noise(seed):
     num = 1 << 16
-    keys = placement.random_keys(seed, torch.tensor([5]), 7)
+    keys = random_numbers.random_keys(seed, torch.tensor([5]), 7)
     index = torch.arange(num, dtype=torch.int32)
     uniform, gumbel = torch.empty(2, num, device=DEVICE)
     _noise_kernel[(1,)](uniform, gumbel, keys.flatten().to(DEVICE), num)
-    assert torch.equal(uniform.cpu(), placement.uniform(keys, index)[0])
-    assert torch.allclose(gumbel.cpu(), placement.gumbel(keys, index)[0], atol=1e-5, rtol=1e-6)
+    assert torch.equal(uniform.cpu(), random_numbers.uniform(keys, index)[0])
+    assert torch.allclose(gumbel.cpu(), random_numbers.gumbel(keys, index)[0], atol=1e-5, rtol=1e-6)
 
 
 def lattice(generator, *shape):
@@ -68,7 +68,7 @@ def test_same_sample(shape):
     generator = torch.Generator().manual_seed(seed)
     candidates, pos = lattice(generator, num), lattice(generator, molecules, placed)
     log_prob = tables(generator, molecules, placed, bins)
-    keys = placement.random_keys(seed, torch.arange(molecules), placed)
+    keys = random_numbers.random_keys(seed, torch.arange(molecules), placed)
     choice, log_p = placement.sample(candidates, pos, log_prob, 1 / 16, keys)
     arguments = [t.to(DEVICE) for t in (candidates, pos, log_prob)]
     fused = placement_kernels.sample(*arguments, 1 / 16, keys.to(DEVICE))
@@ -111,7 +111,7 @@ def realistic(molecules=1 if INTERPRETED else 16, placed=6, num_bins=100):
 def test_same_sample_from_the_grid_of_the_paper():
     pos, log_prob = realistic()
     candidates = placement.grid(4.4, 0.2)
-    keys = placement.random_keys(0, torch.arange(len(pos)), 0)
+    keys = random_numbers.random_keys(0, torch.arange(len(pos)), 0)
     choice, log_p = placement.sample(candidates, pos, log_prob, 0.05, keys)
     arguments = [t.to(DEVICE) for t in (candidates, pos, log_prob)]
     fused = placement_kernels.sample(*arguments, 0.05, keys.to(DEVICE))
@@ -121,7 +121,7 @@ def test_same_sample_from_the_grid_of_the_paper():
 
 def test_same_positions_around_a_focus(monkeypatch):
     pos, log_prob = realistic(molecules=4)
-    keys = placement.random_keys(2, torch.arange(4), 0)
+    keys = random_numbers.random_keys(2, torch.arange(4), 0)
 
     def draw(device):
         shell = placement.Shell(
@@ -151,7 +151,7 @@ def test_nothing_possible_and_nothing_finite():
     log_prob[0], pos[1] = -torch.inf, torch.nan
     candidates = placement.grid(1.0, 0.25)
     arguments = [t.to(DEVICE) for t in (candidates, pos, log_prob)]
-    keys = placement.random_keys(0, torch.arange(3), 0).to(DEVICE)
+    keys = random_numbers.random_keys(0, torch.arange(3), 0).to(DEVICE)
     choice, log_p = (t.cpu() for t in placement_kernels.sample(*arguments, 0.05, keys))
     assert ((choice >= 0) & (choice < len(candidates))).all()
     assert torch.isfinite(log_p[2])
@@ -161,7 +161,7 @@ def test_nothing_possible_and_nothing_finite():
 def test_cpu_and_gpu_choose_the_same():
     pos, log_prob = realistic()
     candidates = placement.grid(4.4, 0.2)
-    keys = placement.random_keys(1, torch.arange(len(pos)), 0)
+    keys = random_numbers.random_keys(1, torch.arange(len(pos)), 0)
     assert placement._kernels(log_prob.cuda()) is placement_kernels
     choice, log_p = placement.sample(candidates, pos, log_prob, 0.05, keys)
     arguments = [t.cuda() for t in (candidates, pos, log_prob)]

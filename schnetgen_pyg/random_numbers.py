@@ -1,0 +1,114 @@
+"""Counter-based random numbers: each is a hash of (seed, molecule, step, counter).
+
+So a molecule is the same in any batch and on any device; `placement_kernels` has the same hash.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+
+
+def _mix(x: Tensor) -> Tensor:
+    """A bijective 32-bit hash (two multiply–xorshift rounds) of int32 values."""
+    x = x ^ ((x >> 16) & 0xFFFF)
+    x = x * 0x7FEB352D
+    x = x ^ ((x >> 15) & 0x1FFFF)
+    x = x * -0x7B935975
+    return x ^ ((x >> 16) & 0xFFFF)
+
+
+def _to_int32(value: int) -> int:
+    value &= _MASK
+    return value - (1 << 32) if value >= 1 << 31 else value
+
+
+def random_keys(seed: int, molecule: Tensor, step: int) -> Tensor:
+    """Two 32-bit keys for each molecule at one step.
+
+    Args:
+        seed: the user's seed.
+        molecule: index of each molecule in the whole run [num_molecules].
+        step: what the numbers are for.
+
+    Returns:
+        int32 [2, num_molecules].
+    """
+    molecule = molecule.to(torch.int32)
+    keys = []
+    for salt in (0x1B873593, 0x2C1B3C6D):
+        key = _mix(torch.full_like(molecule, _to_int32(seed)) ^ salt)
+        key = _mix(key + _to_int32(seed >> 32))
+        key = _mix(key ^ molecule)
+        keys.append(_mix(key + step))
+    return torch.stack(keys)
+
+
+def uniform(keys: Tensor, index: Tensor) -> Tensor:
+    """Uniform numbers in (0, 1) with 24 bits.
+
+    Args:
+        keys: from `random_keys` [2, num_molecules].
+        index: counters [num], or for each molecule [num_molecules, num] (int32).
+
+    Returns:
+        float32 [num_molecules, num].
+    """
+    bits = _mix(index ^ keys[0].unsqueeze(1))
+    bits = _mix(bits + keys[1].unsqueeze(1))
+    return (((bits >> 8) & 0xFFFFFF).float() + 0.5) * 2.0**-24
+
+
+def gumbel(keys: Tensor, index: Tensor) -> Tensor:
+    """Standard Gumbel noise, as `uniform`; −log of an exponential variate."""
+    return -torch.log(-torch.log1p(-uniform(keys, index)))
+
+
+def choose(log_prob: Tensor, keys: Tensor) -> Tensor:
+    """Sample one of a few options per molecule [num_molecules].
+
+    Args:
+        log_prob: unnormalised [num_molecules, num_options].
+        keys: from `random_keys`.
+    """
+    index = torch.arange(log_prob.shape[1], dtype=torch.int32, device=log_prob.device)
+    return (log_prob + gumbel(keys, index)).argmax(1)
+
+
+def draw_without_replacement(
+    log_weight: Tensor, count: int, keys: Tensor, number: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gumbel top-k (Kool, van Hoof, Welling 2019).
+
+    Args:
+        log_weight: unnormalised [num_molecules, num_options].
+        count: how many of the options to draw.
+        keys: from `random_keys`.
+        number: counters of the options [num_options] or [num_molecules, num_options] (int32).
+
+    Returns:
+        indices [num_molecules, count] and the log of the probability with which each was taken,
+        given the threshold: the inverses weigh a sum over the drawn without bias.
+    """
+    scores = log_weight.log_softmax(1)
+    count = min(count, scores.shape[1] - 1)
+    best = (scores + gumbel(keys, number)).topk(count + 1, dim=1)
+    chosen, threshold = best.indices[:, :-1], best.values[:, -1:]
+    # 1 − exp(−exp(s − κ)): an option's chance to beat the threshold κ.
+    return chosen, torch.log(-torch.expm1(-torch.exp(scores.gather(1, chosen) - threshold)))
+
+
+def rotations(keys: Tensor) -> Tensor:
+    """Uniformly random rotation matrices [num_molecules, 3, 3] (Shoemake 1992)."""
+    u = uniform(keys, torch.arange(3, dtype=torch.int32, device=keys.device))
+    a, b = 2 * torch.pi * u[:, 1], 2 * torch.pi * u[:, 2]
+    low, high = (1 - u[:, 0]).sqrt(), u[:, 0].sqrt()
+    x, y, z, w = low * a.sin(), low * a.cos(), high * b.sin(), high * b.cos()
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.stack([torch.stack(row, 1) for row in rows], 1)
