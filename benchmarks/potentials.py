@@ -36,11 +36,8 @@ from rdkit.Chem import AllChem
 from torch_geometric.data import Data
 
 from schnetgen_pyg import Potential, fit_potential, load
-from schnetgen_pyg.potential_training import (
-    LabelledMolecules,
-    PotentialModule,
-    PotentialTrainingConfig,
-)
+from schnetgen_pyg.potential_data import LabelledMolecules
+from schnetgen_pyg.potential_training import PotentialModule, PotentialTrainingConfig
 from schnetgen_pyg.representations import REPRESENTATIONS
 from schnetgen_pyg.structures import replacing
 

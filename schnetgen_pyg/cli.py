@@ -392,7 +392,7 @@ def predict(arguments: Sequence[str]) -> None:
     from tqdm import tqdm
 
     from . import calculator, datasets
-    from .potential_training import errors
+    from .potential_data import errors
     from .potentials import Ensemble, Potential
     from .structures import file_format, to_ase, write
 

@@ -13,9 +13,9 @@ ORDER = (
     *("steps", "layers", "representations", "distances", "heads", "generator", "losses"),
     *("random_numbers", "placement_kernels", "placement", "rules", "building", "sampling"),
     *("streaming", "batches", "callbacks", "training", "potentials", "calculator", "methods"),
-    *("potential_training", "labelling", "conventions", "poses", "distributions", "tables"),
-    *("evaluation", "repeats", "optimizers", "relaxation", "report", "gallery", "page", "runs"),
-    *("presets", "cli"),
+    *("potential_data", "potential_training", "labelling", "conventions", "poses"),
+    *("distributions", "tables", "evaluation", "repeats", "optimizers", "relaxation", "report"),
+    *("gallery", "page", "runs", "presets", "cli"),
 )
 
 

@@ -5,17 +5,15 @@ from torch_geometric.data import Data
 from schnetgen_pyg import InputError
 from schnetgen_pyg import potential_training as training
 from schnetgen_pyg.calculator import predict
+from schnetgen_pyg.potential_data import LabelledMolecules, errors
 from schnetgen_pyg.potential_training import (
-    LabelledMolecules,
     PotentialModule,
     PotentialTrainingConfig,
-    errors,
     fit_potential,
-    split_groups,
 )
 from schnetgen_pyg.potentials import Potential
 
-from .conftest import METHANE
+from .test_potential_data import springs
 from .test_potentials import small_potential
 
 QUICK = {
@@ -27,28 +25,6 @@ QUICK = {
     "accelerator": "cpu",
     "plateau_patience": 1,
 }
-
-
-def springs(num: int = 36, seed: int = 0) -> list[Data]:
-    """Distorted methane with springs between all atoms; four of each group."""
-    generator = torch.Generator().manual_seed(seed)
-    rest = torch.tensor(METHANE.positions).float()
-    structures = []
-    for index in range(num):
-        pos = rest + 0.1 * torch.randn(5, 3, generator=generator)
-        pos.requires_grad_()
-        energy = 5 * (torch.pdist(pos) - torch.pdist(rest)).square().sum() - 40.0
-        (slope,) = torch.autograd.grad(energy, pos)
-        structures.append(
-            Data(
-                z=torch.tensor(METHANE.numbers),
-                pos=pos.detach(),
-                energy=energy.detach().double().reshape(1),
-                forces=-slope,
-                info={"source": index // 4, "method": "springs"},
-            )
-        )
-    return structures
 
 
 def fresh() -> Potential:
@@ -136,39 +112,16 @@ def test_energies_alone(tmp_path):
     assert "forces_mae_mev_per_angstrom" not in model.provenance["test"]
 
 
-def test_groups_stay_together(tmp_path):
-    data = springs()
-    config = PotentialTrainingConfig(num_validation=8, num_test=4, group_by="source")
-    parts = split_groups(data, config, tmp_path / "split.json")
-    assert [len(parts[n]) for n in ("train", "validation", "test")] == [24, 8, 4]
-    sources = [{data[i].info["source"] for i in part} for part in parts.values()]
-    assert sum(map(len, sources)) == len(set.union(*sources)) == 9
-    assert sorted(i for part in parts.values() for i in part) == list(range(36))
-    with pytest.raises(InputError, match=r"structure 0: no 'family' .*'method', 'source'"):
-        split_groups(data, PotentialTrainingConfig(group_by="family"), tmp_path / "other.json")
-
-
 def test_refused(tmp_path):
-    def fit(data, **changes):
-        fit_potential(fresh(), data, tmp_path, **(QUICK | changes))
-
-    bare, half, heavy, broken = springs(8), springs(8), springs(8), springs(8)
-    bare[2] = Data(z=bare[2].z, pos=bare[2].pos)
-    half[3] = Data(z=half[3].z, pos=half[3].pos, energy=half[3].energy)
-    heavy[1].z = torch.tensor([8, 1, 1, 1, 1])
-    broken[4].forces[0, 0] = torch.nan
-    for data, message in (
-        ([], "no structure"),
-        (bare, "structure 2: has no energy"),
-        (half, "structure 3: no forces"),
-        (heavy, r"structure 1: holds atomic numbers \[8\]"),
-        (broken, "structure 4: .* not finite"),
-        (springs(6), "cannot hold out 6 of 6 structures"),
-    ):
-        with pytest.raises(InputError, match=message):
-            fit(data)
     with pytest.raises(InputError, match="energy_weight must be positive, got 0"):
         PotentialTrainingConfig(energy_weight=0)
+    bare = [Data(z=d.z, pos=d.pos) for d in springs(8)]
+    with pytest.raises(InputError, match=r"^structure 0: has no energy"):
+        fit_potential(fresh(), bare, tmp_path, **QUICK)
+    with pytest.raises(InputError, match="test structure 0: has no energy"):
+        fit_potential(fresh(), springs(8), tmp_path, test=bare, **QUICK)
+    with pytest.raises(InputError, match="cannot hold out 6 of 6 structures"):
+        fit_potential(fresh(), springs(6), tmp_path, **QUICK)
     fit_potential(fresh(), springs(), tmp_path / "run", **(QUICK | {"steps": 3}))
     with pytest.raises(InputError, match="holds a run of"):
         fit_potential(
