@@ -15,7 +15,7 @@ ORDER = (
     *("streaming", "batches", "callbacks", "training", "potentials", "calculator", "methods"),
     *("potential_data", "potential_training", "labelling", "conventions", "poses"),
     *("distributions", "tables", "evaluation", "repeats", "optimizers", "relaxation", "report"),
-    *("gallery", "page", "runs", "presets", "cli"),
+    *("gallery", "page", "runs", "presets", "commands", "cli"),
 )
 
 

@@ -1,9 +1,13 @@
 import gzip
 import json
+import subprocess
+import sys
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import ase.io
 import pytest
+import yaml
 
 from schnetgen_pyg import SchNetGen
 from schnetgen_pyg.cli import main
@@ -117,13 +121,25 @@ def test_a_run_continues_with_its_own_architecture_only(data, tmp_path, capsys):
     assert "steps: 6" in (out / "config.yaml").read_text()
 
 
-def test_a_killed_run_has_its_configuration(data, tmp_path, monkeypatch):
-    def killed(*_):
+@pytest.mark.parametrize(
+    ("command", "function"),
+    [("train", "training.fit")],
+)
+def test_configuration_of_a_run_that_is_killed_and_continues(
+    command, function, data, tmp_path, monkeypatch
+):
+    """It is there from the start, and stays that of the first run until a later one is through."""
+
+    def killed(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("schnetgen_pyg.training.fit", killed)
-    assert run("train", "--data", data, "--out", tmp_path / "r", "--steps=4", *SMALL) == 130
-    assert "steps: 4" in (tmp_path / "r" / "config.yaml").read_text()
+    def through(*_, **__):
+        return SimpleNamespace(provenance={})
+
+    for fit, steps, status, kept in ((killed, 4, 130, 4), (killed, 6, 130, 4), (through, 8, 0, 8)):
+        monkeypatch.setattr(f"schnetgen_pyg.{function}", fit)
+        assert run(command, "--data", data, "--out", tmp_path, f"--steps={steps}") == status
+        assert yaml.safe_load((tmp_path / "config.yaml").read_text())["steps"] == kept
 
 
 def test_a_file_may_name_the_preset(data, tmp_path):
@@ -306,6 +322,12 @@ def test_bad_input_is_named_without_a_traceback(
 def test_help(arguments, capsys):
     assert run(*arguments) == 0
     assert "usage: schnetgen" in capsys.readouterr().out
+
+
+def test_what_is_heavy_waits_for_a_command():
+    code = "import sys, schnetgen_pyg.cli; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"ase", "lightning", "numpy", "rdkit", "torch"} & set(found.stdout.split())
 
 
 def test_version(capsys):

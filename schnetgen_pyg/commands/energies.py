@@ -1,0 +1,195 @@
+"""Energies and forces: train potentials, predict, label, relax."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .options import DEFAULT_POTENTIAL, chosen, command_parser, usable_device
+
+
+def fit_potential(arguments: Sequence[str]) -> None:
+    """train a potential on energies and forces"""
+    import torch
+    import yaml
+
+    from .. import datasets
+    from ..potential_training import PotentialTrainingConfig
+    from ..potential_training import fit_potential as fit
+    from ..potentials import Potential, PotentialConfig
+    from ..structures import replacing
+
+    parser = command_parser("fit-potential", "Train a potential, or continue the run in --out.")
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        type=str,
+        required=True,
+        help="files with energies (eV) and, all or none, forces (eV/Å), or names: "
+        + ", ".join(datasets.NAMES),
+    )
+    parser.add_argument(
+        "--path",
+        type=str | None,
+        default=None,
+        help="for a name: the published archive, if it is on the disk already",
+    )
+    parser.add_argument(
+        "--test", nargs="+", type=str, default=[], help="more files, for the test errors"
+    )
+    parser.add_argument("--out", type=str, required=True, help="folder of the run")
+    parser.add_class_arguments(PotentialConfig, skip={"elements"})
+    parser.add_class_arguments(PotentialTrainingConfig)
+    options = parser.parse_args(arguments)
+
+    data = datasets.load(*options.data, path=options.path)
+    test = datasets.load(*options.test)
+    elements = tuple(sorted({int(n) for d in data for n in d.z}))
+    settings = chosen(PotentialTrainingConfig, options)
+    torch.manual_seed(settings.seed)
+    model = Potential(PotentialConfig(options.representation, dict(options.settings), elements))
+    out = Path(options.out)
+    print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
+    trained = fit(model, data, out, settings, test=test)
+    saved = {k: v for k, v in vars(options).items() if k != "config"}
+    saved["settings"] = dict(options.settings)
+    with replacing(out / "config.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(saved, sort_keys=False))
+    for name in ("metrics", "test"):
+        for key, value in trained.provenance.get(name, {}).items():
+            print(f"{key}: {value:.5g}")
+    print(f"wrote {out / 'model.safetensors'}")
+
+
+def predict(arguments: Sequence[str]) -> None:
+    """energies and forces of structures by a potential"""
+    from tqdm import tqdm
+
+    from .. import calculator, datasets
+    from ..potential_data import errors
+    from ..potentials import Ensemble, Potential
+    from ..structures import file_format, to_ase, write
+
+    parser = command_parser(
+        "predict", "Energies (eV) and forces (eV/Å) of structures by a potential."
+    )
+    parser.add_argument("files", nargs="+", type=str, help="structure files")
+    parser.add_argument(
+        "--checkpoint",
+        nargs="+",
+        type=str,
+        default=[DEFAULT_POTENTIAL],
+        help="name of a bundled potential, or model.safetensors; several are an ensemble, whose "
+        "standard deviation is energy_std and forces_std in the file",
+    )
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
+    parser.add_argument("--out", type=str, required=True, help="structure file, such as .extxyz")
+    options = parser.parse_args(arguments)
+
+    file_format(options.out)
+    members = [Potential.from_pretrained(name) for name in options.checkpoint]
+    potential = members[0] if len(members) == 1 else Ensemble(members)
+    potential = potential.to(usable_device(options.device))
+    data = datasets.load(*options.files)
+    found = calculator.predict(potential, data, options.batch_size, progress=tqdm)
+    structures = []
+    for single in found:
+        atoms = to_ase(single)
+        if single.get("energy_variance") is not None:
+            atoms.info["energy_std"] = float(single.energy_variance.sqrt())
+            atoms.arrays["forces_std"] = single.forces_variance.sqrt().numpy()
+        structures.append(atoms)
+    write(options.out, structures)
+    if all(single.get("energy") is not None for single in data):
+        for key, value in errors(found, data).items():
+            print(f"{key}: {value:.5g}")
+    print(f"wrote {len(structures)} structures to {options.out}")
+
+
+def label(arguments: Sequence[str]) -> None:
+    """energies and forces of perturbed structures by quantum chemistry"""
+    from tqdm import tqdm
+
+    from .. import datasets
+    from ..labelling import LabelConfig, label_file
+
+    parser = command_parser(
+        "label",
+        "Compute energies and forces of structures and of configurations from short trajectories.",
+    )
+    parser.add_argument("files", nargs="+", type=str, help="structure files")
+    parser.add_argument("--out", type=str, required=True, help="structure file, such as .extxyz")
+    parser.add_argument(
+        "--jobs", type=int | None, default=None, help="processes; by default one per core"
+    )
+    parser.add_class_arguments(LabelConfig)
+    options = parser.parse_args(arguments)
+
+    failures = label_file(
+        datasets.load(*options.files),
+        options.out,
+        chosen(LabelConfig, options),
+        jobs=options.jobs,
+        progress=tqdm,
+    )
+    for failure in failures:
+        print(f"left out: {failure}", file=sys.stderr)
+    print(f"wrote {options.out}")
+
+
+def relax(arguments: Sequence[str]) -> None:
+    """relax structures, those of lowest predicted energy first"""
+    from tqdm import tqdm
+
+    from .. import datasets, relaxation
+    from ..methods import METHODS
+    from ..optimizers import RelaxConfig
+
+    parser = command_parser("relax", "Rank structures by predicted energy and relax them.")
+    parser.add_argument("files", nargs="+", type=str, help="structure files")
+    parser.add_class_arguments(RelaxConfig)
+    parser.add_argument(
+        "--top", type=int | None, default=None, help="only so many, of lowest predicted energy"
+    )
+    parser.add_argument(
+        "--rank",
+        type=str | None,
+        default=None,
+        help=f"method that predicts it; by default --method where cheap, else gfn2-xtb ({METHODS})",
+    )
+    parser.add_argument(
+        "--valid_only", action="store_true", help="leave out what is not a valid molecule"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int | None,
+        default=None,
+        help="structures at a time; by default one per core",
+    )
+    parser.add_argument(
+        "--out",
+        type=str,
+        required=True,
+        help="ASE database (.db); the same command continues there what was stopped",
+    )
+    parser.add_argument(
+        "--table", type=str | None, default=None, help="write the table here (.csv or .json)"
+    )
+    options = parser.parse_args(arguments)
+
+    result = relaxation.relax(
+        datasets.load(*options.files),
+        chosen(RelaxConfig, options),
+        top=options.top,
+        rank=options.rank,
+        valid_only=options.valid_only,
+        jobs=options.jobs,
+        out=options.out,
+        progress=tqdm,
+    )
+    print(result.summary())
+    if options.table:
+        result.save(options.table)
+    print(f"wrote {', '.join(filter(None, (options.out, options.table)))}")

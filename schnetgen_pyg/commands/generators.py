@@ -1,0 +1,111 @@
+"""Train a generator, and generate with it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..presets import PRESETS
+from .options import DEFAULT_CHECKPOINT, chosen, command_parser, recorded, usable_device
+
+
+def train(arguments: Sequence[str]) -> None:
+    """train a generator on structure files"""
+    import torch
+
+    from .. import datasets, report
+    from ..generator import GeneratorConfig, SchNetGen
+    from ..structures import InputError
+    from ..training import TrainingConfig, fit
+
+    parser = command_parser("train", "Train a generator, or continue the run in --out.")
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        type=str,
+        required=True,
+        help=f"structure files, or names: {', '.join(datasets.NAMES)}",
+    )
+    parser.add_argument(
+        "--path",
+        type=str | None,
+        default=None,
+        help="for a name: the published archive, if it is on the disk already",
+    )
+    parser.add_argument(
+        "--preset",
+        choices=sorted(PRESETS),
+        default="paper",
+        help="settings to start from; options and --config override them",
+    )
+    parser.add_argument("--out", type=str, required=True, help="folder of the run")
+    parser.add_class_arguments(GeneratorConfig, skip={"elements"})
+    parser.add_class_arguments(TrainingConfig)
+    # The preset, which a file may name too, comes first: what the user says overrides it.
+    preset = parser.parse_args(arguments).preset
+    options = parser.parse_args(["--config", str(PRESETS[preset]), *arguments])
+
+    data = datasets.load(*options.data, path=options.path)
+    elements = tuple(sorted({int(n) for d in data for n in d.z}))
+    settings = chosen(TrainingConfig, options)
+    torch.manual_seed(settings.seed)
+    model = SchNetGen(chosen(GeneratorConfig, options), elements=elements)
+    out = Path(options.out)
+    print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
+    with recorded(options, out):
+        fit(model, data, out, settings)
+    print(f"wrote {out / 'model.safetensors'}")
+    with contextlib.suppress(InputError):  # a run of a few steps has logged nothing
+        report.draw_loss(out / "loss.png", out)
+        print(f"wrote {out / 'loss.png'}")
+
+
+def generate(arguments: Sequence[str]) -> None:
+    """generate molecules of a formula"""
+    from tqdm import tqdm
+
+    from ..building import SamplingConfig
+    from ..generator import SchNetGen
+    from ..streaming import generate_file
+    from ..structures import read
+
+    parser = command_parser("generate", "Generate molecules atom by atom.")
+    parser.add_argument(
+        "--checkpoint",
+        type=str,
+        default=DEFAULT_CHECKPOINT,
+        help="name of a bundled checkpoint, or a model.safetensors",
+    )
+    parser.add_argument("--formula", type=str, default="C7H10O2")
+    parser.add_argument("--num", type=int, default=100, help="how many molecules")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--fragment",
+        type=str | None,
+        default=None,
+        help="structure file whose first structure is built upon",
+    )
+    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
+    parser.add_argument(
+        "--out",
+        type=str,
+        required=True,
+        help="structure file; the format follows the suffix (.extxyz, .xyz, .db)",
+    )
+    parser.add_class_arguments(SamplingConfig)
+    options = parser.parse_args(arguments)
+
+    model = SchNetGen.from_pretrained(options.checkpoint).to(usable_device(options.device))
+    fragment = read(options.fragment)[0] if options.fragment else None
+    generate_file(
+        model,
+        options.formula,
+        options.num,
+        options.out,
+        seed=options.seed,
+        fragment=fragment,
+        config=chosen(SamplingConfig, options),
+        progress=tqdm,
+    )
+    print(f"wrote {options.num} structures to {options.out}")

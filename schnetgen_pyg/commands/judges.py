@@ -1,0 +1,194 @@
+"""Judge structures, and look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .options import DEFAULT_CHECKPOINT, Parser, command_parser
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ..evaluation import Evaluation
+    from ..repeats import Repeats
+
+
+def _evaluate_parser() -> Parser:
+    parser = command_parser("evaluate", "Judge generated structures.")
+    parser.add_argument("files", nargs="+", type=str, help="structure files")
+    parser.add_argument(
+        "--each",
+        action="store_true",
+        help="each file is a sample of its own: mean and standard deviation over them",
+    )
+    parser.add_argument(
+        "--posebusters", action="store_true", help="run PoseBusters' tests on valid structures"
+    )
+    parser.add_argument(
+        "--energy_tests",
+        type=int,
+        default=0,
+        help="so many valid structures of each set undergo PoseBusters' energy test, too",
+    )
+    parser.add_argument(
+        "--train", nargs="+", type=str, default=[], help="files or names of the training structures"
+    )
+    parser.add_argument(
+        "--test", nargs="+", type=str, default=[], help="files or names of structures held out"
+    )
+    parser.add_argument("--json", type=str | None, default=None, help="write the figures here")
+    parser.add_argument(
+        "--out",
+        type=str | None,
+        default=None,
+        help="folder for table.txt, figures.json, valid.sdf, best.png",
+    )
+    parser.add_argument(
+        "--jobs", type=int | None, default=None, help="processes; by default one per core"
+    )
+    return parser
+
+
+def evaluate(arguments: Sequence[str]) -> None:
+    """judge structures: valid, unique, in the training or test set"""
+    from tqdm import tqdm
+
+    from .. import datasets
+    from ..evaluation import evaluate_each
+    from ..repeats import Repeats
+    from ..structures import to_ase
+
+    options = _evaluate_parser().parse_args(arguments)
+
+    samples = [[file] for file in options.files] if options.each else [options.files]
+    structures = [[to_ase(data) for data in datasets.load(*files)] for files in samples]
+    references = {
+        name: datasets.load(*files)
+        for name, files in (("train", options.train), ("test", options.test))
+        if files
+    }
+    results = evaluate_each(
+        structures,
+        train=references.get("train"),
+        test=references.get("test"),
+        poses=options.posebusters,
+        energy_tests=options.energy_tests,
+        jobs=options.jobs,
+        progress=tqdm,
+    )
+    result = Repeats(results, options.files) if options.each else results[0]
+    print(result.summary())
+    if options.json:
+        result.save(options.json)
+    if options.out:
+        _write(Path(options.out), structures, results, result)
+
+
+def _write(
+    folder: Path,
+    structures: list[list[Atoms]],
+    results: list[Evaluation],
+    result: Evaluation | Repeats,
+) -> None:
+    """The table, the figures, and the different valid molecules with a picture of the first."""
+    from .. import report
+
+    result.save(folder / "figures.json")
+    (folder / "table.txt").write_text(result.summary() + "\n")
+    pairs = zip(structures, results, strict=True)
+    found = [mol for pair in pairs for mol in report.valid_molecules(*pair)]
+    mols = list({mol.GetProp("smiles"): mol for mol in reversed(found)}.values())[::-1]
+    report.write_sdf(folder / "valid.sdf", mols)
+    written = ["table.txt", "figures.json", f"valid.sdf ({len(mols)} different molecules)"]
+    if mols:
+        report.draw_molecules(folder / "best.png", mols[:16])
+        written.append("best.png")
+    print(f"wrote {', '.join(written)} to {folder}")
+
+
+def report(arguments: Sequence[str]) -> None:
+    """write one HTML file that shows a run"""
+    from tqdm import tqdm
+
+    from .. import runs
+
+    parser = command_parser(
+        "report",
+        "Write one HTML file, which opens offline: figures beside the paper's, loss curves, "
+        "distributions, molecules in 2-D and 3-D, and one of them being built atom by atom.",
+    )
+    parser.add_argument(
+        "run", type=str, help="folder of a run, or a structure file (.extxyz, .xyz, .db)"
+    )
+    parser.add_argument(
+        "--train",
+        nargs="+",
+        type=str,
+        default=[],
+        help="files or names of the training structures; by default those of the run's config.yaml",
+    )
+    parser.add_argument(
+        "--test", nargs="+", type=str, default=[], help="files or names of structures held out"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=str | None,
+        default=None,
+        help="generator that shows a molecule being built; by default the run's, or the bundled "
+        f"{DEFAULT_CHECKPOINT}",
+    )
+    parser.add_argument("--num", type=int, default=1_000, help="most structures in the gallery")
+    parser.add_argument("--title", type=str | None, default=None)
+    parser.add_argument(
+        "--jobs", type=int | None, default=None, help="processes; by default one per core"
+    )
+    parser.add_argument(
+        "--out", type=str | None, default=None, help="by default report.html in the run's folder"
+    )
+    options = parser.parse_args(arguments)
+
+    out = runs.report(
+        options.run,
+        options.out,
+        train=options.train,
+        test=options.test,
+        checkpoint=options.checkpoint,
+        default_checkpoint=DEFAULT_CHECKPOINT,
+        title=options.title,
+        max_molecules=options.num,
+        jobs=options.jobs,
+        progress=tqdm,
+    )
+    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def view(arguments: Sequence[str]) -> None:
+    """look at structures, or draw them to a PNG file"""
+    from .. import datasets, report
+    from ..structures import InputError, require, to_ase
+
+    parser = command_parser("view", "Open ASE's viewer, or draw the first structures of a file.")
+    parser.add_argument("file", type=str, help="structure file, or name of a data set")
+    parser.add_argument("--num", type=int, default=12, help="how many structures to draw")
+    parser.add_argument("--out", type=str | None, default=None, help="write a PNG file")
+    options = parser.parse_args(arguments)
+
+    require(options.num >= 1, "num", options.num, "at least 1")
+    structures = [to_ase(data) for data in datasets.load(options.file)]
+    if options.out:
+        report.draw_structures(options.out, structures[: options.num])
+        print(f"wrote {options.out}")
+        return
+    try:
+        from ase.gui.gui import GUI
+        from ase.gui.images import Images
+
+        GUI(Images(structures)).run()
+    except Exception as error:  # Tk's own, where tkinter is there at all
+        if type(error).__name__ not in ("TclError", "ImportError", "ModuleNotFoundError"):
+            raise
+        raise InputError(
+            f"ASE's viewer cannot open a window ({error}); write a picture with --out x.png"
+        ) from error

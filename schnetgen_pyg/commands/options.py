@@ -1,0 +1,87 @@
+"""What the commands share: the parser, devices, the configuration that a run keeps."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser, Namespace
+
+DEFAULT_CHECKPOINT = "c7h10o2"
+DEFAULT_POTENTIAL = "c7h10o2-painn-potential"
+
+
+class Parser(ArgumentParser):
+    """Flags and one flat YAML file; a misspelt key is answered with the nearest valid one."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        found = re.search(r"[Oo]ption '([\w.-]+)'|arguments: --([\w-]+)|Key '([\w.-]+)'", message)
+        if found:
+            wrong = next(group for group in found.groups() if group)
+            known = [action.dest for action in self._actions]
+            near = difflib.get_close_matches(wrong.replace("-", "_"), known, n=1)
+            message += f" (did you mean {near[0]!r}?)" if near else ""
+        print(f"{self.prog}: error: {message}\nSee {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+
+def command_parser(command: str, description: str) -> Parser:
+    """Parser of the command, with ``--config``; the caller adds its options."""
+    parser = Parser(prog=f"schnetgen {command}", description=description, version=None)
+    parser.add_argument("--config", action="config", help="YAML file with any of the options")
+    return parser
+
+
+def chosen(kind: type, options: Namespace) -> Any:
+    """The configuration of this ``kind`` (a dataclass) with the values of the options."""
+    names = {field.name for field in fields(kind)}
+    return kind(**{name: value for name, value in vars(options).items() if name in names})
+
+
+def usable_device(name: str) -> str:
+    """The device of this name, which is tried; ``auto`` is a GPU where there is one.
+
+    Raises:
+        InputError: if it cannot be used.
+    """
+    import torch
+
+    from ..structures import InputError
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return name
+
+
+@contextlib.contextmanager
+def recorded(options: Namespace, out: Path) -> Iterator[None]:
+    """The options of a run as ``config.yaml`` in its folder.
+
+    They are written before the run, so that one that is killed has them; a run that continues
+    keeps its own until it is through.
+    """
+    import yaml
+
+    from ..structures import replacing
+
+    path = out / "config.yaml"
+    saved = {name: value for name, value in options.as_dict().items() if name != "config"}
+
+    def write() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text(yaml.safe_dump(saved, sort_keys=False))
+
+    if not path.is_file():
+        write()
+    yield
+    write()
