@@ -123,7 +123,7 @@ def test_a_run_continues_with_its_own_architecture_only(data, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("command", "function"),
-    [("train", "training.fit")],
+    [("train", "training.fit"), ("fit-potential", "potential_training.fit_potential")],
 )
 def test_configuration_of_a_run_that_is_killed_and_continues(
     command, function, data, tmp_path, monkeypatch

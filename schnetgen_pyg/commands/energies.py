@@ -6,19 +6,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .options import DEFAULT_POTENTIAL, chosen, command_parser, usable_device
+from .options import DEFAULT_POTENTIAL, chosen, command_parser, recorded, usable_device
 
 
 def fit_potential(arguments: Sequence[str]) -> None:
     """train a potential on energies and forces"""
     import torch
-    import yaml
 
     from .. import datasets
     from ..potential_training import PotentialTrainingConfig
     from ..potential_training import fit_potential as fit
     from ..potentials import Potential, PotentialConfig
-    from ..structures import replacing
 
     parser = command_parser("fit-potential", "Train a potential, or continue the run in --out.")
     parser.add_argument(
@@ -51,11 +49,8 @@ def fit_potential(arguments: Sequence[str]) -> None:
     model = Potential(PotentialConfig(options.representation, dict(options.settings), elements))
     out = Path(options.out)
     print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
-    trained = fit(model, data, out, settings, test=test)
-    saved = {k: v for k, v in vars(options).items() if k != "config"}
-    saved["settings"] = dict(options.settings)
-    with replacing(out / "config.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(saved, sort_keys=False))
+    with recorded(options, out):
+        trained = fit(model, data, out, settings, test=test)
     for name in ("metrics", "test"):
         for key, value in trained.provenance.get(name, {}).items():
             print(f"{key}: {value:.5g}")
