@@ -158,7 +158,7 @@ class Shell:
         pos, log_prob, spacing, reach, limit: as in `log_scores`.
         coarse_spacing: of the coarse lattice in Å.
         levels: how many cubes are drawn, and into how many along each axis they are divided.
-        finer: bins of the tables of the fine levels per bin of ``log_prob``, linear in between.
+        table_spacing: of the tables of the fine levels at most, in Å; linear between the bins.
         flattening: of the scores from which cubes are drawn.
     """
 
@@ -173,18 +173,23 @@ class Shell:
     limit: Tensor | None = None
     coarse_spacing: float = 0.25
     levels: tuple[tuple[int, int], ...] = ((48, 2), (32, 2), (32, 3))
-    finer: int = 5
+    table_spacing: float = 0.0125
     flattening: float = 0.7
+
+    @property
+    def _finer(self) -> int:
+        """Entries of a fine table per bin of ``log_prob``."""
+        return math.ceil(self.spacing / self.table_spacing - 1e-6)
 
     @cached_property
     def _fine_table(self) -> Tensor:
-        return upsample(self.log_prob, self.finer)
+        return upsample(self.log_prob, self._finer)
 
     def _scores(self, candidates: Tensor, blur: float = 0.0) -> Tensor:
         """Of candidates relative to the centre [num_molecules, num_candidates, 3]; with ``blur``
         (Å) the best of distances that are so much shorter or longer."""
         if blur < self.spacing:
-            table, spacing = self._fine_table, self.spacing / self.finer
+            table, spacing = self._fine_table, self.spacing / self._finer
         else:
             table, spacing = blurred(self.log_prob, self.spacing, blur), self.spacing
         reach = None if self.reach is None else self.reach - blur
