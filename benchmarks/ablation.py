@@ -3,7 +3,8 @@
     python benchmarks/ablation.py --train train.extxyz.gz --out runs/ablation
 
 Every row trains for the same number of steps on the training isomers, generates with the rules of
-valence and without, and relaxes some of the valid molecules with GFN2-xTB. Writes
+valence and without, and relaxes some of the valid molecules with GFN2-xTB. Last, the training
+steps of all rows are timed in turn, for which the machine should be quiet. Writes
 ``results/ablation.json``. A run that was stopped continues.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +26,9 @@ from common import COMMIT, save
 from tblite.ase import TBLite
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, fit, generate, load
+from schnetgen_pyg.batches import Molecules, seeded
 from schnetgen_pyg.generator import GeneratorConfig
+from schnetgen_pyg.losses import losses
 from schnetgen_pyg.presets import PRESETS
 from schnetgen_pyg.structures import replacing
 from schnetgen_pyg.training import TrainingConfig
@@ -100,24 +104,56 @@ def judge(model: SchNetGen, train: Any, num: int, num_relaxed: int) -> dict[str,
     return result
 
 
+def network(values: dict[str, Any], elements: tuple[int, ...], seed: int) -> SchNetGen:
+    torch.manual_seed(seed)
+    return SchNetGen(settings(GeneratorConfig, values), elements=elements)
+
+
 def row(name: str, options: argparse.Namespace, data: Any) -> dict[str, Any]:
     values = yaml.safe_load(PRESETS["small"].read_text()) | ROWS[name]
     values |= {"steps": options.steps, "num_samples": 0, "seed": options.seed}
     values |= {"num_validation": 100, "validation_interval": 500, "accelerator": "cpu"}
-    elements = tuple(sorted({int(n) for d in data for n in d.z}))
-    torch.manual_seed(options.seed)
-    model = SchNetGen(settings(GeneratorConfig, values), elements=elements)
-    start = time.perf_counter()
+    model = network(values, elements_of(data), options.seed)
     folder = options.out / name.replace(" ", "_").replace("'", "")
     model = fit(model, data, folder, settings(TrainingConfig, values))
-    seconds = time.perf_counter() - start
     return {
         "changes": ROWS[name],
         "parameters": sum(p.numel() for p in model.parameters()),
-        "training_seconds": seconds,
         "validation_loss": model.provenance["metrics"].get("validation_loss"),
         "commit": COMMIT,
     } | judge(model, data, options.num, options.relaxed)
+
+
+def elements_of(data: Any) -> tuple[int, ...]:
+    return tuple(sorted({int(n) for d in data for n in d.z}))
+
+
+def step_seconds(data: Any, rounds: int, seed: int) -> dict[str, float]:
+    """Median seconds of a training step of every row, all in turn in each round."""
+    molecules = Molecules(data)
+    models = {}
+    for name, changes in ROWS.items():
+        values = yaml.safe_load(PRESETS["small"].read_text()) | changes
+        model = network(values, elements_of(data), seed)
+        models[name] = model, torch.optim.Adam(model.parameters()), values
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for number in range(rounds + 1):
+        batch = molecules[(torch.arange(20) + 20 * number) % len(data)]
+        for name, (model, optimizer, values) in models.items():
+            start = time.perf_counter()
+            parts = losses(
+                model,
+                batch,
+                seeded(seed, number),
+                noise=values["position_noise"],
+                num_steps=values.get("partial_molecules", 0),
+            )
+            optimizer.zero_grad()
+            torch.stack(list(parts.values())).sum().backward()
+            optimizer.step()
+            if number:  # the first round warms up
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def main() -> None:
@@ -126,6 +162,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--num", type=int, default=200)
     parser.add_argument("--relaxed", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=7, help="of the timing")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--note", default="", help="what else the machine did meanwhile")
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
@@ -143,6 +180,8 @@ def main() -> None:
                 temporary.write_text(json.dumps(rows))
         print(name, json.dumps(rows[name]), flush=True)
         save("ablation", figures | {"rows": rows}, seed=options.seed)
+    figures["step_seconds"] = step_seconds(data, options.rounds, options.seed)
+    save("ablation", figures | {"rows": rows}, seed=options.seed)
 
 
 if __name__ == "__main__":
