@@ -15,7 +15,7 @@ import ase
 from .chemistry import IDENTITIES
 from .conventions import Record, records_of, shares
 from .datasets import load
-from .distributions import compare, measure
+from .distributions import Distributions, compare, measure
 from .poses import posebusters
 from .structures import as_data, replacing, to_ase
 from .tables import table
@@ -51,11 +51,13 @@ class Evaluation:
         references: the same for the reference sets, by name (``train``, ``test``).
         distances: `schnetgen_pyg.distributions.compare` with the last reference set, of the
             ``generated`` structures, the ``valid`` ones of them, and the other reference sets.
+        distributions: of the same sets and of the last reference set; no ``valid`` if none is.
     """
 
     records: list[Record]
     references: dict[str, list[Record]] = field(default_factory=dict)
     distances: dict[str, dict[str, Any]] = field(default_factory=dict)
+    distributions: dict[str, Distributions] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
     def _figures(records: list[Record]) -> dict[str, Any]:
@@ -135,23 +137,17 @@ def _as_atoms(structures: Any) -> list[ase.Atoms]:
     ]
 
 
-def _distances(
-    atoms: dict[str, list[ase.Atoms]], records: dict[str, list[Record]]
-) -> dict[str, dict[str, Any]]:
-    """Of each set of structures and of the valid generated ones, from the last reference set."""
-    *others, reference = atoms
-    if not others:
+def _measure(structures: Sequence[ase.Atoms], records: Sequence[Record]) -> Distributions:
+    return measure(structures, [record.get("rings", "") for record in records])
+
+
+def _measure_valid(
+    structures: Sequence[ase.Atoms], records: Sequence[Record]
+) -> dict[str, Distributions]:
+    valid = [k for k, record in enumerate(records) if not record["failure"]]
+    if not valid:
         return {}
-    measured = {
-        name: measure(group, [record.get("rings", "") for record in records[name]])
-        for name, group in atoms.items()
-    }
-    valid = [k for k, record in enumerate(records["generated"]) if not record["failure"]]
-    if valid:
-        chosen = [atoms["generated"][k] for k in valid]
-        measured["valid"] = measure(chosen, [records["generated"][k]["rings"] for k in valid])
-    target = measured.pop(reference)
-    return {name: compare(found, target) for name, found in measured.items()}
+    return {"valid": _measure([structures[k] for k in valid], [records[k] for k in valid])}
 
 
 def evaluate(
@@ -220,12 +216,15 @@ def evaluate_each(
     for name, group in atoms.items():
         records[name], found = found[: len(group)], found[len(group) :]
     known = {name: records[name] for name in references if name in records}
+    measured = {name: _measure(group, records[name]) for name, group in atoms.items()}
     result = []
     for index in range(len(samples)):
-        names = {"generated": index} | {name: name for name in known}
-        distances = _distances(
-            {name: atoms[key] for name, key in names.items()},
-            {name: records[key] for name, key in names.items()},
-        )
-        result.append(Evaluation(records[index], known, distances))
+        ours = {"generated": measured[index]} | _measure_valid(atoms[index], records[index])
+        theirs = {name: measured[name] for name in known}
+        *others, last = [*ours, *theirs]
+        distributions = ours | theirs
+        distances = {
+            name: compare(distributions[name], distributions[last]) for name in others if known
+        }
+        result.append(Evaluation(records[index], known, distances, distributions))
     return result

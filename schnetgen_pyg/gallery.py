@@ -14,6 +14,7 @@ from rdkit.Chem import rdDepictor
 from rdkit.Chem.Draw import rdMolDraw2D
 
 from .chemistry import connectivity, perceive
+from .conventions import Record
 from .evaluation import Evaluation
 
 #: Size of a drawing in pixels.
@@ -56,6 +57,21 @@ def _flat(atoms: ase.Atoms, mol: Chem.Mol | None) -> Chem.Mol:
     return flat
 
 
+def verdicts(record: Record) -> dict[str, str]:
+    """What other conventions say of a structure, where they were asked."""
+    found = {}
+    if "stable_atoms" in record:
+        found["EDM"] = f"{record['stable_atoms']} of {record['num_atoms']} atoms stable"
+    if "openbabel" in record:
+        found["Open Babel"] = record["openbabel"] or "valid"
+    if "posebusters" in record:
+        tests = record["posebusters"] | ({"energy": record["energy"]} if "energy" in record else {})
+        failed = [name.replace("_", " ") for name, passed in tests.items() if not passed]
+        passed = f"passes {len(tests)} tests" if tests else "did not finish"
+        found["PoseBusters"] = f"fails {', '.join(failed)}" if failed else passed
+    return found
+
+
 def molecule_rows(
     structures: Sequence[ase.Atoms], evaluation: Evaluation
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
@@ -86,6 +102,7 @@ def molecule_rows(
             "smiles": text,
             "count": counts[text] if text else 1,
             "drawing": drawn,
+            "verdicts": verdicts(record),
             "z": " ".join(chemical_symbols[n] for n in atoms.numbers),
             "pos": [round(1000 * x) for x in atoms.positions.ravel().tolist()],
             "bonds": [

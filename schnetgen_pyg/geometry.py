@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from scipy.spatial.distance import pdist
 
-from .chemistry import COVALENT_FACTOR, COVALENT_RADII, connectivity, perceive
+from .chemistry import COVALENT_FACTOR, COVALENT_RADII, HYDROGEN_FACTOR, connectivity, perceive
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -42,9 +42,12 @@ class Atoms:
     distance: Floats
 
     def bonds(self) -> Integers:
-        """Pairs closer than `schnetgen_pyg.chemistry.COVALENT_FACTOR` says [2, num_bonds]."""
+        """Pairs closer than `schnetgen_pyg.chemistry.COVALENT_FACTOR` says, or `HYDROGEN_FACTOR`
+        in structures of hydrogens alone [2, num_bonds]."""
         radii = np.array(COVALENT_RADII)[self.numbers]
-        return self.pairs[:, self.distance <= COVALENT_FACTOR * radii[self.pairs].sum(0)]
+        others = np.bincount(self.structure, self.numbers != 1)[self.structure[self.pairs[0]]]
+        factor = np.where(others == 0, HYDROGEN_FACTOR, COVALENT_FACTOR)
+        return self.pairs[:, self.distance <= factor * radii[self.pairs].sum(0)]
 
 
 def collect(structures: Sequence[ase.Atoms]) -> Atoms:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,17 @@ import pandas as pd
 import torch
 from ase.data import chemical_symbols
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from rdkit import Chem, rdBase
 from torch_geometric.data import Data
 
 from .chemistry import connectivity, perceive
+from .distributions import QUANTITIES, Distributions
 from .evaluation import Evaluation
 from .gallery import molecule_rows
 from .generator import SchNetGen
 from .orders import ORDERS, reorder
 from .sampling import trace
 from .structures import from_ase, replacing, symbols, to_ase
+from .tables import convention_rows, distance_rows
 
 ASSETS = Path(__file__).parent / "assets"
 #: What the paper reports for 10,000 structures of C7H10O2; RMSD (Å) of the 20 of lowest energy at
@@ -43,10 +44,8 @@ PAPER = {
     "rmsd": "0.36",
     "rmsd_heavy": "0.20",
 }
-#: Most structures of a reference set that distributions are taken from.
-MAX_REFERENCE = 2_000
-#: Width of the bins of bond lengths in Å.
-BOND_BIN = 0.01
+#: How many kinds of a quantity are shown, and the width of their bins.
+PLOTS = {"bonds": (6, 0.01), "angles": (3, 1.0), "torsions": (1, 3.0)}
 #: Distances beyond (Å) are not shown in the animation.
 SHOWN_DISTANCE = 8.0
 #: Most points of a loss curve.
@@ -54,10 +53,9 @@ MAX_POINTS = 1_000
 
 
 def summary_rows(
-    evaluation: Evaluation, relaxed: Mapping[int, Mapping[str, Any]], paper: bool
+    figures: Mapping[str, Any], relaxed: Mapping[int, Mapping[str, Any]], paper: bool
 ) -> list[dict[str, str]]:
-    """The table beside the paper's figures."""
-    figures = evaluation.figures()
+    """The table beside the paper's figures, from `schnetgen_pyg.Evaluation.figures`."""
     n = figures["n"]
     matches, references = figures.get("matches", {}), figures.get("references", {})
     rows: list[tuple[str, Any, str]] = [
@@ -95,61 +93,95 @@ def _share(matches: Mapping[str, int], reference: Mapping[str, Any], identity: s
     return f"{matches[identity]:,} of {reference['own'][identity]:,}"
 
 
-def geometry(structures: Sequence[ase.Atoms]) -> tuple[dict[str, np.ndarray], Counter[int]]:
-    """Bond lengths (Å) by pair of elements, and how many rings there are of each size."""
-    lengths: dict[str, list[float]] = defaultdict(list)
-    rings: Counter[int] = Counter()
-    with rdBase.BlockLogs():
-        for atoms in structures:
-            mol = connectivity(atoms)
-            for bond in mol.GetBonds():
-                ends = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
-                a, b = sorted((atoms.numbers[i] for i in ends), reverse=True)
-                # Carbon first, then the heavier one, hydrogen last: C–O, C–H, O–H.
-                a, b = (b, a) if b == 6 else (a, b)
-                name = f"{chemical_symbols[a]}–{chemical_symbols[b]}"
-                apart = atoms.positions[ends[0]] - atoms.positions[ends[1]]
-                lengths[name].append(float(np.linalg.norm(apart)))
-            rings.update(len(ring) for ring in Chem.GetSSSR(mol))
-    return {name: np.array(values) for name, values in lengths.items()}, rings
+def _rows(columns: Sequence[Mapping[str, Any]], form: str) -> list[dict[str, Any]]:
+    """Columns of figures as rows; what a column lacks is empty."""
+    labels = dict.fromkeys(label for column in columns for label in column)
+    texts = [
+        {k: format(v, form if isinstance(v, float) else ",") for k, v in column.items()}
+        for column in columns
+    ]
+    return [{"label": k, "values": [column.get(k, "") for column in texts]} for k in labels]
 
 
-def distributions(sets: Mapping[str, Sequence[ase.Atoms]]) -> dict[str, Any]:
-    """Histograms of each set of structures: densities of bond lengths (1/Å) and rings of each size
-    per molecule."""
-    found = {name: geometry(structures) for name, structures in sets.items() if structures}
+def convention_table(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What each convention of validity says of the structures and of the reference sets."""
+    sets = {"this run": dict(figures)} | figures.get("references", {})
+    return {
+        "sets": [f"{name} ({values['n']:,})" for name, values in sets.items()],
+        "rows": _rows([convention_rows(values) for values in sets.values()], ".2f"),
+    }
+
+
+def _curves(quantity: str, kind: str, sets: Mapping[str, Distributions]) -> dict[str, Any]:
+    """Densities of one kind in each set, over the same bins."""
+    values = {k: d.values[quantity][kind] for k, d in sets.items() if kind in d.values[quantity]}
+    width = PLOTS[quantity][1]
+    both = np.concatenate(list(values.values()))
+    low = width * np.floor(np.quantile(both, 0.001) / width - 2)
+    bins = int((np.quantile(both, 0.999) - low) / width) + 4
+    densities = {
+        name: np.histogram(v, bins, (low, low + bins * width))[0] / (v.size * width)
+        for name, v in values.items()
+    }
+    symbols = kind.split("-")
+    return {
+        "quantity": quantity,
+        "kind": "–".join(symbols[::-1] if symbols[0] == "H" else symbols),
+        "unit": QUANTITIES[quantity],
+        "start": round(float(low), 3),
+        "width": width,
+        "density": {name: [float(f"{x:.4g}") for x in d] for name, d in densities.items()},
+    }
+
+
+def _most_frequent(quantity: str, sets: Mapping[str, Distributions]) -> list[str]:
+    """The kinds to show; angles and torsions of the skeleton before those of hydrogens."""
     totals: Counter[str] = Counter()
-    for lengths, _ in found.values():
-        totals.update({pair: len(values) for pair, values in lengths.items()})
-    bonds = []
-    for pair, _ in totals.most_common(6):
-        given = {name: lengths[pair] for name, (lengths, _) in found.items() if pair in lengths}
-        both = np.concatenate(list(given.values()))
-        low = BOND_BIN * np.floor(np.quantile(both, 0.001) / BOND_BIN - 2)
-        bins = int((np.quantile(both, 0.999) - low) / BOND_BIN) + 4
-        densities = {
-            name: np.histogram(values, bins, (low, low + bins * BOND_BIN))[0]
-            / (len(values) * BOND_BIN)
-            for name, values in given.items()
-        }
-        bonds.append(
-            {
-                "pair": pair,
-                "start": round(float(low), 3),
-                "width": BOND_BIN,
-                "counts": {name: len(values) for name, values in given.items()},
-                "density": {k: [round(float(x), 3) for x in v] for k, v in densities.items()},
-            }
-        )
-    sizes = sorted({min(size, 9) for _, rings in found.values() for size in rings})
+    for one in sets.values():
+        totals.update({kind: v.size for kind, v in one.values[quantity].items()})
+    later = {kind: quantity != "bonds" and "H" in kind.split("-") for kind in totals}
+    return sorted(totals, key=lambda kind: (later[kind], -totals[kind]))[: PLOTS[quantity][0]]
+
+
+def distribution_plots(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Densities of the most frequent kinds of each quantity and rings of each size per molecule, of
+    the valid generated structures and of the reference sets; with how far all are from the last
+    reference set. Nothing if no structure is valid."""
+    measured = evaluation.distributions
+    if "valid" not in measured:
+        return None
+    sets = {"generated": measured["valid"]} | {k: measured[k] for k in evaluation.references}
+    apart = {
+        name: evaluation.distances[key]
+        for name, key in zip(sets, ["valid", *evaluation.references], strict=True)
+        if key in evaluation.distances
+    }
+    plots = []
+    for quantity in PLOTS:
+        for kind in _most_frequent(quantity, sets):
+            far = {k: d[quantity]["types"].get(kind) for k, d in apart.items()}
+            digits = 4 if QUANTITIES[quantity] == "Å" else 2
+            far = {k: round(v, digits) for k, v in far.items() if v is not None}
+            plots.append(_curves(quantity, kind, sets) | {"distances": far})
+    sizes = sorted({min(size, 9) for one in sets.values() for size in one.rings})
     per_molecule = {
         name: [
-            round(sum(c for s, c in rings.items() if min(s, 9) == size) / len(sets[name]), 4)
+            round(sum(c for s, c in one.rings.items() if min(s, 9) == size) / one.structures, 4)
             for size in sizes
         ]
-        for name, (_, rings) in found.items()
+        for name, one in sets.items()
+        if one.structures
     }
-    return {"bonds": bonds, "rings": {"sizes": sizes, "per_molecule": per_molecule}}
+    return {
+        "sets": list(sets),
+        "reference": [*sets][-1] if apart else "",
+        "plots": plots,
+        "rings": {"sizes": sizes, "per_molecule": per_molecule},
+        "distances": {
+            "sets": list(apart),
+            "rows": _rows([distance_rows(one) for one in apart.values()], ".3g"),
+        },
+    }
 
 
 def loss_curves(log: pd.DataFrame) -> dict[str, dict[str, list[Any]]]:
@@ -218,7 +250,6 @@ def _to_build(rows: Sequence[Mapping[str, Any]]) -> int | None:
 def page_data(
     structures: Sequence[ase.Atoms],
     evaluation: Evaluation,
-    references: Mapping[str, Sequence[Data]] | None = None,
     *,
     title: str = "Generated molecules",
     log: pd.DataFrame | None = None,
@@ -231,8 +262,7 @@ def page_data(
 
     Args:
         structures: the generated ones.
-        evaluation: of them, with the same references.
-        references: structures of the reference sets by name (``train``, ``test``).
+        evaluation: of them.
         log: of the training, from `schnetgen_pyg.report.training_log`.
         model: shows one molecule being built.
         relaxed: by the number of the structure: ``energy`` (eV), ``rmsd`` and ``rmsd_heavy`` (Å),
@@ -249,28 +279,19 @@ def page_data(
             row["relaxed"] = [round(1000 * x) for x in np.ravel(result.pop("pos")).tolist()]
         row |= {key: round(float(value), 4) for key, value in result.items() if value is not None}
     isomers = {symbols(atoms.numbers) for atoms in structures[:100]} == {"C7H10O2"}
-    sets = {
-        "generated": [
-            atoms
-            for atoms, record in zip(structures, evaluation.records, strict=True)
-            if not record["failure"]
-        ]
-    }
-    for name, given in (references or {}).items():
-        chosen = np.linspace(0, len(given) - 1, min(len(given), MAX_REFERENCE)).astype(int)
-        sets[name] = [to_ase(given[k]) for k in chosen]
     figures = evaluation.figures()
     data: dict[str, Any] = {
         "title": title,
         "notes": dict(notes or {}),
         "versions": figures["versions"],
         "total": len(structures),
-        "summary": summary_rows(evaluation, relaxed, isomers) if structures else [],
+        "summary": summary_rows(figures, relaxed, isomers) if structures else [],
+        "conventions": convention_table(figures) if structures else None,
         "paper": isomers,
         "failures": figures["failures"],
         "valid": figures["valid"],
         "loss": loss_curves(log) if log is not None else {},
-        "distributions": distributions(sets) if sets["generated"] else None,
+        "distributions": distribution_plots(evaluation),
         "relaxed": f"{len(relaxed):,} structures were relaxed." if relaxed else "",
         "molecules": rows,
         "drawings": drawings,

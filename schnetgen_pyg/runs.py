@@ -124,6 +124,7 @@ def report(
     default_checkpoint: str = "c7h10o2",
     title: str | None = None,
     max_molecules: int = 1_000,
+    poses: bool = False,
     jobs: int | None = None,
     progress: Callable[..., Any] | None = None,
 ) -> Path:
@@ -137,7 +138,7 @@ def report(
             ``default_checkpoint``.
         title: of the page.
         max_molecules: most structures in the gallery.
-        jobs, progress: as in `evaluate`.
+        poses, jobs, progress: as in `evaluate`.
 
     Raises:
         InputError: if nothing is found there, or it cannot be read.
@@ -163,7 +164,12 @@ def report(
     if structures:
         sets = {name: references.get(name) for name in given}
         evaluation = evaluate(
-            structures, train=sets["train"], test=sets["test"], jobs=jobs, progress=progress
+            structures,
+            train=sets["train"],
+            test=sets["test"],
+            poses=poses,
+            jobs=jobs,
+            progress=progress,
         )
     name = checkpoint or sources.checkpoint() or default_checkpoint
     model = SchNetGen.from_pretrained(name) if structures else None
@@ -179,7 +185,6 @@ def report(
     data = page_data(
         structures,
         evaluation,
-        references,
         title=title or f"SchNetGen: {_name(structures, run)}",
         log=training_log(sources.training) if sources.training else None,
         model=model,

@@ -14,14 +14,10 @@ def _percent(share: float) -> float:
     return round(100 * share, 2)
 
 
-def _column(figures: dict[str, Any]) -> dict[str, Any]:
-    """Rows that every set of structures has."""
+def convention_rows(figures: dict[str, Any]) -> dict[str, Any]:
+    """What each convention of validity says of a set of structures."""
     conventions = figures["conventions"]
-    column: dict[str, Any] = {
-        "structures": figures["n"],
-        "valid": figures["valid"],
-        "valid (%)": _percent(figures["valid"] / max(figures["n"], 1)),
-    }
+    column: dict[str, Any] = {"valid (%)": _percent(figures["valid"] / max(figures["n"], 1))}
     if "edm" in conventions:
         column["EDM: stable atoms (%)"] = _percent(conventions["edm"]["atoms"])
         column["EDM: stable molecules (%)"] = _percent(conventions["edm"]["molecules"])
@@ -37,12 +33,20 @@ def _column(figures: dict[str, Any]) -> dict[str, Any]:
             name = "PoseBusters: energy, of a subset (%)"
             column[name] = _percent(bust["energy"])
             column["PoseBusters: energies tested"] = bust["energy_tests"]
+    return column
+
+
+def _column(figures: dict[str, Any]) -> dict[str, Any]:
+    """Rows that every set of structures has."""
+    column: dict[str, Any] = {"structures": figures["n"], "valid": figures["valid"]}
+    column |= convention_rows(figures)
     column |= {f"unique ({key})": count for key, count in figures["unique"].items()}
     column["unique, of the valid (smiles, %)"] = _percent(figures["uniqueness"])
     return column
 
 
-def _distance_rows(distances: dict[str, Any] | None, prefix: str = "") -> dict[str, Any]:
+def distance_rows(distances: dict[str, Any] | None, prefix: str = "") -> dict[str, Any]:
+    """How far a set of structures is from the reference; nothing if it was not compared."""
     if distances is None:
         return {}
     rows = {
@@ -69,8 +73,8 @@ def table(figures: dict[str, Any]) -> pandas.DataFrame:
     if "novelty" in figures:
         made["new, of the unique (smiles, %)"] = _percent(figures["novelty"])
     for name, column in columns.items():
-        column |= _distance_rows(distances.get(name))
-    made |= _distance_rows(distances.get("valid"), "of the valid: ")
+        column |= distance_rows(distances.get(name))
+    made |= distance_rows(distances.get("valid"), "of the valid: ")
     for name, values in sets.items():
         columns[name] |= {f"failed: {k}": n for k, n in values["failures"].items()}
     rows = list(dict.fromkeys(row for column in columns.values() for row in column))

@@ -7,6 +7,7 @@ import pytest
 from ase.build import molecule
 
 from schnetgen_pyg import InputError, conventions, evaluate
+from schnetgen_pyg.distributions import compare
 from schnetgen_pyg.structures import to_ase
 
 BROKEN = ase.Atoms("CH4", [[0, 0, 0], [9, 0, 0], [0, 9, 0], [0, 0, 9], [9, 9, 0]])
@@ -29,6 +30,18 @@ def test_counts(isomers):
         assert figures["matches"]["test"][name] == 1
         assert figures["new"][name] == 1
     assert figures["references"]["train"]["valid"] == 6
+
+
+def test_distributions_are_those_that_were_compared(isomers):
+    result = evaluate([*isomers[:3], BROKEN], train=isomers[3:6], test=isomers[6:9], jobs=1)
+    assert list(result.distributions) == ["generated", "valid", "train", "test"]
+    assert [d.structures for d in result.distributions.values()] == [4, 3, 3, 3]
+    assert list(result.distances) == ["generated", "valid", "train"]
+    for name, found in result.distances.items():
+        assert found == compare(result.distributions[name], result.distributions["test"])
+    alone = evaluate([BROKEN], jobs=1)
+    assert list(alone.distributions) == ["generated"]
+    assert not alone.distances
 
 
 def test_outputs(isomers, tmp_path):

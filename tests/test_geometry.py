@@ -10,7 +10,7 @@ from schnetgen_pyg.structures import to_ase
 
 
 def test_bonds_are_those_of_the_chemistry(isomers):
-    structures = [to_ase(d) for d in isomers[::150]]
+    structures = [*(to_ase(d) for d in isomers[::150]), molecule("H2"), molecule("CH4")]
     atoms = geometry.collect(structures)
     expected = []
     for start, single in enumerate(structures):

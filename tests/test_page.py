@@ -15,10 +15,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from schnetgen_pyg import evaluate
 from schnetgen_pyg.chemistry import perceive
 from schnetgen_pyg.evaluation import Evaluation
+from schnetgen_pyg.gallery import verdicts
 from schnetgen_pyg.page import (
     construction,
-    distributions,
-    geometry,
+    distribution_plots,
     loss_curves,
     page_data,
     write_page,
@@ -45,11 +45,15 @@ def structures(isomers):
 
 @pytest.fixture(scope="module")
 def evaluation(structures, isomers):
-    return evaluate(structures, train=isomers[:6], jobs=1)
+    result = evaluate(structures, train=isomers[:6], test=isomers[6:10], jobs=1)
+    for number, record in enumerate(result.records):  # as if PoseBusters had run
+        if not record["failure"]:
+            record["posebusters"] = {"bond_lengths": True, "bond_angles": number != 2}
+    return result
 
 
 @pytest.fixture(scope="module")
-def data(structures, evaluation, isomers):
+def data(structures, evaluation):
     relaxed = {
         k: {"energy": -3.0 + k, "rmsd": 0.1 * k, "pos": structures[k].positions} for k in (1, 2)
     }
@@ -57,7 +61,6 @@ def data(structures, evaluation, isomers):
     return page_data(
         structures,
         evaluation,
-        {"train": isomers[:6]},
         log=log,
         model=small_model(),
         relaxed=relaxed,
@@ -68,7 +71,11 @@ def data(structures, evaluation, isomers):
 
 def test_rows_say_what_became_of_each_structure(data):
     rows = data["molecules"]
-    assert [row["status"] for row in rows] == ["train"] * 6 + ["new"] * 5 + ["train", "fragments"]
+    assert [row["status"] for row in rows] == [
+        *["train"] * 6,
+        *["test"] * 4,
+        *("new", "train", "fragments"),
+    ]
     assert rows[0]["count"] == rows[11]["count"] == 2
     assert rows[0]["drawing"] == rows[11]["drawing"]
     assert len(data["drawings"]) == 12
@@ -111,22 +118,85 @@ def test_a_structure_that_hung_is_not_judged_again(monkeypatch):
     assert page["construction"] is None
 
 
-def test_geometry_of_methane():
-    lengths, rings = geometry([METHANE])
-    assert list(lengths) == ["C–H"]
-    assert lengths["C–H"] == pytest.approx([0.63 * 3**0.5] * 4)
-    assert not rings
+def test_conventions_are_those_of_the_evaluation(data, evaluation):
+    table = evaluation.to_pandas()
+    found = data["conventions"]
+    assert found["sets"] == ["this run (13)", "train (6)", "test (4)"]
+    labels = [row["label"] for row in found["rows"]]
+    assert labels[:3] == ["valid (%)", "EDM: stable atoms (%)", "EDM: stable molecules (%)"]
+    assert labels[-2:] == ["PoseBusters: bond lengths (%)", "PoseBusters: bond angles (%)"]
+    for row in found["rows"]:
+        assert [float(value) if value else "" for value in row["values"]] == [
+            *table.loc[row["label"]]
+        ]
 
 
-def test_densities_integrate_to_one(structures):
-    found = distributions({"generated": structures[:6], "train": structures[6:12]})
-    assert {bond["pair"] for bond in found["bonds"]} >= {"C–C", "C–H", "C–O"}
-    for bond in found["bonds"]:
-        for density in bond["density"].values():
-            assert sum(density) * bond["width"] == pytest.approx(1, abs=0.01)
-    mols = [perceive(atoms).mol for atoms in structures[:6]]  # their rings live as long as they
+def test_verdicts_of_each_structure(data):
+    rows = data["molecules"]
+    assert rows[0]["verdicts"]["EDM"] == "19 of 19 atoms stable"
+    assert rows[0]["verdicts"]["PoseBusters"] == "passes 2 tests"
+    assert rows[2]["verdicts"]["PoseBusters"] == "fails bond angles"
+    assert "PoseBusters" not in rows[12]["verdicts"]
+    assert verdicts({"posebusters": {}}) == {"PoseBusters": "did not finish"}
+    assert verdicts({"openbabel": "valence"}) == {"Open Babel": "valence"}
+
+
+def test_distances_are_those_of_the_evaluation(data, evaluation):
+    found = data["distributions"]
+    assert (found["sets"], found["reference"]) == (["generated", "train", "test"], "test")
+    for plot in found["plots"]:
+        kind, quantity = plot["kind"].replace("–", "-"), plot["quantity"]
+        for name, key in (("generated", "valid"), ("train", "train")):
+            types = evaluation.distances[key][quantity]["types"]
+            expected = types.get(kind, types.get(kind[::-1]))
+            assert plot["distances"][name] == pytest.approx(expected, abs=0.005)
+    table = evaluation.to_pandas()
+    for row in found["distances"]["rows"]:
+        expected = [table.loc[f"of the valid: {row['label']}", "generated"]]
+        expected.append(table.loc[row["label"], "train"])
+        assert [float(value) for value in row["values"]] == pytest.approx(expected, rel=0.01)
+
+
+def test_nothing_is_measured_again(structures, evaluation, monkeypatch):
+    def never(*_):
+        raise AssertionError
+
+    for module in ("evaluation", "distributions"):
+        monkeypatch.setattr(f"schnetgen_pyg.{module}.measure", never)
+    monkeypatch.setattr("schnetgen_pyg.conventions.judge", never)
+    assert page_data(structures, evaluation)["distributions"]["plots"]
+
+
+def test_distributions_of_methane():
+    found = distribution_plots(evaluate([METHANE], jobs=1))
+    assert [plot["kind"] for plot in found["plots"]] == ["C–H", "H–C–H"]
+    bond = found["plots"][0]
+    bin_of_all = bond["start"] + bond["width"] * int(np.argmax(bond["density"]["generated"]))
+    assert bin_of_all <= 0.63 * 3**0.5 <= bin_of_all + bond["width"]
+    assert not found["reference"]
+    assert not found["rings"]["sizes"]
+    assert distribution_plots(evaluate([ase.Atoms("CH4")], jobs=1)) is None
+
+
+def test_densities_integrate_to_one(data, structures):
+    found = data["distributions"]
+    kinds = {(plot["quantity"], plot["kind"]) for plot in found["plots"]}
+    assert kinds >= {("bonds", "C–C"), ("bonds", "O–H"), ("angles", "C–C–C")}
+    for plot in found["plots"]:
+        for density in plot["density"].values():
+            assert sum(density) * plot["width"] == pytest.approx(1, abs=0.01)
+    mols = [perceive(atoms).mol for atoms in structures[:12]]  # their rings live as long as they
     rings = sum(len(mol.GetRingInfo().AtomRings()) for mol in mols)
-    assert 6 * sum(found["rings"]["per_molecule"]["generated"]) == pytest.approx(rings, abs=0.01)
+    assert 12 * sum(found["rings"]["per_molecule"]["generated"]) == pytest.approx(rings, abs=0.01)
+
+
+def test_a_thousand_molecules_fit_into_ten_megabytes(data, tmp_path):
+    """Even if every one of them is drawn and was relaxed."""
+    write_page(tmp_path / "r.html", data)
+    size = (tmp_path / "r.html").stat().st_size
+    largest = max(len(json.dumps(row)) for row in data["molecules"])
+    drawing = max(len(json.dumps(text)) for text in data["drawings"].values())
+    assert size + 1_000 * (largest + drawing) < 10e6
 
 
 def test_loss_curves_are_thinned():
@@ -238,6 +308,24 @@ def test_report_command(structures, tmp_path, capsys):
     assert "no such folder or file" in capsys.readouterr().err
 
 
+def test_posebusters_reach_the_report(structures, tmp_path, monkeypatch):
+    def judged(molecules, *, poses, **options):
+        result = evaluate(molecules, **options)
+        for record in result.records if poses else []:
+            record["posebusters"] = {"a_certain_test": True}
+        return result
+
+    monkeypatch.setattr("schnetgen_pyg.runs.evaluate", judged)
+    ase.io.write(tmp_path / "some.extxyz", structures[:2])
+    small_model().save(tmp_path / "m.safetensors")
+    arguments = [tmp_path / "some.extxyz", "--jobs=1", "--checkpoint", tmp_path / "m.safetensors"]
+    for options, shown in (([], False), (["--posebusters"], True)):
+        assert run("report", *arguments, *options) == 0
+        html = (tmp_path / "some.html").read_text()
+        assert ("<td>PoseBusters: a certain test (%)</td><td>100.00</td>" in html) == shown
+        assert ("Not run; <code>schnetgen report --posebusters" in html) != shown
+
+
 def test_view_command(structures, tmp_path, capsys, monkeypatch):
     ase.io.write(
         tmp_path / "some.extxyz",
@@ -317,6 +405,23 @@ def test_the_gallery_sorts_and_filters(opened, data):
     assert not errors
 
 
+def test_figures_are_shown(opened, data):
+    page, errors, _ = opened
+    table = page.inner_text("#convention-table")
+    for row in data["conventions"]["rows"][1:]:
+        assert "\t".join([row["label"], *(v or "–" for v in row["values"])]) in table
+    assert "distance of bonds (Å)" in page.inner_text("#distance-table")
+    plot = page.locator("#distribution-plots .plot >> nth=0")
+    plot.scroll_into_view_if_needed()
+    apart = data["distributions"]["plots"][0]["distances"]
+    text = plot.locator(".annotation").text_content()
+    assert f"{apart['generated']:.4f} · {apart['train']:.4f} Å" in text.replace("\xa0", " ")
+    page.click(".card[data-place='2']")
+    assert "fails bond angles" in page.inner_text("#sheet-facts")
+    page.click("#close")
+    assert not errors
+
+
 def test_three_dimensions_are_drawn(opened):
     page, errors, requests = opened
     page.click(".card[data-place='2']")
@@ -333,7 +438,7 @@ def test_three_dimensions_are_drawn(opened):
     before = page.inner_text("#step-text")
     page.click("#next")
     assert page.inner_text("#step-text") != before
-    for name in ("loss-plot", "relax-plot", "bond-plots .plot >> nth=0"):
+    for name in ("loss-plot", "relax-plot", "distribution-plots .plot >> nth=0"):
         page.locator(f"#{name}").scroll_into_view_if_needed()
         page.wait_for_selector(f"#{name.split(' ')[0]} .main-svg")
     assert not errors

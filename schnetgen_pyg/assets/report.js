@@ -44,18 +44,21 @@
   });
 
   // Distributions -------------------------------------------------------------------------------
-  const box = at("bond-plots");
+  const box = at("distribution-plots");
   if (box) {
-    data.distributions.bonds.forEach((bond) => {
+    const far = ({ distances, unit }) => Object.entries(distances).map(([name, apart]) =>
+      "<span style='color:" + colors[name] + "'>" + apart.toFixed(unit === "Å" ? 4 : 2) + "</span>").join(" · ") + (Object.keys(distances).length ? " " + unit : "");
+    data.distributions.plots.forEach((plot) => {
       const div = document.createElement("div");
       div.className = "plot";
       box.append(div);
-      whenSeen(div, () => Plotly.newPlot(div, Object.entries(bond.density).map(([name, y]) => ({
-        name, x: y.map((_, k) => bond.start + (k + 0.5) * bond.width), y, mode: "lines", line: { shape: "hvh", width: 1.8, color: colors[name] },
-        fill: name === "generated" ? "tozeroy" : "none", fillcolor: "rgba(11,114,133,.15)", hovertemplate: "%{x:.3f} Å<extra>" + name + "</extra>",
+      whenSeen(div, () => Plotly.newPlot(div, Object.entries(plot.density).map(([name, y]) => ({
+        name, x: y.map((_, k) => plot.start + (k + 0.5) * plot.width), y, mode: "lines", line: { shape: "hvh", width: 1.8, color: colors[name] },
+        fill: name === "generated" ? "tozeroy" : "none", fillcolor: "rgba(11,114,133,.15)", hovertemplate: "%{x:.5~g} " + plot.unit + "<extra>" + name + "</extra>",
       })), layout({
-        title: { text: "<b>" + bond.pair + "</b> bonds", font: { size: 13 }, x: 0.02, y: 0.97 }, showlegend: false,
-        xaxis: { ...faint, title: { text: "Å", standoff: 4 } }, yaxis: { ...faint, rangemode: "tozero", nticks: 4 },
+        title: { text: "<b>" + plot.kind + "</b> " + plot.quantity, font: { size: 13 }, x: 0.02, y: 0.97 }, showlegend: false,
+        annotations: [{ text: far(plot), showarrow: false, x: 1, y: 1, xref: "paper", yref: "paper", xanchor: "right", yanchor: "bottom", yshift: 3, font: { size: 11.5 } }],
+        xaxis: { ...faint, title: { text: plot.unit, standoff: 4 } }, yaxis: { ...faint, rangemode: "tozero", nticks: 4 },
       }), settings));
     });
     const rings = document.createElement("div");
@@ -104,6 +107,7 @@
     if (row.energy !== undefined) facts.push(["energy", row.energy.toFixed(3) + " eV"]);
     if (row.rmsd !== undefined) facts.push(["RMSD, all atoms", row.rmsd.toFixed(3) + " Å"]);
     if (row.rmsd_heavy !== undefined) facts.push(["RMSD, heavy atoms", row.rmsd_heavy.toFixed(3) + " Å"]);
+    facts.push(...Object.entries(row.verdicts));
     at("sheet-facts").replaceChildren(...facts.flatMap(([name, value]) => [["dt", name], ["dd", value]]).map(([tag, text]) => {
       const element = document.createElement(tag);
       element.textContent = text;

@@ -142,6 +142,9 @@ def report(arguments: Sequence[str]) -> None:
     parser.add_argument("--num", type=int, default=1_000, help="most structures in the gallery")
     parser.add_argument("--title", type=str | None, default=None)
     parser.add_argument(
+        "--posebusters", action="store_true", help="run PoseBusters' tests on valid structures"
+    )
+    parser.add_argument(
         "--jobs", type=int | None, default=None, help="processes; by default one per core"
     )
     parser.add_argument(
@@ -158,6 +161,7 @@ def report(arguments: Sequence[str]) -> None:
         default_checkpoint=DEFAULT_CHECKPOINT,
         title=options.title,
         max_molecules=options.num,
+        poses=options.posebusters,
         jobs=options.jobs,
         progress=tqdm,
     )
