@@ -29,8 +29,9 @@ class SamplingConfig:
 
     Attributes:
         temperature: T of softmax(logits / T) for positions; by default 0.01 on a grid (the
-            paper's) and 0.3 around a focus.
-        choice_temperature: T for types, focuses and numbers of hydrogens.
+            paper's), and 0.3 around a focus, inside the site that was chosen.
+        choice_temperature: T for types, focuses, numbers of hydrogens and sites (cubes of
+            ``shell_spacing``): at 1, and whatever ``temperature``, the model's own probabilities.
         grid_extent: the grid reaches from −extent to +extent in Å (models without a focus).
         grid_spacing: in Å.
         shell_spacing: of the coarse candidates around a focus in Å; the fine ones are twelve times
@@ -298,7 +299,7 @@ class Builder:
             Data(pos=pos.flatten(0, 1), batch=here.repeat_interleave(size)),
             here * size + focus,
         )
-        log_prob = log_prob.view(len(rows), size, -1) / self.temperature
+        log_prob = log_prob.view(len(rows), size, -1) / config.choice_temperature
         bond = bond_lengths(z, new)
         longest = bond[here, focus]
         too_far = (centers > longest[:, None]) | (centers < SHORTEST_BOND * longest[:, None])
@@ -324,4 +325,5 @@ class Builder:
             reach=None if limit is None else bond,
             limit=limit,
             coarse_spacing=config.shell_spacing,
+            sharpness=config.choice_temperature / self.temperature,
         )
