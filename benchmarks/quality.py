@@ -2,8 +2,8 @@
 
     python benchmarks/quality.py --train train.extxyz.gz --test test.extxyz.gz
 
-Generates ``--num`` structures for every seed at the first temperature, and for the first seed at
-the others and without the rules of valence, and judges them; prints the mean and the standard
+Generates ``--num`` structures for every seed at the sampler's own temperatures, and for the first
+seed at others and without the rules of valence, and judges them; prints the mean and the standard
 deviation over the seeds, and writes ``results/quality.json``. A run that was stopped continues.
 """
 
@@ -49,7 +49,7 @@ def generated(
 ) -> tuple[list[Any], dict[str, Any]]:
     """Structures of one setting, from the disk where they are there already."""
     rules = "" if config.valence_rules else "_norules"
-    name = f"T{config.temperature}{rules}_seed{seed}.extxyz"
+    name = f"T{config.choice_temperature}_{config.temperature}{rules}_seed{seed}.extxyz"
     path = options.out / name
     log = path.with_suffix(".json")
     if not path.exists():
@@ -84,8 +84,8 @@ def main() -> None:
         "--temperatures",
         type=float,
         nargs="+",
-        default=[0.3, 0.1, 1.0],
-        help="of positions; the first one also without the rules of valence",
+        default=[0.3, 1.0],
+        help="of choices, besides the default",
     )
     parser.add_argument("--jobs", type=int, help="processes; by default one per core")
     parser.add_argument("--note", default="", help="what else the machine did meanwhile")
@@ -94,13 +94,13 @@ def main() -> None:
 
     model = SchNetGen.from_pretrained(options.checkpoint)
     sets = {"train": load(options.train), "test": load(options.test)}
-    default = SamplingConfig(jobs=options.jobs)
-    settings = {
-        f"T = {t:g}": replace(default, temperature=t, valence_rules=True)
+    first = SamplingConfig(jobs=options.jobs, temperature=0.3)
+    settings = {f"T = {first.choice_temperature:g}": first}
+    settings |= {
+        f"T = {t:g}": replace(first, choice_temperature=t, temperature=min(t, first.temperature))
         for t in options.temperatures
     }
-    first = next(iter(settings.values()))
-    settings |= {f"T = {first.temperature:g}, no rules": replace(first, valence_rules=False)}
+    settings |= {f"T = {first.choice_temperature:g}, no rules": replace(first, valence_rules=False)}
     record: dict[str, Any] = {
         "checkpoint": Path(options.checkpoint).name,
         "training": model.provenance,
@@ -113,7 +113,9 @@ def main() -> None:
         runs = []
         for seed in options.seeds if config == first else options.seeds[:1]:
             molecules, log = generated(model, options, seed, config)
+            start = time.perf_counter()
             run = figures_of(evaluate(molecules, **sets, jobs=options.jobs, progress=tqdm))
+            run["evaluation_seconds"] = time.perf_counter() - start
             run["molecules_per_second"] = options.num / log["seconds"] if log["seconds"] else 0.0
             runs.append(run)
         record["rows"][name] = {"runs": runs, "summary": summary(runs), "commit": log["commit"]}
