@@ -267,7 +267,9 @@ def log_prob(
     """Log-probability that the sampler would place the atoms where they are, in their order.
 
     With a focus it is the density (1/Å³ for each atom but the first) of the mixture over all
-    focuses, and includes the types and the numbers of hydrogens where the model predicts them.
+    focuses, and includes the types and the numbers of hydrogens where the model predicts them. At
+    ``temperature`` = ``choice_temperature`` it is the model's own, up to the error of its norm; at
+    a lower one it depends on where the cubes lie that are a site, which ``seed`` says.
     On a grid, positions are taken relative to the first atom and to the nearest grid point.
 
     Args:
