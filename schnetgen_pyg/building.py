@@ -31,7 +31,7 @@ class SamplingConfig:
         temperature: T of softmax(logits / T) for positions; by default 0.01 on a grid (the
             paper's), and 0.3 around a focus, inside the site that was chosen.
         choice_temperature: T for types, focuses, numbers of hydrogens and sites (cubes of
-            ``shell_spacing``): at 1, and whatever ``temperature``, the model's own probabilities.
+            ``shell_spacing``); at 1 the model's own probabilities, whatever ``temperature``.
         grid_extent: the grid reaches from −extent to +extent in Å (models without a focus).
         grid_spacing: in Å.
         shell_spacing: of the coarse candidates around a focus in Å; the fine ones are twelve times
@@ -47,7 +47,7 @@ class SamplingConfig:
     """
 
     temperature: float | None = None
-    choice_temperature: float = 1.0
+    choice_temperature: float = 0.6
     grid_extent: float = 4.4
     grid_spacing: float = 0.2
     shell_spacing: float = 0.25
