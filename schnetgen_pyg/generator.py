@@ -43,6 +43,10 @@ class GeneratorConfig:
         max_distance: in Å; the paper's is the diagonal of its grid, √3 · 8.8.
         cutoff: radius in Å of the message passing; ``None`` for complete graphs.
         label_width: σ in Å of the distance labels; the paper's is √(spacing/2).
+        num_site_bins: bins of a second distribution over the same distances, from which sites are
+            chosen; 0 for none: sites are chosen from the first.
+        site_label_width: σ in Å of its labels. Broad ones tell where an atom may be, sharp ones
+            where in there it is.
         num_head_layers: dense layers from the features to the bins, of growing width.
         order: in which order atoms are placed, a name in `schnetgen_pyg.orders.ORDERS`.
         focus: a mixture over the placed atom that the new one is bonded to (its focus):
@@ -61,6 +65,8 @@ class GeneratorConfig:
     max_distance: float = 15.242
     cutoff: float | None = None
     label_width: float = 0.15966
+    num_site_bins: int = 0
+    site_label_width: float = 0.08
     num_head_layers: int = 4
     order: str = "scaffold_first"
     focus: bool = False
@@ -73,7 +79,8 @@ class GeneratorConfig:
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("num_gaussians", "num_bins"):
             require(getattr(self, name) >= 2, name, getattr(self, name), "at least 2")
-        for name in ("max_distance", "label_width"):
+        require(self.num_site_bins != 1, "num_site_bins", 1, "0 or at least 2")
+        for name in ("max_distance", "label_width", "site_label_width"):
             require(getattr(self, name) > 0, name, getattr(self, name), "positive")
         require(self.cutoff is None or self.cutoff > 0, "cutoff", self.cutoff, "positive or null")
         known = f"one of {', '.join(REPRESENTATIONS)}"
@@ -84,6 +91,8 @@ class GeneratorConfig:
         connected = self.order != "scaffold_first"
         require(connected or not self.focus, "order", self.order, "a bonded one with focus")
         require(self.focus or not self.hydrogens, "hydrogens", True, "false without focus")
+        sites = self.num_site_bins
+        require(self.focus or not sites, "num_site_bins", sites, "0 without focus")
 
 
 def _representation(config: GeneratorConfig) -> Any:
@@ -133,12 +142,16 @@ class SchNetGen(nn.Module):
             self.new_atom_embedding = nn.Embedding(101, config.hidden_channels)
         self.new_atom_product = NewAtomProduct()
         self.bins = DistanceBins(config.num_bins, config.max_distance, config.label_width)
-        widths = torch.linspace(config.hidden_channels, config.num_bins, config.num_head_layers + 1)
-        self.distance_head = mlp([round(width) for width in widths.tolist()])
+        self.distance_head = self._head(config.num_bins)
         channels, elements = config.hidden_channels, len(config.elements)
         if config.focus:
             self.focus_head = FocusHead(channels)
             self.focus_mixer = FocusMixer(channels, config.max_distance)
+        if config.num_site_bins:
+            self.site_bins = DistanceBins(
+                config.num_site_bins, config.max_distance, config.site_label_width
+            )
+            self.site_head = self._head(config.num_site_bins)
         if config.next_type:
             self.type_head = TypeHead(channels, elements)
         if config.hydrogens:
@@ -150,6 +163,12 @@ class SchNetGen(nn.Module):
         self.register_buffer("element_index", element_index, persistent=False)
         #: What is known about the training; saved with the weights.
         self.provenance: dict[str, Any] = {}
+
+    def _head(self, num_bins: int) -> nn.Sequential:
+        """Dense layers from the features to bins."""
+        layers = self.config.num_head_layers + 1
+        widths = torch.linspace(self.config.hidden_channels, num_bins, layers)
+        return mlp([round(width) for width in widths.tolist()])
 
     def forward(
         self,
@@ -247,12 +266,21 @@ class SchNetGen(nn.Module):
             partial: the partial molecules.
             focus: node of each partial molecule's focus [num_graphs], for a model with focus.
         """
-        if self.config.focus:
-            assert focus is not None
-            seen = focus[partial.batch]
-            distance = (partial.pos - partial.pos[seen]).norm(dim=1)
-            x = self.focus_mixer(x, x[seen], distance)
-        return torch.log_softmax(self.distance_head(x), dim=-1)
+        return torch.log_softmax(self.distance_head(self._seen(x, partial, focus)), dim=-1)
+
+    def site_log_prob(self, x: Tensor, partial: Data, focus: Tensor) -> Tensor:
+        """As `distance_log_prob`, of the distribution from which sites are chosen
+        [num_nodes, num_site_bins]; for a model that has one."""
+        return torch.log_softmax(self.site_head(self._seen(x, partial, focus)), dim=-1)
+
+    def _seen(self, x: Tensor, partial: Data, focus: Tensor | None) -> Tensor:
+        """Features that know the focus [num_nodes, hidden_channels]."""
+        if not self.config.focus:
+            return x
+        assert focus is not None
+        seen = focus[partial.batch]
+        distance = (partial.pos - partial.pos[seen]).norm(dim=1)
+        return self.focus_mixer(x, x[seen], distance)
 
     def remaining(self, molecules: Data, partial: Data) -> Tensor:
         """Atoms of each element still to place [num_graphs, num_elements], the next one among

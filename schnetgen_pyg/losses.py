@@ -87,8 +87,8 @@ def losses(
         num_steps: random steps of each molecule; 0 for all.
 
     Returns:
-        ``distance``: mean over all distances, the paper's loss; and ``focus``, ``type`` and
-        ``hydrogens`` where the model has those heads.
+        ``distance``: mean over all distances, the paper's loss; and ``site``, ``focus``, ``type``
+        and ``hydrogens`` where the model has those heads.
     """
     molecules = reorder(molecules, ORDERS[model.config.order](molecules, generator))
     steps = random_steps(molecules.ptr, num_steps, generator) if num_steps else None
@@ -123,4 +123,8 @@ def losses(
     distance = (partial.pos - target).norm(dim=1)
     log_prob = model.distance_log_prob(y, partial, focus)
     result["distance"] = model.bins.cross_entropy(log_prob, distance).mean()
+    if model.config.num_site_bins:
+        assert focus is not None
+        log_prob = model.site_log_prob(y, partial, focus)
+        result["site"] = model.site_bins.cross_entropy(log_prob, distance).mean()
     return result
