@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from . import placement, rules
+from .distances import DistanceBins
 from .generator import SchNetGen
 from .graphs import Graph, bond_lengths
 from .losses import allowed_types
@@ -291,39 +292,45 @@ class Builder:
     def _shell(self, y: Tensor, rows: Tensor, focus: Tensor, size: int) -> placement.Shell:
         """The candidates around each ``focus`` of molecules ``rows`` and their log-probabilities,
         from the features ``y`` [count, size, channels]."""
-        config, centers = self.config, self.model.bins.centers
+        config, model = self.config, self.model
         z, new, pos = self.z[rows, :size], self.z[rows, size, None], self.pos[rows, :size]
         here = torch.arange(len(rows), device=rows.device)
-        log_prob = self.model.distance_log_prob(
-            y[rows].flatten(0, 1),
-            Data(pos=pos.flatten(0, 1), batch=here.repeat_interleave(size)),
-            here * size + focus,
-        )
-        log_prob = log_prob.view(len(rows), size, -1) / config.choice_temperature
+        nodes = Data(pos=pos.flatten(0, 1), batch=here.repeat_interleave(size))
         bond = bond_lengths(z, new)
         longest = bond[here, focus]
-        too_far = (centers > longest[:, None]) | (centers < SHORTEST_BOND * longest[:, None])
-        at_focus = log_prob[here, focus] + rules.PENALTY * too_far
-        limit = None
+        limit, shortest = None, torch.zeros_like(bond)
         if config.valence_rules:
             bonds = rules.bonds(z, pos)
             closures = rules.rings_left(self.z[rows], size, bonds)
             limit = 1 + torch.minimum(closures, rules.valences(new).squeeze(1) - 1)
             full = (rules.valences(z) - bonds.sum(2) < 1) | (limit < 2).unsqueeze(1)
-            log_prob = rules.forbid(log_prob, centers, torch.where(full, bond, 0.0))
+            shortest = torch.where(full, bond, 0.0)
             # Where only the focus may be bonded to, that table says so already.
             limit = limit.masked_fill(limit < 2, UNCOUNTED) if (limit > 1).any() else None
-        log_prob[here, focus] = at_focus
+
+        def distances(log_prob: Tensor, bins: DistanceBins) -> placement.Distances:
+            log_prob, centers = log_prob.view(len(rows), size, -1), bins.centers
+            no_bond = (centers > longest[:, None]) | (centers < SHORTEST_BOND * longest[:, None])
+            at_focus = log_prob[here, focus] + rules.PENALTY * no_bond
+            log_prob = rules.forbid(log_prob, centers, shortest)
+            log_prob[here, focus] = at_focus
+            reach = None if limit is None else bond
+            relative = pos - pos[here, focus].unsqueeze(1)
+            return placement.Distances(relative, log_prob, bins.spacing, reach, limit)
+
+        seen = y[rows].flatten(0, 1), nodes, here * size + focus
+        inside = distances(model.distance_log_prob(*seen), model.bins)
+        sites = None
+        if model.config.num_site_bins:
+            sites = distances(model.site_log_prob(*seen), model.site_bins)
         return placement.Shell(
             center=pos[here, focus],
             inner=SHORTEST_BOND * float(longest.min()),
             outer=float(longest.max()),
             largest=self.largest,
-            pos=pos,
-            log_prob=log_prob,
-            spacing=self.model.bins.spacing,
-            reach=None if limit is None else bond,
-            limit=limit,
+            sites=sites or inside,
+            inside=inside if sites else None,
             coarse_spacing=config.shell_spacing,
-            sharpness=config.choice_temperature / self.temperature,
+            site_temperature=config.choice_temperature,
+            temperature=self.temperature,
         )
