@@ -29,11 +29,10 @@ from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, fit, generate, lo
 from schnetgen_pyg.batches import Molecules, seeded
 from schnetgen_pyg.generator import GeneratorConfig
 from schnetgen_pyg.losses import losses
+from schnetgen_pyg.optimizers import KCAL
 from schnetgen_pyg.presets import PRESETS
 from schnetgen_pyg.structures import replacing
 from schnetgen_pyg.training import TrainingConfig
-
-KCAL_PER_EV = 23.0605
 
 #: Name of the row, and the settings that differ from the base.
 ROWS: dict[str, dict[str, Any]] = {
@@ -76,7 +75,7 @@ def strain(molecules: list[Any]) -> list[float]:
         atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
         before = atoms.get_potential_energy()
         LBFGS(atoms, logfile=None).run(fmax=0.05, steps=200)
-        drops.append((before - atoms.get_potential_energy()) * KCAL_PER_EV)
+        drops.append((before - atoms.get_potential_energy()) / KCAL)
     return drops
 
 

@@ -1,6 +1,6 @@
 """Speed of generation: molecules per second against ourselves and the peer, and over sizes.
 
-    python benchmarks/generation.py --data train.extxyz.gz --peer PEER_ENV/bin/python
+    python benchmarks/generation.py --peer PEER_ENV/bin/python
 
 Three parts, one after the other: the bundled model in one and in several processes, and without
 keeping the filters of placed pairs; the peer, where its environment is given (see
@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -23,7 +21,7 @@ from typing import Any
 
 import joblib
 import torch
-from common import save
+from common import run, save
 from torch_geometric.data import Batch, Data
 
 from schnetgen_pyg import SchNetGen, generate
@@ -129,17 +127,10 @@ def main() -> None:
     theirs: dict[str, Any] = {}
     if options.peer:
         script = Path(__file__).parent / "peers" / "gschnet_generate.py"
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        run = subprocess.run(
-            [options.peer, str(script)], capture_output=True, text=True, check=True, env=environment
-        )
-        theirs = json.loads(run.stdout.splitlines()[-1])
+        theirs = run([options.peer, str(script)])
     sizes = {}
     for size in SIZES:
-        command = [sys.executable, __file__, "--size", str(size)]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-        sizes[size] = json.loads(run.stdout.splitlines()[-1])
+        sizes[size] = run([sys.executable, __file__, "--size", str(size)])
         print(size, sizes[size], flush=True)
     print(medians, theirs)
     record = {"molecules": options.num, "rates": rates, "medians": medians, "peer": theirs}

@@ -18,10 +18,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -30,7 +28,8 @@ from typing import Any
 import numpy as np
 import torch
 from ase.units import Hartree
-from common import COMMIT, RESULTS, save
+from common import COMMIT, RESULTS, run, save
+from peers.potential_speed import timed
 from rdkit import Chem
 from rdkit.Chem import AllChem
 from torch_geometric.data import Data
@@ -62,6 +61,12 @@ def seconds_per_step(model: Potential, data: list[Data], config: PotentialTraini
     return statistics.median(times[1:])
 
 
+def settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What a row was trained with; kept with it, for a later call may ask for something else."""
+    keys = ("minutes", "batch_size", "learning_rate", "energy_weight", "num_validation", "note")
+    return {key: getattr(options, key) for key in keys}
+
+
 def trained(
     name: str, train: list[Data], test: list[Data], folder: Path, options: argparse.Namespace
 ) -> dict[str, Any]:
@@ -84,15 +89,17 @@ def trained(
         accelerator=options.accelerator,
     )
     torch.manual_seed(options.seed)
-    planned = folder / "steps.json"
+    planned = folder / "plan.json"
     resumed = planned.is_file()
     if not resumed:
         trial = Potential(name, elements=elements)
         trial.fit_statistics(train)
         steps = round(60 * options.minutes / seconds_per_step(trial, train, config))
         folder.mkdir(parents=True, exist_ok=True)
-        planned.write_text(json.dumps(max(10, steps)))
-    steps = json.loads(planned.read_text())
+        with replacing(planned) as temporary:
+            temporary.write_text(json.dumps(settings(options) | {"steps": max(10, steps)}))
+    plan = json.loads(planned.read_text())
+    steps = plan["steps"]
     model = Potential(name, elements=elements)
     start = time.perf_counter()
     model = fit_potential(
@@ -106,12 +113,11 @@ def trained(
     )
     row = {
         "parameters": sum(p.numel() for p in model.parameters()),
-        "steps": steps,
         "seconds": None if resumed else time.perf_counter() - start,
         "best_step": model.provenance["step"],
         "test": model.provenance["test"],
         "commit": COMMIT,
-    }
+    } | plan
     with replacing(kept) as temporary:
         temporary.write_text(json.dumps(row))
     return row
@@ -121,11 +127,6 @@ def result(name: str) -> dict[str, Any]:
     """The rows that a record has already."""
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text())["rows"] if path.is_file() else {}
-
-
-def settings(options: argparse.Namespace) -> dict[str, Any]:
-    keys = ("minutes", "batch_size", "learning_rate", "energy_weight", "num_validation", "note")
-    return {key: getattr(options, key) for key in keys}
 
 
 def rmd17(options: argparse.Namespace) -> None:
@@ -138,7 +139,7 @@ def rmd17(options: argparse.Namespace) -> None:
         test = [frames[k] for k in order[1000:2000]]
         for name in options.representations:
             row = trained(name, train, test, options.out / f"{molecule}_{name}", options)
-            rows.setdefault(molecule, {})[name] = row | settings(options)
+            rows.setdefault(molecule, {})[name] = row
             print(molecule, name, json.dumps(row), flush=True)
             save("potentials_rmd17", {"rows": rows}, seed=options.seed)
 
@@ -161,7 +162,7 @@ def qm9(options: argparse.Namespace) -> None:
         train = [data[k] for k in order[3000 : 3000 + size + options.num_validation]]
         for name in options.representations:
             row = trained(name, train, test, options.out / f"qm9_{size}_{name}", options)
-            rows.setdefault(str(size), {})[name] = row | settings(options)
+            rows.setdefault(str(size), {})[name] = row
             print(size, name, json.dumps(row), flush=True)
             save("potentials_qm9", {"rows": rows}, seed=options.seed)
 
@@ -180,16 +181,6 @@ def molecule(size: int) -> dict[str, Any]:
 def cases() -> list[tuple[int, int]]:
     """Atoms of the molecules and molecules in the batch."""
     return [(size, batch) for size in SIZES for batch in BATCHES if size * batch <= MOST_ATOMS]
-
-
-def timed(call: Any, rounds: int = 9) -> float:
-    """Median seconds, the first call left out."""
-    times = []
-    for _ in range(rounds + 1):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
 
 
 def speed_of(name: str, size: int, batch: int) -> dict[str, float]:
@@ -219,15 +210,6 @@ def speed_of(name: str, size: int, batch: int) -> dict[str, float]:
     seconds = timed(step)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - floor
     return {"forces_seconds": call, "step_seconds": seconds, "step_mib": peak / 1024}
-
-
-def run(command: list[str]) -> Any:
-    """What a process of one thread prints last, as JSON."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def speed(options: argparse.Namespace) -> None:

@@ -49,7 +49,7 @@ def generated(
 ) -> tuple[list[Any], dict[str, Any]]:
     """Structures of one setting, from the disk where they are there already."""
     rules = "" if config.valence_rules else "_norules"
-    name = f"T{config.choice_temperature}_{config.temperature}{rules}_seed{seed}.extxyz"
+    name = f"T{config.choice_temperature}{rules}_seed{seed}.extxyz"
     path = options.out / name
     log = path.with_suffix(".json")
     if not path.exists():
@@ -94,12 +94,9 @@ def main() -> None:
 
     model = SchNetGen.from_pretrained(options.checkpoint)
     sets = {"train": load(options.train), "test": load(options.test)}
-    first = SamplingConfig(jobs=options.jobs, temperature=0.3)
+    first = SamplingConfig(jobs=options.jobs)
     settings = {f"T = {first.choice_temperature:g}": first}
-    settings |= {
-        f"T = {t:g}": replace(first, choice_temperature=t, temperature=min(t, first.temperature))
-        for t in options.temperatures
-    }
+    settings |= {f"T = {t:g}": replace(first, choice_temperature=t) for t in options.temperatures}
     settings |= {f"T = {first.choice_temperature:g}, no rules": replace(first, valence_rules=False)}
     record: dict[str, Any] = {
         "checkpoint": Path(options.checkpoint).name,

@@ -11,16 +11,13 @@ the other, in several rounds; medians count.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from common import save
+from common import run, save
 from torch_geometric.data import Batch, Data
 
 from schnetgen_pyg import SchNetGen, load
@@ -98,9 +95,7 @@ def peer(python: str, options: argparse.Namespace, environment: dict[str, str]) 
     script = Path(__file__).parent / "peers" / "gschnet_step.py"
     command = [python, str(script), "--data", options.data, "--repeats", "2"]
     command += ["--molecules", str(options.molecules), "--threads", str(options.threads)]
-    environment = os.environ | environment | {"OMP_NUM_THREADS": str(options.threads)}
-    run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    return json.loads(run.stdout.splitlines()[-1])
+    return run(command, options.threads, **environment)
 
 
 def main() -> None:

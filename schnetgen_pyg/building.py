@@ -26,7 +26,7 @@ UNCOUNTED = 99
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How molecules are sampled; the defaults are the paper's.
+    """How molecules are sampled; on a grid the defaults are the paper's.
 
     Attributes:
         temperature: T of softmax(logits / T) for positions; by default 0.01 on a grid (the

@@ -204,6 +204,45 @@ def _frames(record: dict[str, Any], atoms: ase.Atoms, method: str) -> Iterator[a
         yield labelled
 
 
+def _begin(partial: Path, settings: Path, structures: Sequence[Data], config: LabelConfig) -> int:
+    """How many structures the partial file has already; a new one begins with its settings.
+
+    Raises:
+        InputError: if the partial file is of other structures or settings.
+    """
+    content = hashlib.sha256()
+    for single in structures:
+        content.update(single.z.numpy().tobytes() + single.pos.numpy().tobytes())
+    wanted = json.loads(json.dumps({"structures": content.hexdigest(), "config": asdict(config)}))
+    if settings.is_file():
+        if json.loads(settings.read_text()) != wanted:
+            raise InputError(
+                f"{partial}: holds labels of other structures or settings; remove it and "
+                f"{settings.name}, or name another output"
+            )
+        return _finished(partial)
+    partial.unlink(missing_ok=True)
+    with replacing(settings) as temporary:
+        temporary.write_text(json.dumps(wanted))
+    return 0
+
+
+def _collect(
+    partial: Path, atoms: Sequence[ase.Atoms], method: str
+) -> tuple[list[ase.Atoms], list[str]]:
+    """Labelled structures of the partial file, and which failed and why."""
+    failures: list[str] = []
+    labelled: list[ase.Atoms] = []
+    with partial.open() as file:
+        for line in file:
+            record = json.loads(line)
+            source = record["source"]
+            if "error" in record:
+                failures.append(f"structure {source}: {record['error']}")
+            labelled += _frames(record, atoms[source], method)
+    return labelled, failures
+
+
 def label_file(
     structures: Any,
     path: str | os.PathLike[str],
@@ -240,23 +279,8 @@ def label_file(
     calculator(config.method)
     data: list[Data] = as_data(structures)
     atoms = [to_ase(single) for single in data]
-    content = hashlib.sha256()
-    for single in data:
-        content.update(single.z.numpy().tobytes() + single.pos.numpy().tobytes())
-    wanted = json.loads(json.dumps({"structures": content.hexdigest(), "config": asdict(config)}))
     partial, settings = (path.with_name(f"{path.name}.partial.{s}") for s in ("jsonl", "json"))
-    done = 0
-    if settings.is_file():
-        if json.loads(settings.read_text()) != wanted:
-            raise InputError(
-                f"{partial}: holds labels of other structures or settings; remove it and "
-                f"{settings.name}, or name another output"
-            )
-        done = _finished(partial)
-    else:
-        partial.unlink(missing_ok=True)
-        with replacing(settings) as temporary:
-            temporary.write_text(json.dumps(wanted))
+    done = _begin(partial, settings, data, config)
     records: Any = _records(atoms, config, done, jobs)
     if progress:
         records = progress(records, initial=done, total=len(atoms))
@@ -264,15 +288,7 @@ def label_file(
         for record in records:
             file.write(json.dumps(record) + "\n")
             file.flush()
-    failures: list[str] = []
-    labelled: list[ase.Atoms] = []
-    with partial.open() as file:
-        for line in file:
-            record = json.loads(line)
-            source = record["source"]
-            if "error" in record:
-                failures.append(f"structure {source}: {record['error']}")
-            labelled += _frames(record, atoms[source], config.method)
+    labelled, failures = _collect(partial, atoms, config.method)
     if not labelled:
         raise InputError(f"no structure could be labelled; the first: {failures[0]}")
     write(path, labelled)

@@ -229,17 +229,12 @@ class Shell:
     def _scores(self, candidates: Tensor) -> Tensor:
         return (self.inside or self.sites).scores(candidates) / self.temperature
 
-    @property
-    def _fine_spacing(self) -> float:
-        return self.coarse_spacing / math.prod(width for _, width in self.levels)
-
     def _choose_cube(self, keys: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
         """Centre of a coarse cube [num_molecules, 3] in the lattice's frame, and the log of the
         sum over all cubes [num_molecules], times the volume of a fine one (Å³)."""
-        cubes, number = self._lattice(self.center.device)
-        coarse = cubes
-        cubes, number = cubes.expand(len(turn), -1, -1), number.expand(len(turn), -1)
-        root = torch.arange(len(coarse), device=cubes.device).expand(len(turn), -1)
+        coarse, number = self._lattice(self.center.device)
+        cubes, number = coarse.expand(len(turn), -1, -1), number.expand(len(turn), -1)
+        root = torch.arange(len(coarse), device=coarse.device).expand(len(turn), -1)
         log_weight = self.center.new_zeros(len(turn), 1)
         spacing = self.coarse_spacing
         for depth, (count, width) in enumerate(self.levels):
@@ -265,7 +260,7 @@ class Shell:
     def _inside(self, cube: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Points of a coarse cube relative to the centre [num_molecules, num_points, 3], their
         sharpened scores, and what to add to those for log p(cube, point) up to a constant."""
-        width = round(self.coarse_spacing / self._fine_spacing)
+        width = math.prod(width for _, width in self.levels)
         points = cube.unsqueeze(1) + _divide(self.coarse_spacing, width, cube)
         points = torch.matmul(points, turn)
         scores = self._scores(points)

@@ -148,39 +148,19 @@ def report(
     sources = Sources.find(run)
     beside = run.with_suffix(".html") if run.is_file() else run / "report.html"
     structures = [to_ase(d) for d in load(sources.structures)] if sources.structures else []
-    given = {"train": list(train), "test": list(test)}
-    notes = {}
+    notes: dict[str, str] = {}
+    evaluation, model = Evaluation([]), None
     if structures:
         notes["structures from"] = str(sources.structures)
-        references = {name: load(*files) for name, files in given.items() if files}
-        if not references and sources.training_data():
-            try:
-                references = {"train": load(*sources.training_data())}
-            except InputError as error:
-                notes["without the training structures:"] = str(error)
-    else:
-        references = {}
-    evaluation = Evaluation([])
-    if structures:
-        sets = {name: references.get(name) for name in given}
-        evaluation = evaluate(
-            structures,
-            train=sets["train"],
-            test=sets["test"],
-            poses=poses,
-            jobs=jobs,
-            progress=progress,
-        )
-    name = checkpoint or sources.checkpoint() or default_checkpoint
-    model = SchNetGen.from_pretrained(name) if structures else None
-    if model is not None:
-        unseen = {int(n) for atoms in structures for n in atoms.numbers} - set(
-            model.config.elements
-        )
-        if unseen and checkpoint is None:
-            model = None
-        else:
+        references = _references({"train": list(train), "test": list(test)}, sources, notes)
+        evaluation = evaluate(structures, **references, poses=poses, jobs=jobs, progress=progress)
+        name = checkpoint or sources.checkpoint() or default_checkpoint
+        model = SchNetGen.from_pretrained(name)
+        seen = {int(n) for atoms in structures for n in atoms.numbers} <= set(model.config.elements)
+        if seen or checkpoint is not None:
             notes["atom by atom with"] = str(name)
+        else:
+            model = None
     relaxed = read_relaxed(sources.relaxed, structures) if sources.relaxed else {}
     data = page_data(
         structures,
@@ -195,6 +175,20 @@ def report(
     path = Path(out) if out is not None else beside
     write_page(path, data)
     return path
+
+
+def _references(
+    given: dict[str, list[str]], sources: Sources, notes: dict[str, str]
+) -> dict[str, Any]:
+    """The reference sets; where none is given, what the run was trained on, or in ``notes`` why
+    that cannot be read."""
+    references: dict[str, Any] = {name: load(*files) for name, files in given.items() if files}
+    if not references and sources.training_data():
+        try:
+            references = {"train": load(*sources.training_data())}
+        except InputError as error:
+            notes["without the training structures:"] = str(error)
+    return references
 
 
 def _name(structures: Sequence[ase.Atoms], run: Path) -> str:

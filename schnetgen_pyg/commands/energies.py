@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .options import DEFAULT_POTENTIAL, chosen, command_parser, recorded, usable_device
+from .options import DEFAULT_POTENTIAL, add_data, chosen, command_parser, recorded, usable_device
 
 
 def fit_potential(arguments: Sequence[str]) -> None:
@@ -19,20 +19,7 @@ def fit_potential(arguments: Sequence[str]) -> None:
     from ..potentials import Potential, PotentialConfig
 
     parser = command_parser("fit-potential", "Train a potential, or continue the run in --out.")
-    parser.add_argument(
-        "--data",
-        nargs="+",
-        type=str,
-        required=True,
-        help="files with energies (eV) and, all or none, forces (eV/Å), or names: "
-        + ", ".join(datasets.NAMES),
-    )
-    parser.add_argument(
-        "--path",
-        type=str | None,
-        default=None,
-        help="for a name: the published archive, if it is on the disk already",
-    )
+    add_data(parser, "files with energies (eV) and, all or none, forces (eV/Å)")
     parser.add_argument(
         "--test", nargs="+", type=str, default=[], help="more files, for the test errors"
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..presets import PRESETS
-from .options import DEFAULT_CHECKPOINT, chosen, command_parser, recorded, usable_device
+from .options import DEFAULT_CHECKPOINT, add_data, chosen, command_parser, recorded, usable_device
 
 
 def train(arguments: Sequence[str]) -> None:
@@ -20,19 +20,7 @@ def train(arguments: Sequence[str]) -> None:
     from ..training import TrainingConfig, fit
 
     parser = command_parser("train", "Train a generator, or continue the run in --out.")
-    parser.add_argument(
-        "--data",
-        nargs="+",
-        type=str,
-        required=True,
-        help=f"structure files, or names: {', '.join(datasets.NAMES)}",
-    )
-    parser.add_argument(
-        "--path",
-        type=str | None,
-        default=None,
-        help="for a name: the published archive, if it is on the disk already",
-    )
+    add_data(parser, "structure files")
     parser.add_argument(
         "--preset",
         choices=sorted(PRESETS),

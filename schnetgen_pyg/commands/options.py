@@ -38,6 +38,25 @@ def command_parser(command: str, description: str) -> Parser:
     return parser
 
 
+def add_data(parser: Parser, files: str) -> None:
+    """Options ``--data`` and ``--path`` of a training; ``files`` says what the files hold."""
+    from ..datasets import NAMES
+
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        type=str,
+        required=True,
+        help=f"{files}, or names: {', '.join(NAMES)}",
+    )
+    parser.add_argument(
+        "--path",
+        type=str | None,
+        default=None,
+        help="for a name: the published archive, if it is on the disk already",
+    )
+
+
 def chosen(kind: type, options: Namespace) -> Any:
     """The configuration of this ``kind`` (a dataclass) with the values of the options."""
     names = {field.name for field in fields(kind)}
