@@ -10,6 +10,9 @@ from torch_geometric.utils import scatter
 
 from .layers import GaussianSmearing, ShiftedSoftplus, mlp
 
+#: Stands for the hydrogens of atoms of which nobody knows how many they will have.
+UNKNOWN_HYDROGENS = 5
+
 
 class NewAtomProduct(MessagePassing):
     """Feature-wise product of every placed atom with the new atom of its partial molecule.

@@ -9,6 +9,7 @@ from torch_geometric.utils import scatter
 
 from .generator import SchNetGen
 from .graphs import bond_lengths, bond_matrix
+from .heads import UNKNOWN_HYDROGENS
 from .orders import ORDERS, reorder
 from .steps import all_steps, partial_molecules, random_steps
 
@@ -56,6 +57,26 @@ def missing_hydrogens(molecules: Data, partial: Data) -> Tensor:
     return later[molecule, local, partial.ptr.diff()[partial.batch]]
 
 
+def all_hydrogens(molecules: Data) -> Tensor:
+    """Hydrogens bonded to each atom [num_atoms]; `UNKNOWN_HYDROGENS` for hydrogens themselves."""
+    bonds, mask = bond_matrix(molecules)
+    hydrogen = torch.zeros_like(mask)
+    hydrogen[mask] = molecules.z == 1
+    count = (bonds & hydrogen.unsqueeze(1)).sum(2)[mask].clamp(max=UNKNOWN_HYDROGENS - 1)
+    return count.masked_fill(molecules.z == 1, UNKNOWN_HYDROGENS)
+
+
+def hide_hydrogens(partial: Data, generator: torch.Generator | None) -> Tensor:
+    """``partial.hydrogens`` with those of the first few atoms unknown in some partial molecules,
+    as in a fragment; in half of those of one atom, whose hydrogens are predicted from it."""
+    size = partial.ptr.diff()
+    noise = torch.rand(2, len(size), generator=generator).to(size.device)
+    hidden = (noise[1] * size).long() + 1
+    hidden = hidden * (noise[0] < torch.where(size == 1, 0.5, 0.1))
+    place = torch.arange(len(partial.z), device=size.device) - partial.ptr[partial.batch]
+    return partial.hydrogens.masked_fill(place < hidden[partial.batch], UNKNOWN_HYDROGENS)
+
+
 def allowed_types(model: SchNetGen, remaining: Tensor) -> Tensor:
     """Elements that may come next [num_graphs, num_elements]: what is left of the formula,
     hydrogens only after everything else."""
@@ -87,8 +108,8 @@ def losses(
         num_steps: random steps of each molecule; 0 for all.
 
     Returns:
-        ``distance``: mean over all distances, the paper's loss; and ``site``, ``focus``, ``type``
-        and ``hydrogens`` where the model has those heads.
+        ``distance``: mean over all distances, the paper's loss; and ``site``, ``focus``, ``type``,
+        ``hydrogens`` and ``next_hydrogens`` where the model has those heads.
     """
     molecules = reorder(molecules, ORDERS[model.config.order](molecules, generator))
     steps = random_steps(molecules.ptr, num_steps, generator) if num_steps else None
@@ -98,8 +119,16 @@ def losses(
     remaining = None
     if model.config.next_type or model.config.hydrogens:
         remaining = model.remaining(molecules, partial)
+    known = model.config.implicit_hydrogens
+    if known:
+        hydrogens = all_hydrogens(molecules)
+        partial.hydrogens, partial.next_hydrogens = (
+            hydrogens[partial.atom],
+            hydrogens[partial.next_atom],
+        )
+        partial.hydrogens = hide_hydrogens(partial, generator)
     x = model.features(partial, model.step_graph(placed, partial), remaining)
-    y = model.meet(x, partial.next_z, batch)
+    y = model.meet(x, partial.next_z, batch, partial.next_hydrogens if known else None)
     target = molecules.pos[partial.next_atom][batch]
     result = {}
     focus = None
@@ -115,7 +144,15 @@ def losses(
         index = model.element_index[partial.next_z].unsqueeze(1)
         result["type"] = -log_prob.gather(1, index).mean()
     if model.config.hydrogens:
-        asked = (partial.next_z[batch] == 1) & (partial.z != 1)
+        asked = partial.z != 1
+        if known:
+            asked &= partial.hydrogens == UNKNOWN_HYDROGENS
+            heavy = partial.next_z != 1
+            log_prob = model.next_hydrogens_log_prob(x, partial)[heavy]
+            index = partial.next_hydrogens[heavy].unsqueeze(1)
+            result["next_hydrogens"] = -log_prob.gather(1, index).sum() / max(len(index), 1)
+        else:
+            asked &= partial.next_z[batch] == 1
         log_prob = model.hydrogen_head(x[asked])
         lacking = missing_hydrogens(molecules, partial)[asked].clamp(max=4).unsqueeze(1)
         # A sum: a batch without hydrogens has a loss of 0, but the head stays in the graph.
