@@ -13,6 +13,7 @@ from . import placement, rules
 from .distances import DistanceBins
 from .generator import SchNetGen
 from .graphs import Graph, bond_lengths
+from .heads import UNKNOWN_HYDROGENS
 from .losses import allowed_types
 from .random_numbers import choose, random_keys
 from .steps import partial_molecules, step_graph
@@ -143,6 +144,9 @@ class Builder:
         self.pos = self.molecules.pos.view(self.count, self.atoms, 3)
         self.cache = FilterCache(model, self.count, self.atoms) if model.shares_filters else None
         self.log_prob = torch.zeros(self.count, device=device)
+        #: Hydrogens that every atom will have, as far as the model has said.
+        self.hydrogens = torch.full_like(self.z, UNKNOWN_HYDROGENS)
+        #: Hydrogens that every placed atom lacks, once the scaffold is there.
         self.missing: Tensor | None = None
         self.history: list[StepRecord] | None = None
         elements = torch.tensor(model.config.elements)
@@ -151,6 +155,8 @@ class Builder:
     @torch.inference_mode()
     def run(self) -> Builder:
         """Place all atoms that are not there yet."""
+        if self.model.config.implicit_hydrogens and self.placed == 1 < self.atoms:
+            self._choose_hydrogens(self.model.hydrogen_head(self._features(1)[0]), 0)
         for size in range(self.placed, self.atoms):
             self._step(size)
         return self
@@ -158,10 +164,11 @@ class Builder:
     def _keys(self, size: int, purpose: int) -> Tensor:
         return random_keys(self.seed, self.index, size + 100_000 * purpose)
 
-    def _step(self, size: int) -> None:
-        """Place atom ``size`` of every molecule."""
+    def _features(self, size: int) -> tuple[Tensor, Data, Tensor]:
+        """Features of the first ``size`` atoms, their batch, and what is left of the formula."""
         model = self.model
         partial = partial_molecules(self.molecules, self.rows, torch.full_like(self.rows, size))
+        partial.hydrogens = self.hydrogens[:, :size].flatten()
         # From a fragment the first step evaluates all of its pairs, later ones the new atom's.
         known = 0 if size == self.placed or self.cache is None else size - 1
         graph = step_graph(
@@ -173,10 +180,18 @@ class Builder:
         )
         remaining = model.remaining(self.molecules, partial)
         filters = None if self.cache is None else self.cache.add(graph)
-        x = model.features(partial, graph, remaining, filters)
+        return model.features(partial, graph, remaining, filters), partial, remaining
+
+    def _step(self, size: int) -> None:
+        """Place atom ``size`` of every molecule."""
+        model = self.model
+        x, partial, remaining = self._features(size)
         if model.config.next_type:
             self._choose_type(x, partial, remaining, size)
-        y = model.meet(x, self.z[:, size], partial.batch)
+        if model.config.implicit_hydrogens:
+            partial.next_z = self.z[:, size]
+            self._choose_hydrogens(model.next_hydrogens_log_prob(x, partial), size)
+        y = model.meet(x, self.z[:, size], partial.batch, self.hydrogens[:, size])
         if model.config.focus:
             self._place_by_focus(x, y, partial, size)
         else:
@@ -198,6 +213,31 @@ class Builder:
             self.z[self.rows, here] = self.z[:, size].clone()
             self.z[:, size] = elements
         self.log_prob += log_prob[self.rows, choice]
+
+    def _choose_hydrogens(self, log_prob: Tensor, place: int) -> None:
+        """How many hydrogens the atom at ``place`` will have, unless it is one, from
+        log-probabilities [count, 5]."""
+        log_prob = log_prob / self.config.choice_temperature
+        if self.config.valence_rules:
+            free = self._free_valences(place)
+            allowed = rules.allowed_hydrogens(self.z, place, free, self.hydrogens)
+            log_prob = log_prob + rules.PENALTY * ~allowed
+        log_prob = log_prob.log_softmax(1)
+        if self.forced:
+            bonds = rules.bonds(self.z, self.pos)[:, place] & (self.z == 1)
+            choice = bonds.sum(1).clamp(max=UNKNOWN_HYDROGENS - 1)
+        else:
+            choice = choose(log_prob, self._keys(place, 3))
+        heavy = self.z[:, place] != 1
+        self.hydrogens[:, place] = choice.masked_fill(~heavy, UNKNOWN_HYDROGENS)
+        self.log_prob += log_prob[self.rows, choice] * heavy
+
+    def _free_valences(self, size: int, rows: Tensor | slice = slice(None)) -> Tensor:
+        """Valences that the first ``size`` atoms have left for heavy atoms [count, size]."""
+        z = self.z[rows, :size]
+        return rules.free_valences(
+            z, rules.bonds(z, self.pos[rows, :size]), self.hydrogens[rows, :size]
+        )
 
     def _place_on_grid(self, log_prob: Tensor, size: int) -> None:
         candidates = placement.grid(
@@ -253,9 +293,10 @@ class Builder:
         log_prob = log_prob / self.config.choice_temperature
         if self.config.valence_rules:
             bonds = rules.bonds(self.z[:, :size], self.pos[:, :size])
-            free = rules.valences(self.z[:, :size]) - bonds.sum(2)
-            log_prob = log_prob + rules.PENALTY * (free < 1)
             hydrogen = (self.z[:, size] == 1).unsqueeze(1)
+            free = rules.free_valences(self.z[:, :size], bonds)
+            open_to_all = torch.where(hydrogen, free, self._free_valences(size))
+            log_prob = log_prob + rules.PENALTY * (open_to_all < 1)
             if self.model.config.hydrogens and hydrogen.any():
                 if self.missing is None:
                     self._distribute_hydrogens(x.view(*shape, -1), free, bonds, size)
@@ -266,22 +307,28 @@ class Builder:
         return log_prob.log_softmax(1)
 
     def _distribute_hydrogens(self, x: Tensor, free: Tensor, bonds: Tensor, size: int) -> None:
-        """Draw how many hydrogens each placed atom will get, jointly; a molecule for which no
-        closed-shell distribution is left has none and goes by its focuses."""
+        """Draw how many hydrogens each placed atom will get, jointly, where that is not known yet;
+        a molecule for which no closed-shell distribution is left goes by its focuses."""
         log_prob = self.model.hydrogen_head(x) / self.config.choice_temperature
-        table = log_prob.log_softmax(2).cpu().double().numpy()
+        hydrogens = self.hydrogens[:, :size]
+        known = hydrogens != UNKNOWN_HYDROGENS
+        claims = rules.PENALTY * (torch.arange(5, device=x.device) != hydrogens.unsqueeze(2))
+        log_prob = torch.where(known.unsqueeze(2), claims, log_prob.log_softmax(2))
+        table = log_prob.cpu().double().numpy()
         later = (self.z[:, size:] == 1).cpu()
         final = (rules.bonds(self.z, self.pos)[:, :size, size:].cpu() & later.unsqueeze(1)).sum(2)
         open_valences, pairs = free.cpu().numpy(), bonds.triu().cpu()
         totals = later.sum(1).tolist()
         missing = torch.zeros(self.count, self.atoms)
-        for row, number in enumerate(self.index.tolist()):
+        missing[:, :size] = hydrogens.masked_fill(~known, 0).cpu().float()
+        undecided = (~known & (self.z[:, :size] != 1)).any(1).cpu()
+        for row in undecided.nonzero().flatten().tolist():
             drawn = rules.assign_hydrogens(
                 table[row],
                 open_valences[row],
                 pairs[row].nonzero().numpy(),
                 totals[row],
-                np.random.default_rng([self.seed, number]),
+                np.random.default_rng([self.seed, int(self.index[row])]),
                 final[row].numpy() if self.forced else None,
             )
             if drawn is not None:
@@ -302,8 +349,14 @@ class Builder:
         if config.valence_rules:
             bonds = rules.bonds(z, pos)
             closures = rules.rings_left(self.z[rows], size, bonds)
-            limit = 1 + torch.minimum(closures, rules.valences(new).squeeze(1) - 1)
-            full = (rules.valences(z) - bonds.sum(2) < 1) | (limit < 2).unsqueeze(1)
+            next_hydrogens = self.hydrogens[rows, size]
+            taken = next_hydrogens.masked_fill(next_hydrogens == UNKNOWN_HYDROGENS, 0)
+            limit = rules.valences(new).squeeze(1) - taken
+            free = rules.valences(z) - bonds.sum(2)
+            if (new != 1).any():
+                free = self._free_valences(size, rows)
+            limit = torch.minimum(1 + closures, limit)
+            full = (free < 1) | (limit < 2).unsqueeze(1)
             shortest = torch.where(full, bond, 0.0)
             # Where only the focus may be bonded to, that table says so already.
             limit = limit.masked_fill(limit < 2, UNCOUNTED) if (limit > 1).any() else None

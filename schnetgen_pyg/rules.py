@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .graphs import bond_lengths
+from .heads import UNKNOWN_HYDROGENS
 from .placement import PENALTY
 
 #: Bonds of an element in a neutral closed-shell molecule.
@@ -53,6 +54,49 @@ def bonds(z: Tensor, pos: Tensor) -> Tensor:
     """Bonds [molecules, atoms, atoms] of equally large molecules z [molecules, atoms]."""
     near = torch.cdist(pos, pos) < bond_lengths(z.unsqueeze(2), z.unsqueeze(1))
     return near & ~torch.eye(z.shape[1], dtype=torch.bool, device=z.device)
+
+
+def free_valences(z: Tensor, bonds: Tensor, hydrogens: Tensor | None = None) -> Tensor:
+    """Valences that placed atoms have left [molecules, atoms].
+
+    Args:
+        z, bonds: of the placed atoms [molecules, atoms], [molecules, atoms, atoms].
+        hydrogens: that they will have, `UNKNOWN_HYDROGENS` where that is not known: known ones
+            count as bonds already.
+    """
+    if hydrogens is None:
+        return valences(z) - bonds.sum(2)
+    to_hydrogen = bonds & (z == 1).unsqueeze(1)
+    known = hydrogens.masked_fill(hydrogens == UNKNOWN_HYDROGENS, 0)
+    taken = torch.maximum(to_hydrogen.sum(2), known)
+    return valences(z) - (bonds & ~to_hydrogen).sum(2) - taken
+
+
+def allowed_hydrogens(z: Tensor, placed: int, free: Tensor, hydrogens: Tensor) -> Tensor:
+    """Which numbers of hydrogens, 0 to 4, the next atom may have so that the formula can still
+    work out [molecules, 5]; all of them where none can.
+
+    Args:
+        z: types of all atoms of the formula [molecules, atoms], the placed ones first.
+        placed: how many are placed.
+        free: their `free_valences` [molecules, placed].
+        hydrogens: that all atoms will have [molecules, atoms], or `UNKNOWN_HYDROGENS`.
+    """
+    heavy = z != 1
+    known = heavy & (hydrogens != UNKNOWN_HYDROGENS)
+    unclaimed = (~heavy[:, placed:]).sum(1) - (hydrogens * known).sum(1)
+    valence = valences(z) * heavy
+    later = heavy[:, placed + 1 :]
+    room = (valence[:, placed + 1 :] - 1).clamp(min=0).sum(1)
+    room += (free * (heavy & ~known)[:, :placed]).sum(1)
+    alone = heavy.sum(1) == 1
+    most = torch.minimum(valence[:, placed] - (~alone).long(), unclaimed)
+    number = torch.arange(UNKNOWN_HYDROGENS, device=z.device)
+    allowed = (number <= most[:, None]) & (number >= (unclaimed - room)[:, None])
+    # What is still to come needs a free valence somewhere.
+    left = (free * heavy[:, :placed]).sum(1) + valence[:, placed] - 2 * (placed > 0)
+    allowed &= (left[:, None] - number >= 1) | ~later.any(1, keepdim=True)
+    return allowed | ~allowed.any(1, keepdim=True)
 
 
 def forbid(table: Tensor, centers: Tensor, below: Tensor) -> Tensor:

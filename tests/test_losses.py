@@ -106,8 +106,15 @@ def test_noise(molecules):
     assert offset.max() / offset.min() > 1.5  # every molecule has its own strength
 
 
-def test_every_part_learns(molecules):
-    model = small_model(**PARTS).train()
+ALL_PARTS = PARTS | {"implicit_hydrogens": True, "num_site_bins": 80}
+NAMES = {"focus", "type", "hydrogens", "distance"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"), [(PARTS, NAMES), (ALL_PARTS, NAMES | {"site", "next_hydrogens"})]
+)
+def test_every_part_learns(molecules, settings, names):
+    model = small_model(**settings).train()
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     history = []
     for step in range(30):
@@ -116,7 +123,7 @@ def test_every_part_learns(molecules):
         sum(parts.values()).backward()
         optimizer.step()
         history.append({name: float(value.detach()) for name, value in parts.items()})
-    assert history[0].keys() == {"focus", "type", "hydrogens", "distance"}
+    assert history[0].keys() == names
     for name in history[0]:
         assert sum(h[name] for h in history[-5:]) < sum(h[name] for h in history[:5]), name
     assert all(p.grad is not None for p in model.parameters())

@@ -4,6 +4,10 @@ import torch
 from ase.build import molecule
 
 from schnetgen_pyg import rules
+from schnetgen_pyg.batches import Molecules, seeded
+from schnetgen_pyg.heads import UNKNOWN_HYDROGENS
+from schnetgen_pyg.losses import all_hydrogens
+from schnetgen_pyg.orders import bonded, reorder
 from schnetgen_pyg.structures import from_ase
 
 
@@ -111,3 +115,37 @@ def test_forbidden_distances():
 
 def test_elements_without_a_rule_are_left_alone():
     assert rules.valences(torch.tensor([6, 26])).tolist() == [4, rules.UNLIMITED]
+
+
+@pytest.mark.parametrize("hidden", [0, 3], ids=["all known", "fragment"])
+def test_numbers_of_hydrogens_in_real_molecules_are_allowed(isomers, hidden):
+    """At every step of a random order; hydrogens of the first atoms may be unknown."""
+    batch = Molecules(isomers[:30])[torch.arange(30)]
+    for seed in range(3):
+        molecules = reorder(batch, bonded(batch, seeded(seed)))
+        z, pos = molecules.z.view(30, 19), molecules.pos.view(30, 19, 3)
+        real = all_hydrogens(molecules).view(30, 19)
+        for placed in range(hidden, 9):
+            known = torch.full_like(z, UNKNOWN_HYDROGENS)
+            known[:, hidden:placed] = real[:, hidden:placed]
+            there = z[:, :placed], rules.bonds(z[:, :placed], pos[:, :placed])
+            free = rules.free_valences(*there, known[:, :placed])
+            assert (free >= 0).all()
+            allowed = rules.allowed_hydrogens(z, placed, free, known)
+            assert allowed.gather(1, real[:, placed, None]).all()
+            if placed == 8 and not hidden:  # the last atom has what is left
+                assert (allowed.sum(1) == 1).all()
+        everything = rules.free_valences(z, rules.bonds(z, pos), real)
+        assert torch.equal(everything, rules.free_valences(z, rules.bonds(z, pos)))
+
+
+def test_hydrogens_that_the_formula_has_no_room_for():
+    """Ethanol from its methyl carbon: CH4 would leave nothing to bond to, CH0 too many."""
+    z = torch.tensor([[6, 6, 8, 1, 1, 1, 1, 1, 1]])
+    known = torch.full_like(z, UNKNOWN_HYDROGENS)
+    free = torch.zeros(1, 0, dtype=torch.long)
+    assert rules.allowed_hydrogens(z, 0, free, known)[0].tolist() == [0, 0, 1, 1, 0]
+    known[0, 0] = 3
+    # One free valence on the carbon; with three more hydrogens nothing would be left for oxygen.
+    free = torch.tensor([[1]])
+    assert rules.allowed_hydrogens(z, 1, free, known)[0].tolist() == [0, 0, 1, 0, 0]

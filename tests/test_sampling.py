@@ -105,10 +105,11 @@ PARTS = [
     {"focus": True, "next_type": True},
     {"focus": True, "next_type": True, "hydrogens": True},
     {"focus": True, "next_type": True, "hydrogens": True, "num_site_bins": 80},
+    {"focus": True, "next_type": True, "hydrogens": True, "implicit_hydrogens": True},
 ]
 
 
-@pytest.mark.parametrize("parts", PARTS, ids=["focus", "type", "hydrogens", "sites"])
+@pytest.mark.parametrize("parts", PARTS, ids=["focus", "type", "hydrogens", "sites", "implicit"])
 class TestFocus:
     """The mixture over focuses, with its parts switched on one by one."""
 
