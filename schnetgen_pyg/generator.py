@@ -20,7 +20,9 @@ from torch_geometric.utils import cumsum, scatter
 from .distances import DistanceBins
 from .graphs import Graph
 from .heads import (
-    UNKNOWN_HYDROGENS,
+    UNKNOWN,
+    UNKNOWN_OPEN,
+    EnvironmentHead,
     FocusHead,
     FocusMixer,
     HydrogenHead,
@@ -60,11 +62,10 @@ class GeneratorConfig:
             p(r) = Σ_f p(f) ∏_j p(Δ_j | f); needs an order in which there is one.
         next_type: predict the type of the next atom, from what is left of the formula.
         hydrogens: predict how many hydrogens each placed atom lacks.
-        implicit_hydrogens: predict how many hydrogens an atom will have with its type, before its
-            place is chosen; whatever is predicted later knows it. A CH2 and a CH3 have different
-            bonds and angles, and the hydrogens of the formula are all spoken for when the
-            scaffold is there.
-        elements: atomic numbers the model was trained on.
+        environments: predict how many hydrogens and how many heavier neighbors an atom will have
+            with its type, before its place is chosen; whatever is predicted later knows it. A CH2
+            in a chain and one at a double bond have different bonds and angles, and it is known
+            throughout which placed atoms wait for another neighbor.
     """
 
     representation: str = "schnet"
@@ -83,7 +84,7 @@ class GeneratorConfig:
     focus: bool = False
     next_type: bool = False
     hydrogens: bool = False
-    implicit_hydrogens: bool = False
+    environments: bool = False
     elements: tuple[int, ...] = (1, 6, 7, 8, 9)
 
     def __post_init__(self) -> None:
@@ -105,12 +106,11 @@ class GeneratorConfig:
         require(self.focus or not self.hydrogens, "hydrogens", True, "false without focus")
         sites = self.num_site_bins
         require(self.focus or not sites, "num_site_bins", sites, "0 without focus")
-        implicit = self.implicit_hydrogens
         able = self.hydrogens and self.next_type and 1 in self.elements
-        require(able or not implicit, "implicit_hydrogens", implicit, IMPLICIT)
+        require(able or not self.environments, "environments", True, NO_ENVIRONMENTS)
 
 
-IMPLICIT = "false without hydrogens, next_type and hydrogen among the elements"
+NO_ENVIRONMENTS = "false without hydrogens, next_type and hydrogen among the elements"
 
 
 def _representation(config: GeneratorConfig) -> Any:
@@ -174,11 +174,13 @@ class SchNetGen(nn.Module):
             self.type_head = TypeHead(channels, elements)
         if config.hydrogens:
             self.hydrogen_head = HydrogenHead(channels)
-        if config.implicit_hydrogens:
-            self.next_hydrogen_head = HydrogenHead(channels)
-            self.hydrogen_embedding = nn.Embedding(UNKNOWN_HYDROGENS + 1, channels)
-            self.next_hydrogen_embedding = nn.Embedding(UNKNOWN_HYDROGENS + 1, channels)
-            self.unclaimed = nn.Linear(1, channels, bias=False)
+        if config.environments:
+            self.environment_head = EnvironmentHead(channels)
+            self.next_environment_head = EnvironmentHead(channels)
+            self.environment_embedding = nn.Embedding(UNKNOWN + 1, channels)
+            self.next_environment_embedding = nn.Embedding(UNKNOWN + 1, channels)
+            self.open_embedding = nn.Embedding(UNKNOWN_OPEN + 1, channels)
+            self.pending = nn.Linear(2, channels, bias=False)
         if config.next_type or config.hydrogens:
             self.composition = nn.Linear(elements, channels, bias=False)
         element_index = torch.full((101,), -1)
@@ -266,12 +268,12 @@ class SchNetGen(nn.Module):
             if remaining is None:
                 raise InputError("this model needs `remaining`, what is left of the formula")
             extra = self.composition(remaining.to(self.bins.centers.dtype))
-            if self.config.implicit_hydrogens:
-                left = self.unclaimed_hydrogens(partial, remaining).unsqueeze(1)
-                extra = extra + self.unclaimed(left.to(extra.dtype))
-                extra = extra[partial.batch] + self.hydrogen_embedding(partial.hydrogens)
-            else:
-                extra = extra[partial.batch]
+            if self.config.environments:
+                extra = extra + self.pending(self._pending(partial, remaining).to(extra.dtype))
+            extra = extra[partial.batch]
+            if self.config.environments:
+                extra = extra + self.environment_embedding(partial.environment)
+                extra = extra + self.open_embedding(partial.open)
         if self.shares_filters:
             return self.representation(partial.z, graph, filters, extra)
         x = self.representation(partial.z, graph)
@@ -283,14 +285,14 @@ class SchNetGen(nn.Module):
         return step_graph(molecules, partial, self.config.cutoff, dense=dense)
 
     def meet(
-        self, x: Tensor, next_z: Tensor, batch: Tensor, hydrogens: Tensor | None = None
+        self, x: Tensor, next_z: Tensor, batch: Tensor, environment: Tensor | None = None
     ) -> Tensor:
         """The new-atom product of features with the embedding of the new atom's type, and of its
-        ``hydrogens`` [num_graphs] for a model that knows them."""
+        ``environment`` [num_graphs] for a model that predicts it."""
         embedding = getattr(self, "new_atom_embedding", None) or self.representation.embedding
         new = embedding(next_z)
-        if hydrogens is not None and self.config.implicit_hydrogens:
-            new = new + self.next_hydrogen_embedding(hydrogens)
+        if environment is not None and self.config.environments:
+            new = new + self.next_environment_embedding(environment)
         return self.new_atom_product(x, new, batch)
 
     def distance_log_prob(self, x: Tensor, partial: Data, focus: Tensor | None = None) -> Tensor:
@@ -317,19 +319,22 @@ class SchNetGen(nn.Module):
         distance = (partial.pos - partial.pos[seen]).norm(dim=1)
         return self.focus_mixer(x, x[seen], distance)
 
-    def next_hydrogens_log_prob(self, x: Tensor, partial: Data) -> Tensor:
-        """Log-probabilities [num_graphs, 5] of the hydrogens that the next atom will have, from
-        features x and the next atom's type; for a model that predicts them."""
+    def next_environment_log_prob(self, x: Tensor, partial: Data) -> Tensor:
+        """Log-probabilities [num_graphs, 25] of the next atom's environment, from features x and
+        its type; for a model that predicts it."""
         y = self.meet(x, partial.next_z, partial.batch)
         pooled = scatter(y, partial.batch, dim_size=partial.next_z.numel(), reduce="mean")
-        return self.next_hydrogen_head(pooled)
+        return self.next_environment_head(pooled)
 
-    def unclaimed_hydrogens(self, partial: Data, remaining: Tensor) -> Tensor:
-        """Hydrogens of the formula that no placed atom is known to have [num_graphs]."""
-        here, graphs = partial.z == 1, len(remaining)
-        known = partial.hydrogens.masked_fill(partial.hydrogens == UNKNOWN_HYDROGENS, 0)
-        free = scatter(here.long() - known, partial.batch, dim_size=graphs)
-        return free + remaining[:, self.config.elements.index(1)]
+    def _pending(self, partial: Data, remaining: Tensor) -> Tensor:
+        """Hydrogens of the formula that no placed atom is known to have, and neighbors that placed
+        atoms are known to wait for [num_graphs, 2]."""
+        known = partial.environment != UNKNOWN
+        hydrogens = (partial.z == 1).long() - partial.environment % 5 * known
+        pending = torch.stack([hydrogens, partial.open * known], 1)
+        pending = scatter(pending, partial.batch, dim_size=len(remaining))
+        pending[:, 0] += remaining[:, self.config.elements.index(1)]
+        return pending
 
     def remaining(self, molecules: Data, partial: Data) -> Tensor:
         """Atoms of each element still to place [num_graphs, num_elements], the next one among

@@ -10,8 +10,12 @@ from torch_geometric.utils import scatter
 
 from .layers import GaussianSmearing, ShiftedSoftplus, mlp
 
-#: Stands for the hydrogens of atoms of which nobody knows how many they will have.
-UNKNOWN_HYDROGENS = 5
+#: Environments are numbered 5 · neighbors + hydrogens, both from 0 to 4.
+NUM_ENVIRONMENTS = 25
+#: Stands for that of an atom of which nothing is known, or of a hydrogen.
+UNKNOWN = NUM_ENVIRONMENTS
+#: The same for the neighbors, 0 to 4, that an atom waits for.
+UNKNOWN_OPEN = 5
 
 
 class NewAtomProduct(MessagePassing):
@@ -83,6 +87,18 @@ class TypeHead(nn.Module):
         shape masks those that the formula has none of left."""
         pooled = scatter(x, batch, dim_size=len(allowed), reduce="mean")
         return torch.log_softmax(self.layers(pooled).masked_fill(~allowed, -torch.inf), dim=1)
+
+
+class EnvironmentHead(nn.Module):
+    """How many hydrogens and how many heavier neighbors an atom will have."""
+
+    def __init__(self, hidden_channels: int):
+        super().__init__()
+        self.layers = mlp([hidden_channels, hidden_channels, NUM_ENVIRONMENTS])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Log-probabilities [num, 25]."""
+        return torch.log_softmax(self.layers(x), dim=1)
 
 
 class HydrogenHead(nn.Module):

@@ -9,7 +9,7 @@ from torch_geometric.utils import scatter
 
 from .generator import SchNetGen
 from .graphs import bond_lengths, bond_matrix
-from .heads import UNKNOWN_HYDROGENS
+from .heads import UNKNOWN, UNKNOWN_OPEN
 from .orders import ORDERS, reorder
 from .steps import all_steps, partial_molecules, random_steps
 
@@ -57,24 +57,39 @@ def missing_hydrogens(molecules: Data, partial: Data) -> Tensor:
     return later[molecule, local, partial.ptr.diff()[partial.batch]]
 
 
-def all_hydrogens(molecules: Data) -> Tensor:
-    """Hydrogens bonded to each atom [num_atoms]; `UNKNOWN_HYDROGENS` for hydrogens themselves."""
+def environments(molecules: Data) -> Tensor:
+    """Environment of each atom [num_atoms]: 5 · heavier neighbors + hydrogens, each at most 4;
+    `UNKNOWN` for hydrogens."""
     bonds, mask = bond_matrix(molecules)
     hydrogen = torch.zeros_like(mask)
     hydrogen[mask] = molecules.z == 1
-    count = (bonds & hydrogen.unsqueeze(1)).sum(2)[mask].clamp(max=UNKNOWN_HYDROGENS - 1)
-    return count.masked_fill(molecules.z == 1, UNKNOWN_HYDROGENS)
+    numbers = [(bonds & kind.unsqueeze(1)).sum(2)[mask] for kind in (hydrogen, ~hydrogen)]
+    hydrogens, neighbors = (number.clamp(max=4) for number in numbers)
+    return (5 * neighbors + hydrogens).masked_fill(molecules.z == 1, UNKNOWN)
 
 
-def hide_hydrogens(partial: Data, generator: torch.Generator | None) -> Tensor:
-    """``partial.hydrogens`` with those of the first few atoms unknown in some partial molecules,
-    as in a fragment; in half of those of one atom, whose hydrogens are predicted from it."""
+def open_neighbors(molecules: Data, partial: Data) -> Tensor:
+    """Heavier neighbors that each placed atom with a known environment waits for [num_nodes]."""
+    bonds, mask = bond_matrix(molecules)
+    heavy = torch.zeros_like(mask)
+    heavy[mask] = molecules.z != 1
+    to_heavy = (bonds & heavy.unsqueeze(1)).long()
+    molecule = partial.molecule[partial.batch]
+    local = partial.atom - molecules.ptr[molecule]
+    there = to_heavy.cumsum(2)[molecule, local, partial.ptr.diff()[partial.batch] - 1]
+    left = (partial.environment // 5 - there).clamp(min=0)
+    return left.masked_fill(partial.environment == UNKNOWN, UNKNOWN_OPEN)
+
+
+def hidden(partial: Data, generator: torch.Generator | None) -> Tensor:
+    """``partial.environment`` with the first few atoms unknown in some partial molecules, as in a
+    fragment; in half of those of one atom, whose own is predicted from it."""
     size = partial.ptr.diff()
     noise = torch.rand(2, len(size), generator=generator).to(size.device)
-    hidden = (noise[1] * size).long() + 1
-    hidden = hidden * (noise[0] < torch.where(size == 1, 0.5, 0.1))
+    unknown = (noise[1] * size).long() + 1
+    unknown = unknown * (noise[0] < torch.where(size == 1, 0.5, 0.1))
     place = torch.arange(len(partial.z), device=size.device) - partial.ptr[partial.batch]
-    return partial.hydrogens.masked_fill(place < hidden[partial.batch], UNKNOWN_HYDROGENS)
+    return partial.environment.masked_fill(place < unknown[partial.batch], UNKNOWN)
 
 
 def allowed_types(model: SchNetGen, remaining: Tensor) -> Tensor:
@@ -87,6 +102,11 @@ def allowed_types(model: SchNetGen, remaining: Tensor) -> Tensor:
         heavy[:, hydrogen] = False
         allowed = torch.where(heavy.any(1, keepdim=True), heavy, allowed)
     return allowed
+
+
+def _mean_loss(log_prob: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy; 0 for none at all, with the head still in the graph."""
+    return -log_prob.gather(1, target.unsqueeze(1)).sum() / max(len(target), 1)
 
 
 def losses(
@@ -109,7 +129,8 @@ def losses(
 
     Returns:
         ``distance``: mean over all distances, the paper's loss; and ``site``, ``focus``, ``type``,
-        ``hydrogens`` and ``next_hydrogens`` where the model has those heads.
+        ``hydrogens``, ``next_environment`` and ``environment`` (of a first atom) where the model
+        has those heads.
     """
     molecules = reorder(molecules, ORDERS[model.config.order](molecules, generator))
     steps = random_steps(molecules.ptr, num_steps, generator) if num_steps else None
@@ -119,16 +140,16 @@ def losses(
     remaining = None
     if model.config.next_type or model.config.hydrogens:
         remaining = model.remaining(molecules, partial)
-    known = model.config.implicit_hydrogens
-    if known:
-        hydrogens = all_hydrogens(molecules)
-        partial.hydrogens, partial.next_hydrogens = (
-            hydrogens[partial.atom],
-            hydrogens[partial.next_atom],
-        )
-        partial.hydrogens = hide_hydrogens(partial, generator)
+    if model.config.environments:
+        environment = environments(molecules)
+        next_environment = environment[partial.next_atom]
+        partial.environment = environment[partial.atom]
+        partial.environment = hidden(partial, generator)
+        partial.open = open_neighbors(molecules, partial)
     x = model.features(partial, model.step_graph(placed, partial), remaining)
-    y = model.meet(x, partial.next_z, batch, partial.next_hydrogens if known else None)
+    y = model.meet(
+        x, partial.next_z, batch, next_environment if model.config.environments else None
+    )
     target = molecules.pos[partial.next_atom][batch]
     result = {}
     focus = None
@@ -144,19 +165,20 @@ def losses(
         index = model.element_index[partial.next_z].unsqueeze(1)
         result["type"] = -log_prob.gather(1, index).mean()
     if model.config.hydrogens:
-        asked = partial.z != 1
-        if known:
-            asked &= partial.hydrogens == UNKNOWN_HYDROGENS
-            heavy = partial.next_z != 1
-            log_prob = model.next_hydrogens_log_prob(x, partial)[heavy]
-            index = partial.next_hydrogens[heavy].unsqueeze(1)
-            result["next_hydrogens"] = -log_prob.gather(1, index).sum() / max(len(index), 1)
-        else:
-            asked &= partial.next_z[batch] == 1
+        asked = (partial.next_z[batch] == 1) & (partial.z != 1)
+        if model.config.environments:
+            asked &= partial.environment == UNKNOWN
         log_prob = model.hydrogen_head(x[asked])
-        lacking = missing_hydrogens(molecules, partial)[asked].clamp(max=4).unsqueeze(1)
-        # A sum: a batch without hydrogens has a loss of 0, but the head stays in the graph.
-        result["hydrogens"] = -log_prob.gather(1, lacking).sum() / max(len(lacking), 1)
+        lacking = missing_hydrogens(molecules, partial)[asked].clamp(max=4)
+        result["hydrogens"] = _mean_loss(log_prob, lacking)
+    if model.config.environments:
+        heavy = partial.next_z != 1
+        log_prob = model.next_environment_log_prob(x, partial)[heavy]
+        result["next_environment"] = _mean_loss(log_prob, next_environment[heavy])
+        alone = (partial.environment == UNKNOWN) & (partial.ptr.diff()[batch] == 1)
+        alone &= partial.z != 1
+        log_prob = model.environment_head(x[alone])
+        result["environment"] = _mean_loss(log_prob, environment[partial.atom[alone]])
     distance = (partial.pos - target).norm(dim=1)
     log_prob = model.distance_log_prob(y, partial, focus)
     result["distance"] = model.bins.cross_entropy(log_prob, distance).mean()
