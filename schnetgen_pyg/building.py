@@ -13,8 +13,8 @@ from . import placement, rules
 from .distances import DistanceBins
 from .generator import SchNetGen
 from .graphs import Graph, bond_lengths
-from .heads import UNKNOWN_HYDROGENS
-from .losses import allowed_types
+from .heads import UNKNOWN, UNKNOWN_OPEN
+from .losses import allowed_types, environments
 from .random_numbers import choose, random_keys
 from .steps import partial_molecules, step_graph
 from .structures import require
@@ -144,8 +144,8 @@ class Builder:
         self.pos = self.molecules.pos.view(self.count, self.atoms, 3)
         self.cache = FilterCache(model, self.count, self.atoms) if model.shares_filters else None
         self.log_prob = torch.zeros(self.count, device=device)
-        #: Hydrogens that every atom will have, as far as the model has said.
-        self.hydrogens = torch.full_like(self.z, UNKNOWN_HYDROGENS)
+        #: Environment of every atom, as far as the model has said.
+        self.environment = torch.full_like(self.z, UNKNOWN)
         #: Hydrogens that every placed atom lacks, once the scaffold is there.
         self.missing: Tensor | None = None
         self.history: list[StepRecord] | None = None
@@ -155,8 +155,8 @@ class Builder:
     @torch.inference_mode()
     def run(self) -> Builder:
         """Place all atoms that are not there yet."""
-        if self.model.config.implicit_hydrogens and self.placed == 1 < self.atoms:
-            self._choose_hydrogens(self.model.hydrogen_head(self._features(1)[0]), 0)
+        if self.model.config.environments and self.placed == 1 < self.atoms:
+            self._choose_environment(self.model.environment_head(self._features(1)[0]), 0)
         for size in range(self.placed, self.atoms):
             self._step(size)
         return self
@@ -168,7 +168,11 @@ class Builder:
         """Features of the first ``size`` atoms, their batch, and what is left of the formula."""
         model = self.model
         partial = partial_molecules(self.molecules, self.rows, torch.full_like(self.rows, size))
-        partial.hydrogens = self.hydrogens[:, :size].flatten()
+        if model.config.environments:
+            known = self.environment[:, :size]
+            places = self._open_places(size).clamp(0, UNKNOWN_OPEN - 1)
+            partial.environment = known.flatten()
+            partial.open = places.masked_fill(known == UNKNOWN, UNKNOWN_OPEN).flatten()
         # From a fragment the first step evaluates all of its pairs, later ones the new atom's.
         known = 0 if size == self.placed or self.cache is None else size - 1
         graph = step_graph(
@@ -188,10 +192,10 @@ class Builder:
         x, partial, remaining = self._features(size)
         if model.config.next_type:
             self._choose_type(x, partial, remaining, size)
-        if model.config.implicit_hydrogens:
+        if model.config.environments:
             partial.next_z = self.z[:, size]
-            self._choose_hydrogens(model.next_hydrogens_log_prob(x, partial), size)
-        y = model.meet(x, self.z[:, size], partial.batch, self.hydrogens[:, size])
+            self._choose_environment(model.next_environment_log_prob(x, partial), size)
+        y = model.meet(x, self.z[:, size], partial.batch, self.environment[:, size])
         if model.config.focus:
             self._place_by_focus(x, y, partial, size)
         else:
@@ -214,30 +218,28 @@ class Builder:
             self.z[:, size] = elements
         self.log_prob += log_prob[self.rows, choice]
 
-    def _choose_hydrogens(self, log_prob: Tensor, place: int) -> None:
-        """How many hydrogens the atom at ``place`` will have, unless it is one, from
-        log-probabilities [count, 5]."""
+    def _choose_environment(self, log_prob: Tensor, place: int) -> None:
+        """Environment of the atom at ``place``, unless it is a hydrogen, from log-probabilities
+        [count, 25]."""
         log_prob = log_prob / self.config.choice_temperature
         if self.config.valence_rules:
-            free = self._free_valences(place)
-            allowed = rules.allowed_hydrogens(self.z, place, free, self.hydrogens)
+            places = self._open_places(place)
+            allowed = rules.allowed_environments(self.z, place, places, self.environment)
             log_prob = log_prob + rules.PENALTY * ~allowed
         log_prob = log_prob.log_softmax(1)
+        hydrogen = self.z[:, place] == 1
         if self.forced:
-            bonds = rules.bonds(self.z, self.pos)[:, place] & (self.z == 1)
-            choice = bonds.sum(1).clamp(max=UNKNOWN_HYDROGENS - 1)
+            choice = environments(self.molecules).view_as(self.z)[:, place].clamp(max=UNKNOWN - 1)
         else:
             choice = choose(log_prob, self._keys(place, 3))
-        heavy = self.z[:, place] != 1
-        self.hydrogens[:, place] = choice.masked_fill(~heavy, UNKNOWN_HYDROGENS)
-        self.log_prob += log_prob[self.rows, choice] * heavy
+        self.environment[:, place] = choice.masked_fill(hydrogen, UNKNOWN)
+        self.log_prob += log_prob[self.rows, choice] * ~hydrogen
 
-    def _free_valences(self, size: int, rows: Tensor | slice = slice(None)) -> Tensor:
-        """Valences that the first ``size`` atoms have left for heavy atoms [count, size]."""
+    def _open_places(self, size: int, rows: Tensor | slice = slice(None)) -> Tensor:
+        """Heavier neighbors that the first ``size`` atoms can still have [count, size]."""
         z = self.z[rows, :size]
-        return rules.free_valences(
-            z, rules.bonds(z, self.pos[rows, :size]), self.hydrogens[rows, :size]
-        )
+        bonds = rules.bonds(z, self.pos[rows, :size])
+        return rules.open_places(z, bonds, self.environment[rows, :size])
 
     def _place_on_grid(self, log_prob: Tensor, size: int) -> None:
         candidates = placement.grid(
@@ -294,9 +296,9 @@ class Builder:
         if self.config.valence_rules:
             bonds = rules.bonds(self.z[:, :size], self.pos[:, :size])
             hydrogen = (self.z[:, size] == 1).unsqueeze(1)
-            free = rules.free_valences(self.z[:, :size], bonds)
-            open_to_all = torch.where(hydrogen, free, self._free_valences(size))
-            log_prob = log_prob + rules.PENALTY * (open_to_all < 1)
+            free = rules.valences(self.z[:, :size]) - bonds.sum(2)
+            places = torch.where(hydrogen, free, self._open_places(size))
+            log_prob = log_prob + rules.PENALTY * (places < 1)
             if self.model.config.hydrogens and hydrogen.any():
                 if self.missing is None:
                     self._distribute_hydrogens(x.view(*shape, -1), free, bonds, size)
@@ -310,8 +312,9 @@ class Builder:
         """Draw how many hydrogens each placed atom will get, jointly, where that is not known yet;
         a molecule for which no closed-shell distribution is left goes by its focuses."""
         log_prob = self.model.hydrogen_head(x) / self.config.choice_temperature
-        hydrogens = self.hydrogens[:, :size]
-        known = hydrogens != UNKNOWN_HYDROGENS
+        environment = self.environment[:, :size]
+        known = environment != UNKNOWN
+        hydrogens = environment % 5
         claims = rules.PENALTY * (torch.arange(5, device=x.device) != hydrogens.unsqueeze(2))
         log_prob = torch.where(known.unsqueeze(2), claims, log_prob.log_softmax(2))
         table = log_prob.cpu().double().numpy()
@@ -349,15 +352,13 @@ class Builder:
         if config.valence_rules:
             bonds = rules.bonds(z, pos)
             closures = rules.rings_left(self.z[rows], size, bonds)
-            next_hydrogens = self.hydrogens[rows, size]
-            taken = next_hydrogens.masked_fill(next_hydrogens == UNKNOWN_HYDROGENS, 0)
-            limit = rules.valences(new).squeeze(1) - taken
-            free = rules.valences(z) - bonds.sum(2)
-            if (new != 1).any():
-                free = self._free_valences(size, rows)
+            limit = rules.valences(new).squeeze(1)
+            environment = self.environment[rows, size]
+            limit = torch.where(environment == UNKNOWN, limit, environment // 5)
             limit = torch.minimum(1 + closures, limit)
-            full = (free < 1) | (limit < 2).unsqueeze(1)
-            shortest = torch.where(full, bond, 0.0)
+            places = rules.valences(z) - bonds.sum(2)
+            places = torch.where(new == 1, places, self._open_places(size, rows))
+            full = (places < 1) | (limit < 2).unsqueeze(1)
             # Where only the focus may be bonded to, that table says so already.
             limit = limit.masked_fill(limit < 2, UNCOUNTED) if (limit > 1).any() else None
 

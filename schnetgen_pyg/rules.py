@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .graphs import bond_lengths
-from .heads import UNKNOWN_HYDROGENS
+from .heads import NUM_ENVIRONMENTS, UNKNOWN
 from .placement import PENALTY
 
 #: Bonds of an element in a neutral closed-shell molecule.
@@ -56,46 +56,47 @@ def bonds(z: Tensor, pos: Tensor) -> Tensor:
     return near & ~torch.eye(z.shape[1], dtype=torch.bool, device=z.device)
 
 
-def free_valences(z: Tensor, bonds: Tensor, hydrogens: Tensor | None = None) -> Tensor:
-    """Valences that placed atoms have left [molecules, atoms].
+def open_places(z: Tensor, bonds: Tensor, environment: Tensor) -> Tensor:
+    """Heavier neighbors that each placed atom can still have [molecules, atoms]: as many as its
+    environment says, or where that is unknown as its valence allows.
 
     Args:
         z, bonds: of the placed atoms [molecules, atoms], [molecules, atoms, atoms].
-        hydrogens: that they will have, `UNKNOWN_HYDROGENS` where that is not known: known ones
-            count as bonds already.
+        environment: theirs [molecules, atoms], or `UNKNOWN`.
     """
-    if hydrogens is None:
-        return valences(z) - bonds.sum(2)
-    to_hydrogen = bonds & (z == 1).unsqueeze(1)
-    known = hydrogens.masked_fill(hydrogens == UNKNOWN_HYDROGENS, 0)
-    taken = torch.maximum(to_hydrogen.sum(2), known)
-    return valences(z) - (bonds & ~to_hydrogen).sum(2) - taken
+    to_heavy = (bonds & (z != 1).unsqueeze(1)).sum(2)
+    return torch.where(
+        environment == UNKNOWN, valences(z) - bonds.sum(2), environment // 5 - to_heavy
+    )
 
 
-def allowed_hydrogens(z: Tensor, placed: int, free: Tensor, hydrogens: Tensor) -> Tensor:
-    """Which numbers of hydrogens, 0 to 4, the next atom may have so that the formula can still
-    work out [molecules, 5]; all of them where none can.
+def allowed_environments(z: Tensor, placed: int, places: Tensor, environment: Tensor) -> Tensor:
+    """Which environments the next atom may have so that the formula can still work out
+    [molecules, 25]; all of them where none can.
 
     Args:
         z: types of all atoms of the formula [molecules, atoms], the placed ones first.
         placed: how many are placed.
-        free: their `free_valences` [molecules, placed].
-        hydrogens: that all atoms will have [molecules, atoms], or `UNKNOWN_HYDROGENS`.
+        places: their `open_places` [molecules, placed].
+        environment: of all atoms [molecules, atoms], or `UNKNOWN`.
     """
+    number = torch.arange(NUM_ENVIRONMENTS, device=z.device)
+    hydrogens, neighbors = number % 5, number // 5
     heavy = z != 1
-    known = heavy & (hydrogens != UNKNOWN_HYDROGENS)
-    unclaimed = (~heavy[:, placed:]).sum(1) - (hydrogens * known).sum(1)
     valence = valences(z) * heavy
-    later = heavy[:, placed + 1 :]
-    room = (valence[:, placed + 1 :] - 1).clamp(min=0).sum(1)
-    room += (free * (heavy & ~known)[:, :placed]).sum(1)
-    alone = heavy.sum(1) == 1
-    most = torch.minimum(valence[:, placed] - (~alone).long(), unclaimed)
-    number = torch.arange(UNKNOWN_HYDROGENS, device=z.device)
-    allowed = (number <= most[:, None]) & (number >= (unclaimed - room)[:, None])
-    # What is still to come needs a free valence somewhere.
-    left = (free * heavy[:, :placed]).sum(1) + valence[:, placed] - 2 * (placed > 0)
-    allowed &= (left[:, None] - number >= 1) | ~later.any(1, keepdim=True)
+    known = heavy & (environment != UNKNOWN)
+    unknown = (heavy & ~known)[:, :placed]
+    last = ~heavy[:, placed + 1 :].any(1, keepdim=True)
+    # Hydrogens: what later atoms cannot have, this one must.
+    unclaimed = (~heavy[:, placed:]).sum(1) - (environment % 5 * known).sum(1)
+    room = (valence[:, placed + 1 :] - 1).clamp(min=0).sum(1) + (places * unknown).sum(1)
+    allowed = hydrogens + neighbors <= valence[:, placed, None]
+    allowed &= hydrogens <= unclaimed[:, None]
+    allowed &= hydrogens >= (unclaimed - room)[:, None]
+    # Neighbors: later atoms need an open place; the last one takes all that are left.
+    free = (places.clamp(min=0) * heavy[:, :placed]).sum(1, keepdim=True)
+    allowed &= (free + neighbors - 2 * (placed > 0) >= 1) | last
+    allowed &= (neighbors == free) | ~last | unknown.any(1, keepdim=True)
     return allowed | ~allowed.any(1, keepdim=True)
 
 
