@@ -14,7 +14,7 @@ from .distances import DistanceBins
 from .generator import SchNetGen
 from .graphs import Graph, bond_lengths
 from .heads import UNKNOWN, UNKNOWN_OPEN
-from .losses import allowed_types, environments
+from .losses import allowed_types
 from .random_numbers import choose, random_keys
 from .steps import partial_molecules, step_graph
 from .structures import require
@@ -229,7 +229,9 @@ class Builder:
         log_prob = log_prob.log_softmax(1)
         hydrogen = self.z[:, place] == 1
         if self.forced:
-            choice = environments(self.molecules).view_as(self.z)[:, place].clamp(max=UNKNOWN - 1)
+            bonds = rules.bonds(self.z, self.pos)[:, place]
+            numbers = [(bonds & kind).sum(1).clamp(max=4) for kind in (self.z == 1, self.z != 1)]
+            choice = numbers[0] + 5 * numbers[1]
         else:
             choice = choose(log_prob, self._keys(place, 3))
         self.environment[:, place] = choice.masked_fill(hydrogen, UNKNOWN)
@@ -359,6 +361,7 @@ class Builder:
             places = rules.valences(z) - bonds.sum(2)
             places = torch.where(new == 1, places, self._open_places(size, rows))
             full = (places < 1) | (limit < 2).unsqueeze(1)
+            shortest = torch.where(full, bond, 0.0)
             # Where only the focus may be bonded to, that table says so already.
             limit = limit.masked_fill(limit < 2, UNCOUNTED) if (limit > 1).any() else None
 

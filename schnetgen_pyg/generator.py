@@ -181,6 +181,9 @@ class SchNetGen(nn.Module):
             self.next_environment_embedding = nn.Embedding(UNKNOWN + 1, channels)
             self.open_embedding = nn.Embedding(UNKNOWN_OPEN + 1, channels)
             self.pending = nn.Linear(2, channels, bias=False)
+            for layer in (self.environment_embedding, self.next_environment_embedding):
+                nn.init.zeros_(layer.weight)
+            nn.init.zeros_(self.open_embedding.weight)
         if config.next_type or config.hydrogens:
             self.composition = nn.Linear(elements, channels, bias=False)
         element_index = torch.full((101,), -1)

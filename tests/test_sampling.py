@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schnetgen_pyg import InputError, SamplingConfig, SchNetGen, generate, log_prob, placement
+from schnetgen_pyg.building import Builder
 from schnetgen_pyg.chemistry import MAX_NEIGHBORS, connectivity
 from schnetgen_pyg.rules import VALENCE
 from schnetgen_pyg.sampling import check_formula
@@ -105,11 +106,13 @@ PARTS = [
     {"focus": True, "next_type": True},
     {"focus": True, "next_type": True, "hydrogens": True},
     {"focus": True, "next_type": True, "hydrogens": True, "num_site_bins": 80},
-    {"focus": True, "next_type": True, "hydrogens": True, "implicit_hydrogens": True},
+    {"focus": True, "next_type": True, "hydrogens": True, "environments": True},
 ]
 
 
-@pytest.mark.parametrize("parts", PARTS, ids=["focus", "type", "hydrogens", "sites", "implicit"])
+@pytest.mark.parametrize(
+    "parts", PARTS, ids=["focus", "type", "hydrogens", "sites", "environments"]
+)
 class TestFocus:
     """The mixture over focuses, with its parts switched on one by one."""
 
@@ -123,7 +126,10 @@ class TestFocus:
             assert a.get_chemical_formula() == "C2H4O"
             assert list(a.numbers[-4:]) == [1] * 4
 
-    def test_log_prob_is_that_of_sampling(self, parts):
+    def test_log_prob_is_that_of_sampling(self, parts, monkeypatch):
+        builders = []
+        run = Builder.run
+        monkeypatch.setattr(Builder, "run", lambda self: builders.append(self) or run(self))
         model = small_model(order="bonded", **parts)
         molecules = generate(model, "C2H4O", 6, seed=2)
         result = log_prob(model, molecules, seed=2)
@@ -131,7 +137,10 @@ class TestFocus:
         assert torch.isfinite(sampled).all()
         # An untrained model may be driven to what its own rules forbid: −inf afterwards.
         possible = torch.isfinite(result)
-        assert possible.sum() >= 4
+        # Nor does it give every atom the environment that it foretold.
+        drawn, given = builders[0].environment, torch.cat([b.environment for b in builders[1:]])
+        possible &= (drawn == given).all(1)
+        assert possible.sum() >= 3
         assert torch.allclose(result[possible], sampled[possible], atol=0.05)
         if "num_site_bins" in parts:  # the density depends on where the cubes lie
             return
