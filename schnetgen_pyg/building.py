@@ -40,6 +40,8 @@ class SamplingConfig:
             closer.
         valence_rules: place nothing that valences and the formula forbid, and distribute the
             hydrogens so that no electron stays unpaired (models with a focus).
+        attempts: how often the scaffold of a molecule is built at most, where the hydrogens that
+            its atoms were to have cannot complete it (models with environments).
         batch_size: molecules built at once; by default 32 on a CPU, whose caches hold so many,
             and 2,048 on a GPU.
         jobs: processes; on GPUs one for each. By default as many as pay: one per core, but none
@@ -54,6 +56,7 @@ class SamplingConfig:
     grid_spacing: float = 0.2
     shell_spacing: float = 0.25
     valence_rules: bool = True
+    attempts: int = 10
     batch_size: int | None = None
     jobs: int | None = None
     max_elements: int = 1 << 27
@@ -65,7 +68,7 @@ class SamplingConfig:
             value = getattr(self, name)
             require(0 < value < float("inf"), name, value, "positive")
         require(self.shell_spacing <= 0.5, "shell_spacing", self.shell_spacing, "at most 0.5 Å")
-        for name in ("batch_size", "jobs"):
+        for name in ("attempts", "batch_size", "jobs"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "at least 1")
 
@@ -129,13 +132,14 @@ class Builder:
         seed: int,
         config: SamplingConfig,
         forced: bool = False,
+        attempt: int = 0,
     ):
         device = model.bins.centers.device
         self.model, self.config, self.seed = model, config, seed
         default = 0.3 if model.config.focus else 0.01
         self.temperature = default if config.temperature is None else config.temperature
         self.molecules, self.index = molecules.to(device), index.to(device)
-        self.placed, self.forced = placed, forced
+        self.placed, self.forced, self.attempt = placed, forced, attempt
         self.count = len(index)
         self.atoms = self.molecules.z.numel() // self.count
         self.rows = torch.arange(self.count, device=device)
@@ -153,16 +157,43 @@ class Builder:
         self.largest = float(bond_lengths(elements.unsqueeze(0), elements.unsqueeze(1)).max())
 
     @torch.inference_mode()
-    def run(self) -> Builder:
-        """Place all atoms that are not there yet."""
+    def run(self, size: int | None = None) -> Builder:
+        """Place atoms until there are ``size``, by default all."""
         if self.model.config.environments and self.placed == 1 < self.atoms:
             self._choose_environment(self.model.environment_head(self._features(1)[0]), 0)
-        for size in range(self.placed, self.atoms):
-            self._step(size)
+        for place in range(self.placed, size or self.atoms):
+            self._step(place)
+            self.placed = place + 1
         return self
 
+    @torch.inference_mode()
+    def dead_ends(self) -> Tensor:
+        """Scaffolds that no hydrogens can complete [count]: an atom has not the neighbors that
+        were foretold, or valences are left that no double bonds can pair."""
+        size = self.placed
+        environment = self.environment[:, :size]
+        z, hydrogens = self.z[:, :size], environment % 5
+        bonds = rules.bonds(z, self.pos[:, :size])
+        dead = (bonds.sum(2) != environment // 5).any(1)
+        dead |= hydrogens.sum(1) != self.atoms - size
+        left = (rules.valences(z) - bonds.sum(2) - hydrogens).cpu().numpy()
+        pairs = bonds.triu().cpu()
+        for row in (~dead).nonzero().flatten().tolist():
+            dead[row] = not rules.closes(left[row], pairs[row].nonzero().numpy())
+        return dead
+
+    @torch.inference_mode()
+    def take(self, rows: Tensor, other: Builder) -> None:
+        """Replace the molecules ``rows`` by those of another builder that is as far."""
+        self.z[rows], self.pos[rows] = other.z, other.pos
+        self.environment[rows], self.log_prob[rows] = other.environment, other.log_prob
+        if self.cache is not None and other.cache is not None:
+            for mine, its in zip(self.cache.blocks, other.cache.blocks, strict=True):
+                mine[rows] = its
+
     def _keys(self, size: int, purpose: int) -> Tensor:
-        return random_keys(self.seed, self.index, size + 100_000 * purpose)
+        number = size + 100_000 * purpose + 1_000_000 * self.attempt
+        return random_keys(self.seed, self.index, number)
 
     def _features(self, size: int) -> tuple[Tensor, Data, Tensor]:
         """Features of the first ``size`` atoms, their batch, and what is left of the formula."""
@@ -174,7 +205,7 @@ class Builder:
             partial.environment = known.flatten()
             partial.open = places.masked_fill(known == UNKNOWN, UNKNOWN_OPEN).flatten()
         # From a fragment the first step evaluates all of its pairs, later ones the new atom's.
-        known = 0 if size == self.placed or self.cache is None else size - 1
+        known = size - 1 if self.cache is not None and self.cache.blocks else 0
         graph = step_graph(
             self.molecules,
             partial,

@@ -87,16 +87,23 @@ def allowed_environments(z: Tensor, placed: int, places: Tensor, environment: Te
     known = heavy & (environment != UNKNOWN)
     unknown = (heavy & ~known)[:, :placed]
     last = ~heavy[:, placed + 1 :].any(1, keepdim=True)
-    # Hydrogens: what later atoms cannot have, this one must.
     unclaimed = (~heavy[:, placed:]).sum(1) - (environment % 5 * known).sum(1)
-    room = (valence[:, placed + 1 :] - 1).clamp(min=0).sum(1) + (places * unknown).sum(1)
+    unclaimed = unclaimed[:, None] - hydrogens
+    later = valence[:, placed + 1 :]
+    free = places.clamp(min=0) * heavy[:, :placed]
+    free_unknown = (free * unknown).sum(1, keepdim=True)
     allowed = hydrogens + neighbors <= valence[:, placed, None]
-    allowed &= hydrogens <= unclaimed[:, None]
-    allowed &= hydrogens >= (unclaimed - room)[:, None]
-    # Neighbors: later atoms need an open place; the last one takes all that are left.
-    free = (places.clamp(min=0) * heavy[:, :placed]).sum(1, keepdim=True)
-    allowed &= (free + neighbors - 2 * (placed > 0) >= 1) | last
-    allowed &= (neighbors == free) | ~last | unknown.any(1, keepdim=True)
+    # Hydrogens: those that later atoms cannot have are spoken for.
+    room = (later - 1).clamp(min=0).sum(1, keepdim=True) + free_unknown
+    allowed &= (unclaimed >= 0) & (unclaimed <= room)
+    # Neighbors: later atoms need an open place, and can fill no more than their valences.
+    opened = free.sum(1, keepdim=True) + neighbors - 2 * (placed > 0)
+    most = (free > 0).sum(1, keepdim=True)  # atoms it can be bonded to at once
+    allowed &= (neighbors >= 1) | (heavy.sum(1, keepdim=True) == 1)
+    allowed &= torch.where(last, neighbors <= most, opened >= 1)
+    closures = (torch.minimum(neighbors, most) - 1).clamp(min=0)
+    needed = (opened - 2 * closures).clamp(min=0) + unclaimed - 2 * free_unknown
+    allowed &= needed <= later.sum(1, keepdim=True)
     return allowed | ~allowed.any(1, keepdim=True)
 
 
@@ -121,6 +128,25 @@ def _patterns(num_bonds: int, num_pi: int) -> np.ndarray | None:
     for column in range(num_pi):
         np.add.at(raised, (np.arange(len(chosen)), chosen[:, column]), 1)
     return raised[raised.max(1, initial=0) <= 2]
+
+
+def closes(left: np.ndarray, bonds: np.ndarray) -> bool:
+    """Whether valences that are left [atoms] can be paired into double and triple bonds along the
+    bonds [num_bonds, 2] there are; too many ways to look at count as yes."""
+    if (left < 0).any() or left.sum() % 2:
+        return False
+    raised = _patterns(len(bonds), int(left.sum()) // 2)
+    if raised is None:
+        return True
+    return bool((raised @ _incidence(bonds, len(left)) == left).all(1).any())
+
+
+def _incidence(bonds: np.ndarray, num_atoms: int) -> np.ndarray:
+    """Which atoms each bond has [num_bonds, num_atoms]."""
+    incidence = np.zeros((len(bonds), num_atoms), dtype=np.int64)
+    for column in range(2):
+        incidence[np.arange(len(bonds)), bonds[:, column]] = 1
+    return incidence
 
 
 def assign_hydrogens(
@@ -153,10 +179,7 @@ def assign_hydrogens(
     raised = _patterns(len(bonds), doubled // 2)
     if raised is None or not len(raised):
         return None
-    incidence = np.zeros((len(bonds), len(free)), dtype=np.int64)
-    for column in range(2):
-        incidence[np.arange(len(bonds)), bonds[:, column]] = 1
-    hydrogens = free - raised @ incidence
+    hydrogens = free - raised @ _incidence(bonds, len(free))
     hydrogens = hydrogens[((hydrogens >= 0) & (hydrogens <= 4)).all(1)]
     if not len(hydrogens):
         return None

@@ -90,11 +90,13 @@ def check_formula(model: SchNetGen, numbers: Tensor, config: SamplingConfig) -> 
     )
 
 
-def _initial(numbers: Tensor, fragment: Data | None, index: Tensor, seed: int) -> tuple[Data, int]:
+def _initial(
+    numbers: Tensor, fragment: Data | None, index: Tensor, seed: int, attempt: int = 0
+) -> tuple[Data, int]:
     """Molecules with their random type sequences (hydrogens last) and no placed atoms but the
     fragment's, or the first one at the origin; and the number of placed atoms."""
     remaining = _remaining(numbers, fragment)
-    keys = random_keys(seed, index, -1)
+    keys = random_keys(seed, index, -1 - attempt)
     noise = uniform(keys, torch.arange(remaining.numel(), dtype=torch.int32))
     z = remaining[(noise + (remaining == 1)).argsort(dim=1)]
     pos = torch.zeros(*z.shape, 3)
@@ -125,11 +127,30 @@ def _build(
     # The grid is centred on the first atom, or on the fragment.
     origin = pos[:, :placed].mean(1, keepdim=True)
     pos[:, :placed] -= origin
+    if model.config.environments and config.valence_rules and fragment is None:
+        _complete_scaffolds(builder, numbers)
     builder.run()
     if fragment is not None:
         pos += origin
         pos[:, :placed] = fragment.pos.to(pos.device)
     return builder.molecules.cpu(), builder.log_prob.cpu()
+
+
+def _complete_scaffolds(builder: Builder, numbers: Tensor) -> None:
+    """Build the scaffolds, those that lead nowhere again and again."""
+    size = int((numbers != 1).sum())
+    model, seed, config = builder.model, builder.seed, builder.config
+    if size < 1 or size == len(numbers):
+        return
+    rows = builder.run(size).dead_ends().nonzero().flatten()
+    for attempt in range(1, config.attempts):
+        if not len(rows):
+            return
+        index = builder.index[rows]
+        molecules, placed = _initial(numbers, None, index, seed, attempt)
+        other = Builder(model, molecules, placed, index, seed, config, attempt=attempt).run(size)
+        builder.take(rows, other)
+        rows = rows[other.dead_ends()]
 
 
 def _build_parts(
