@@ -11,7 +11,7 @@ from .generator import SchNetGen
 from .graphs import bond_lengths, bond_matrix
 from .heads import UNKNOWN, UNKNOWN_OPEN
 from .orders import ORDERS, reorder
-from .steps import all_steps, partial_molecules, random_steps
+from .steps import all_steps, partial_molecules, random_steps, scaffold_steps
 
 
 def perturbed(molecules: Data, noise: float, generator: torch.Generator | None) -> Data:
@@ -116,6 +116,7 @@ def losses(
     *,
     noise: float = 0.0,
     num_steps: int = 0,
+    num_hydrogen_steps: int = 0,
 ) -> dict[str, Tensor]:
     """Cross-entropies in nats of everything the model predicts.
 
@@ -126,6 +127,8 @@ def losses(
         noise: largest standard deviation in Å of the noise on the placed positions; targets are
             the unperturbed positions.
         num_steps: random steps of each molecule; 0 for all.
+        num_hydrogen_steps: random steps of each molecule that place a hydrogen, beside all steps
+            that place something else; 0 for all.
 
     Returns:
         ``distance``: mean over all distances, the paper's loss; and ``site``, ``focus``, ``type``,
@@ -133,9 +136,13 @@ def losses(
         has those heads.
     """
     molecules = reorder(molecules, ORDERS[model.config.order](molecules, generator))
-    steps = random_steps(molecules.ptr, num_steps, generator) if num_steps else None
+    steps = all_steps(molecules.ptr)
+    if num_steps:
+        steps = random_steps(molecules.ptr, num_steps, generator)
+    elif num_hydrogen_steps:
+        steps = scaffold_steps(molecules, num_hydrogen_steps, generator)
     placed = perturbed(molecules, noise, generator) if noise else molecules
-    partial = partial_molecules(placed, *(steps or all_steps(molecules.ptr)))
+    partial = partial_molecules(placed, *steps)
     graphs, batch = partial.next_z.numel(), partial.batch
     remaining = None
     if model.config.next_type or model.config.hydrogens:

@@ -36,6 +36,21 @@ def random_steps(
     return molecule[kept], size[kept]
 
 
+def scaffold_steps(
+    molecules: Data, num_hydrogens: int, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """Every step that does not place a hydrogen and at most ``num_hydrogens`` random ones of each
+    molecule that do, as in `all_steps`: most of the cost of a molecule is in the latter."""
+    molecule, size = all_steps(molecules.ptr)
+    hydrogen = (molecules.z[molecules.ptr[molecule] + size] == 1).long()
+    noise = torch.rand(molecule.numel(), generator=generator, dtype=torch.float64)
+    group = 2 * molecule + hydrogen
+    shuffled = (group + noise.to(group.device)).argsort()
+    _, rank = ranges(torch.bincount(group, minlength=2 * molecules.ptr.numel()))
+    kept = shuffled[(rank < num_hydrogens) | (hydrogen[shuffled] == 0)].sort().values
+    return molecule[kept], size[kept]
+
+
 def partial_molecules(molecules: Data, molecule: Tensor, size: Tensor) -> Data:
     """One batch of partial molecules.
 

@@ -55,6 +55,8 @@ class TrainingConfig:
         warmup: steps in which the learning rate rises from 0.
         position_noise: largest standard deviation in Å of the noise on placed positions.
         partial_molecules: random partial molecules of each molecule per step; 0 for all.
+        hydrogen_steps: random partial molecules of each molecule per step to which a hydrogen is
+            added, beside all to which something else is; 0 for all.
         ema_decay: decay of an exponential moving average of the weights; 0 for none.
         gradient_clip: largest norm of the gradient; 0 for no clipping.
         num_validation: structures held out of the data for the validation loss.
@@ -75,6 +77,7 @@ class TrainingConfig:
     warmup: int = 0
     position_noise: float = 0.0
     partial_molecules: int = 0
+    hydrogen_steps: int = 0
     ema_decay: float = 0.0
     gradient_clip: float = 0.0
     num_validation: int = 100
@@ -92,6 +95,7 @@ class TrainingConfig:
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in (
             "partial_molecules",
+            "hydrogen_steps",
             "gradient_clip",
             "num_validation",
             "num_samples",
@@ -137,6 +141,7 @@ class GeneratorModule(pl.LightningModule):
             seeded(self.config.seed, *seed),
             noise=self.config.position_noise,
             num_steps=self.config.partial_molecules,
+            num_hydrogen_steps=self.config.hydrogen_steps,
         )
 
     def training_step(self, molecules: Data, _: int) -> Tensor:

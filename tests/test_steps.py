@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from torch_geometric.utils import scatter
 
 from schnetgen_pyg.representations import REPRESENTATIONS
-from schnetgen_pyg.steps import all_steps, partial_molecules, random_steps, step_graph
+from schnetgen_pyg.steps import (
+    all_steps,
+    partial_molecules,
+    random_steps,
+    scaffold_steps,
+    step_graph,
+)
 
 from .conftest import batch_of
 
@@ -147,3 +153,22 @@ def test_molecules_without_steps(sizes):
     partial = partial_molecules(batch, *all_steps(batch.ptr))
     assert partial.z.numel() == 0
     assert step_graph(batch, partial).distance.numel() == 0
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.integers(0, 5)), min_size=1, max_size=5),
+    st.integers(1, 4),
+)
+def test_scaffold_steps(numbers, num):
+    """All steps that place a heavy atom, and some of those that place a hydrogen."""
+    z = torch.tensor(
+        [6 - 5 * (k >= heavy) for heavy, light in numbers for k in range(heavy + light)]
+    )
+    ptr = torch.tensor([0] + [heavy + light for heavy, light in numbers]).cumsum(0)
+    steps = scaffold_steps(Data(z=z, ptr=ptr), num, torch.Generator().manual_seed(0))
+    for row, (heavy, light) in enumerate(numbers):
+        sizes = steps[1][steps[0] == row].tolist()
+        assert sizes == sorted(set(sizes))
+        assert [size for size in sizes if size < heavy] == list(range(1, heavy))
+        later = [size for size in sizes if size >= heavy]
+        assert len(later) == min(num, light) and all(size < heavy + light for size in later)
