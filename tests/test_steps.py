@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
 from schnetgen_pyg.representations import REPRESENTATIONS
@@ -171,4 +172,5 @@ def test_scaffold_steps(numbers, num):
         assert sizes == sorted(set(sizes))
         assert [size for size in sizes if size < heavy] == list(range(1, heavy))
         later = [size for size in sizes if size >= heavy]
-        assert len(later) == min(num, light) and all(size < heavy + light for size in later)
+        assert len(later) == min(num, light)
+        assert all(size < heavy + light for size in later)
