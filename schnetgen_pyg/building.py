@@ -10,10 +10,9 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from . import placement, rules
-from .distances import DistanceBins
+from .environments import UNKNOWN, UNKNOWN_OPEN, allowed_environments, open_places
 from .generator import SchNetGen
 from .graphs import Graph, bond_lengths
-from .heads import UNKNOWN, UNKNOWN_OPEN
 from .losses import allowed_types
 from .random_numbers import choose, random_keys
 from .steps import partial_molecules, step_graph
@@ -159,7 +158,8 @@ class Builder:
     @torch.inference_mode()
     def run(self, size: int | None = None) -> Builder:
         """Place atoms until there are ``size``, by default all."""
-        if self.model.config.environments and self.placed == 1 < self.atoms:
+        undecided = bool((self.environment[:, 0] == UNKNOWN).all())
+        if self.model.config.environments and undecided and self.placed == 1 < self.atoms:
             self._choose_environment(self.model.environment_head(self._features(1)[0]), 0)
         for place in range(self.placed, size or self.atoms):
             self._step(place)
@@ -255,7 +255,7 @@ class Builder:
         log_prob = log_prob / self.config.choice_temperature
         if self.config.valence_rules:
             places = self._open_places(place)
-            allowed = rules.allowed_environments(self.z, place, places, self.environment)
+            allowed = allowed_environments(self.z, place, places, self.environment)
             log_prob = log_prob + rules.PENALTY * ~allowed
         log_prob = log_prob.log_softmax(1)
         hydrogen = self.z[:, place] == 1
@@ -272,7 +272,7 @@ class Builder:
         """Heavier neighbors that the first ``size`` atoms can still have [count, size]."""
         z = self.z[rows, :size]
         bonds = rules.bonds(z, self.pos[rows, :size])
-        return rules.open_places(z, bonds, self.environment[rows, :size])
+        return open_places(z, bonds, self.environment[rows, :size])
 
     def _place_on_grid(self, log_prob: Tensor, size: int) -> None:
         candidates = placement.grid(
@@ -375,50 +375,44 @@ class Builder:
     def _shell(self, y: Tensor, rows: Tensor, focus: Tensor, size: int) -> placement.Shell:
         """The candidates around each ``focus`` of molecules ``rows`` and their log-probabilities,
         from the features ``y`` [count, size, channels]."""
-        config, model = self.config, self.model
+        config, centers = self.config, self.model.bins.centers
         z, new, pos = self.z[rows, :size], self.z[rows, size, None], self.pos[rows, :size]
         here = torch.arange(len(rows), device=rows.device)
-        nodes = Data(pos=pos.flatten(0, 1), batch=here.repeat_interleave(size))
+        log_prob = self.model.distance_log_prob(
+            y[rows].flatten(0, 1),
+            Data(pos=pos.flatten(0, 1), batch=here.repeat_interleave(size)),
+            here * size + focus,
+        )
+        log_prob = log_prob.view(len(rows), size, -1) / config.choice_temperature
         bond = bond_lengths(z, new)
         longest = bond[here, focus]
-        limit, shortest = None, torch.zeros_like(bond)
+        too_far = (centers > longest[:, None]) | (centers < SHORTEST_BOND * longest[:, None])
+        at_focus = log_prob[here, focus] + rules.PENALTY * too_far
+        limit = None
         if config.valence_rules:
             bonds = rules.bonds(z, pos)
             closures = rules.rings_left(self.z[rows], size, bonds)
-            limit = rules.valences(new).squeeze(1)
             environment = self.environment[rows, size]
-            limit = torch.where(environment == UNKNOWN, limit, environment // 5)
-            limit = torch.minimum(1 + closures, limit)
+            most = rules.valences(new).squeeze(1)
+            most = torch.where(environment == UNKNOWN, most, environment // 5)
+            limit = torch.minimum(1 + closures, most)
             places = rules.valences(z) - bonds.sum(2)
             places = torch.where(new == 1, places, self._open_places(size, rows))
             full = (places < 1) | (limit < 2).unsqueeze(1)
-            shortest = torch.where(full, bond, 0.0)
+            log_prob = rules.forbid(log_prob, centers, torch.where(full, bond, 0.0))
             # Where only the focus may be bonded to, that table says so already.
             limit = limit.masked_fill(limit < 2, UNCOUNTED) if (limit > 1).any() else None
-
-        def distances(log_prob: Tensor, bins: DistanceBins) -> placement.Distances:
-            log_prob, centers = log_prob.view(len(rows), size, -1), bins.centers
-            no_bond = (centers > longest[:, None]) | (centers < SHORTEST_BOND * longest[:, None])
-            at_focus = log_prob[here, focus] + rules.PENALTY * no_bond
-            log_prob = rules.forbid(log_prob, centers, shortest)
-            log_prob[here, focus] = at_focus
-            reach = None if limit is None else bond
-            relative = pos - pos[here, focus].unsqueeze(1)
-            return placement.Distances(relative, log_prob, bins.spacing, reach, limit)
-
-        seen = y[rows].flatten(0, 1), nodes, here * size + focus
-        inside = distances(model.distance_log_prob(*seen), model.bins)
-        sites = None
-        if model.config.num_site_bins:
-            sites = distances(model.site_log_prob(*seen), model.site_bins)
+        log_prob[here, focus] = at_focus
         return placement.Shell(
             center=pos[here, focus],
             inner=SHORTEST_BOND * float(longest.min()),
             outer=float(longest.max()),
             largest=self.largest,
-            sites=sites or inside,
-            inside=inside if sites else None,
+            pos=pos,
+            log_prob=log_prob,
+            spacing=self.model.bins.spacing,
+            reach=None if limit is None else bond,
+            limit=limit,
             coarse_spacing=config.shell_spacing,
-            site_temperature=config.choice_temperature,
-            temperature=self.temperature,
+            sharpness=config.choice_temperature / self.temperature,
         )

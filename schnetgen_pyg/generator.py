@@ -18,10 +18,9 @@ from torch_geometric.data import Data
 from torch_geometric.utils import cumsum, scatter
 
 from .distances import DistanceBins
+from .environments import UNKNOWN, UNKNOWN_OPEN, open_neighbors
 from .graphs import Graph
 from .heads import (
-    UNKNOWN,
-    UNKNOWN_OPEN,
     EnvironmentHead,
     FocusHead,
     FocusMixer,
@@ -52,10 +51,6 @@ class GeneratorConfig:
         max_distance: in Å; the paper's is the diagonal of its grid, √3 · 8.8.
         cutoff: radius in Å of the message passing; ``None`` for complete graphs.
         label_width: σ in Å of the distance labels; the paper's is √(spacing/2).
-        num_site_bins: bins of a second distribution over the same distances, from which sites are
-            chosen; 0 for none: sites are chosen from the first.
-        site_label_width: σ in Å of its labels. Broad ones tell where an atom may be, sharp ones
-            where in there it is.
         num_head_layers: dense layers from the features to the bins, of growing width.
         order: in which order atoms are placed, a name in `schnetgen_pyg.orders.ORDERS`.
         focus: a mixture over the placed atom that the new one is bonded to (its focus):
@@ -77,8 +72,6 @@ class GeneratorConfig:
     max_distance: float = 15.242
     cutoff: float | None = None
     label_width: float = 0.15966
-    num_site_bins: int = 0
-    site_label_width: float = 0.08
     num_head_layers: int = 4
     order: str = "scaffold_first"
     focus: bool = False
@@ -92,8 +85,7 @@ class GeneratorConfig:
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("num_gaussians", "num_bins"):
             require(getattr(self, name) >= 2, name, getattr(self, name), "at least 2")
-        require(self.num_site_bins != 1, "num_site_bins", 1, "0 or at least 2")
-        for name in ("max_distance", "label_width", "site_label_width"):
+        for name in ("max_distance", "label_width"):
             require(getattr(self, name) > 0, name, getattr(self, name), "positive")
         require(self.cutoff is None or self.cutoff > 0, "cutoff", self.cutoff, "positive or null")
         known = f"one of {', '.join(REPRESENTATIONS)}"
@@ -104,8 +96,6 @@ class GeneratorConfig:
         connected = self.order != "scaffold_first"
         require(connected or not self.focus, "order", self.order, "a bonded one with focus")
         require(self.focus or not self.hydrogens, "hydrogens", True, "false without focus")
-        sites = self.num_site_bins
-        require(self.focus or not sites, "num_site_bins", sites, "0 without focus")
         able = self.hydrogens and self.next_type and 1 in self.elements
         require(able or not self.environments, "environments", True, NO_ENVIRONMENTS)
 
@@ -160,16 +150,12 @@ class SchNetGen(nn.Module):
             self.new_atom_embedding = nn.Embedding(101, config.hidden_channels)
         self.new_atom_product = NewAtomProduct()
         self.bins = DistanceBins(config.num_bins, config.max_distance, config.label_width)
-        self.distance_head = self._head(config.num_bins)
+        widths = torch.linspace(config.hidden_channels, config.num_bins, config.num_head_layers + 1)
+        self.distance_head = mlp([round(width) for width in widths.tolist()])
         channels, elements = config.hidden_channels, len(config.elements)
         if config.focus:
             self.focus_head = FocusHead(channels)
             self.focus_mixer = FocusMixer(channels, config.max_distance)
-        if config.num_site_bins:
-            self.site_bins = DistanceBins(
-                config.num_site_bins, config.max_distance, config.site_label_width
-            )
-            self.site_head = self._head(config.num_site_bins)
         if config.next_type:
             self.type_head = TypeHead(channels, elements)
         if config.hydrogens:
@@ -192,12 +178,6 @@ class SchNetGen(nn.Module):
         #: What is known about the training; saved with the weights.
         self.provenance: dict[str, Any] = {}
 
-    def _head(self, num_bins: int) -> nn.Sequential:
-        """Dense layers from the features to bins."""
-        layers = self.config.num_head_layers + 1
-        widths = torch.linspace(self.config.hidden_channels, num_bins, layers)
-        return mlp([round(width) for width in widths.tolist()])
-
     def forward(
         self,
         z: Tensor,
@@ -205,6 +185,8 @@ class SchNetGen(nn.Module):
         next_z: Tensor,
         batch: Tensor | None = None,
         remaining: Tensor | None = None,
+        environment: Tensor | None = None,
+        next_environment: Tensor | None = None,
     ) -> Tensor:
         """Log-distribution over the distance to the next atom, for every placed atom.
 
@@ -215,6 +197,9 @@ class SchNetGen(nn.Module):
             batch: partial molecule of each atom [num_atoms], ascending; by default all zero.
             remaining: atoms of each of ``config.elements`` still to place, the next one among
                 them [num_graphs, num_elements]; for models that predict from it.
+            environment, next_environment: of the placed and of the next atoms [num_atoms],
+                [num_graphs], as `schnetgen_pyg.environments` numbers them, for models that know
+                them; by default unknown.
 
         Returns:
             log-probabilities of the distance bins [num_atoms, num_bins].
@@ -233,11 +218,19 @@ class SchNetGen(nn.Module):
                 f"`next_z` must have shape [num_graphs] = [{counts.numel()}], "
                 f"got {list(next_z.shape)}"
             )
-        molecules = Data(z=z, pos=pos, ptr=cumsum(counts))
+        molecules = Data(z=z, pos=pos, batch=batch, ptr=cumsum(counts))
         partial = partial_molecules(molecules, torch.arange(len(counts), device=z.device), counts)
         partial.next_z = next_z
+        if self.config.environments:
+            partial.environment = (
+                torch.full_like(z, UNKNOWN) if environment is None else environment
+            )
+            partial.open = open_neighbors(molecules, partial)
+            if next_environment is None:
+                next_environment = torch.full_like(next_z, UNKNOWN)
         graph = self.step_graph(molecules, partial)
-        x = self.meet(self.features(partial, graph, remaining), next_z, batch)
+        x = self.features(partial, graph, remaining)
+        x = self.meet(x, next_z, batch, next_environment)
         if not self.config.focus:
             return self.distance_log_prob(x, partial)
         # p(Δ_j) = Σ_f p(f) p(Δ_j | f): the f-th atom of every partial molecule in turn.
@@ -306,21 +299,12 @@ class SchNetGen(nn.Module):
             partial: the partial molecules.
             focus: node of each partial molecule's focus [num_graphs], for a model with focus.
         """
-        return torch.log_softmax(self.distance_head(self._seen(x, partial, focus)), dim=-1)
-
-    def site_log_prob(self, x: Tensor, partial: Data, focus: Tensor) -> Tensor:
-        """As `distance_log_prob`, of the distribution from which sites are chosen
-        [num_nodes, num_site_bins]; for a model that has one."""
-        return torch.log_softmax(self.site_head(self._seen(x, partial, focus)), dim=-1)
-
-    def _seen(self, x: Tensor, partial: Data, focus: Tensor | None) -> Tensor:
-        """Features that know the focus [num_nodes, hidden_channels]."""
-        if not self.config.focus:
-            return x
-        assert focus is not None
-        seen = focus[partial.batch]
-        distance = (partial.pos - partial.pos[seen]).norm(dim=1)
-        return self.focus_mixer(x, x[seen], distance)
+        if self.config.focus:
+            assert focus is not None
+            seen = focus[partial.batch]
+            distance = (partial.pos - partial.pos[seen]).norm(dim=1)
+            x = self.focus_mixer(x, x[seen], distance)
+        return torch.log_softmax(self.distance_head(x), dim=-1)
 
     def next_environment_log_prob(self, x: Tensor, partial: Data) -> Tensor:
         """Log-probabilities [num_graphs, 25] of the next atom's environment, from features x and

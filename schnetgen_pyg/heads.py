@@ -8,14 +8,8 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 from torch_geometric.utils import scatter
 
+from .environments import NUM_ENVIRONMENTS
 from .layers import GaussianSmearing, ShiftedSoftplus, mlp
-
-#: Environments are numbered 5 · neighbors + hydrogens, both from 0 to 4.
-NUM_ENVIRONMENTS = 25
-#: Stands for that of an atom of which nothing is known, or of a hydrogen.
-UNKNOWN = NUM_ENVIRONMENTS
-#: The same for the neighbors, 0 to 4, that an atom waits for.
-UNKNOWN_OPEN = 5
 
 
 class NewAtomProduct(MessagePassing):

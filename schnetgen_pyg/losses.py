@@ -7,9 +7,9 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
+from .environments import UNKNOWN, environments, hidden, open_neighbors
 from .generator import SchNetGen
 from .graphs import bond_lengths, bond_matrix
-from .heads import UNKNOWN, UNKNOWN_OPEN
 from .orders import ORDERS, reorder
 from .steps import all_steps, partial_molecules, random_steps, scaffold_steps
 
@@ -57,41 +57,6 @@ def missing_hydrogens(molecules: Data, partial: Data) -> Tensor:
     return later[molecule, local, partial.ptr.diff()[partial.batch]]
 
 
-def environments(molecules: Data) -> Tensor:
-    """Environment of each atom [num_atoms]: 5 · heavier neighbors + hydrogens, each at most 4;
-    `UNKNOWN` for hydrogens."""
-    bonds, mask = bond_matrix(molecules)
-    hydrogen = torch.zeros_like(mask)
-    hydrogen[mask] = molecules.z == 1
-    numbers = [(bonds & kind.unsqueeze(1)).sum(2)[mask] for kind in (hydrogen, ~hydrogen)]
-    hydrogens, neighbors = (number.clamp(max=4) for number in numbers)
-    return (5 * neighbors + hydrogens).masked_fill(molecules.z == 1, UNKNOWN)
-
-
-def open_neighbors(molecules: Data, partial: Data) -> Tensor:
-    """Heavier neighbors that each placed atom with a known environment waits for [num_nodes]."""
-    bonds, mask = bond_matrix(molecules)
-    heavy = torch.zeros_like(mask)
-    heavy[mask] = molecules.z != 1
-    to_heavy = (bonds & heavy.unsqueeze(1)).long()
-    molecule = partial.molecule[partial.batch]
-    local = partial.atom - molecules.ptr[molecule]
-    there = to_heavy.cumsum(2)[molecule, local, partial.ptr.diff()[partial.batch] - 1]
-    left = (partial.environment // 5 - there).clamp(min=0)
-    return left.masked_fill(partial.environment == UNKNOWN, UNKNOWN_OPEN)
-
-
-def hidden(partial: Data, generator: torch.Generator | None) -> Tensor:
-    """``partial.environment`` with the first few atoms unknown in some partial molecules, as in a
-    fragment; in half of those of one atom, whose own is predicted from it."""
-    size = partial.ptr.diff()
-    noise = torch.rand(2, len(size), generator=generator).to(size.device)
-    unknown = (noise[1] * size).long() + 1
-    unknown = unknown * (noise[0] < torch.where(size == 1, 0.5, 0.1))
-    place = torch.arange(len(partial.z), device=size.device) - partial.ptr[partial.batch]
-    return partial.environment.masked_fill(place < unknown[partial.batch], UNKNOWN)
-
-
 def allowed_types(model: SchNetGen, remaining: Tensor) -> Tensor:
     """Elements that may come next [num_graphs, num_elements]: what is left of the formula,
     hydrogens only after everything else."""
@@ -131,7 +96,7 @@ def losses(
             that place something else; 0 for all.
 
     Returns:
-        ``distance``: mean over all distances, the paper's loss; and ``site``, ``focus``, ``type``,
+        ``distance``: mean over all distances, the paper's loss; and ``focus``, ``type``,
         ``hydrogens``, ``next_environment`` and ``environment`` (of a first atom) where the model
         has those heads.
     """
@@ -147,16 +112,14 @@ def losses(
     remaining = None
     if model.config.next_type or model.config.hydrogens:
         remaining = model.remaining(molecules, partial)
+    next_environment = None
     if model.config.environments:
         environment = environments(molecules)
         next_environment = environment[partial.next_atom]
-        partial.environment = environment[partial.atom]
-        partial.environment = hidden(partial, generator)
+        partial.environment = hidden(partial, environment[partial.atom], generator)
         partial.open = open_neighbors(molecules, partial)
     x = model.features(partial, model.step_graph(placed, partial), remaining)
-    y = model.meet(
-        x, partial.next_z, batch, next_environment if model.config.environments else None
-    )
+    y = model.meet(x, partial.next_z, batch, next_environment)
     target = molecules.pos[partial.next_atom][batch]
     result = {}
     focus = None
@@ -178,7 +141,7 @@ def losses(
         log_prob = model.hydrogen_head(x[asked])
         lacking = missing_hydrogens(molecules, partial)[asked].clamp(max=4)
         result["hydrogens"] = _mean_loss(log_prob, lacking)
-    if model.config.environments:
+    if next_environment is not None:
         heavy = partial.next_z != 1
         log_prob = model.next_environment_log_prob(x, partial)[heavy]
         result["next_environment"] = _mean_loss(log_prob, next_environment[heavy])
@@ -189,8 +152,4 @@ def losses(
     distance = (partial.pos - target).norm(dim=1)
     log_prob = model.distance_log_prob(y, partial, focus)
     result["distance"] = model.bins.cross_entropy(log_prob, distance).mean()
-    if model.config.num_site_bins:
-        assert focus is not None
-        log_prob = model.site_log_prob(y, partial, focus)
-        result["site"] = model.site_bins.cross_entropy(log_prob, distance).mean()
     return result

@@ -141,39 +141,6 @@ def blurred(log_prob: Tensor, spacing: float, blur: float) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Distances:
-    """What is known about the distances of a position to the placed atoms.
-
-    Attributes:
-        pos, log_prob, spacing, reach, limit: as in `log_scores`.
-        table_spacing: of the table that points are scored with at most, in Å; linear between the
-            bins.
-    """
-
-    pos: Tensor
-    log_prob: Tensor
-    spacing: float
-    reach: Tensor | None = None
-    limit: Tensor | None = None
-    table_spacing: float = 0.0125
-
-    @cached_property
-    def _fine(self) -> tuple[Tensor, float]:
-        finer = math.ceil(self.spacing / self.table_spacing - 1e-6)
-        return upsample(self.log_prob, finer), self.spacing / finer
-
-    def scores(self, candidates: Tensor, blur: float = 0.0) -> Tensor:
-        """`log_scores` of candidates; with ``blur`` (Å) by the best of distances that are so much
-        shorter or longer."""
-        if blur < self.spacing:
-            table, spacing = self._fine
-        else:
-            table, spacing = blurred(self.log_prob, self.spacing, blur), self.spacing
-        reach = None if self.reach is None else self.reach - blur
-        return log_scores(candidates, self.pos, table, spacing, reach, self.limit)
-
-
-@dataclass(frozen=True)
 class Shell:
     """Positions around one atom of each molecule: first a coarse cube, then a point inside it.
 
@@ -184,20 +151,19 @@ class Shell:
     truncated. A cube is scored by the best distances inside it, and scores are made flatter, for
     what lies in a cube is known only roughly.
 
-    Inside the cube there is another temperature, and there may be other distances: positions can
-    be sharper than what the cubes are chosen by, and every site of the new atom keeps its
-    probability.
+    Inside the cube, scores are multiplied by ``sharpness``: positions can be sharper than
+    ``log_prob`` is, and every site of the new atom keeps its probability.
 
     Attributes:
         center: the atom [num_molecules, 3] in Å.
         inner, outer: no position outside these radii (Å) is possible for any of the molecules;
             which ones a molecule may take its own ``log_prob`` says.
         largest: radius of the whole lattice in Å; numbers the cubes.
-        sites: distances to the placed atoms, relative to the centre, that say which cube.
-        inside: those that say where in the cube; by default the same.
-        site_temperature, temperature: of the two, T of softmax(scores / T).
+        pos, log_prob, spacing, reach, limit: as in `log_scores`.
         coarse_spacing: of the coarse lattice in Å.
+        sharpness: of the scores inside a coarse cube.
         levels: how many cubes are drawn, and into how many along each axis they are divided.
+        table_spacing: of the tables of the fine levels at most, in Å; linear between the bins.
         flattening: of the scores from which cubes are drawn.
     """
 
@@ -205,13 +171,36 @@ class Shell:
     inner: float
     outer: float
     largest: float
-    sites: Distances
-    inside: Distances | None = None
-    site_temperature: float = 1.0
-    temperature: float = 1.0
+    pos: Tensor
+    log_prob: Tensor
+    spacing: float
+    reach: Tensor | None = None
+    limit: Tensor | None = None
     coarse_spacing: float = 0.25
+    sharpness: float = 1.0
     levels: tuple[tuple[int, int], ...] = ((48, 2), (32, 2), (16, 3))
+    table_spacing: float = 0.0125
     flattening: float = 0.7
+
+    @property
+    def _finer(self) -> int:
+        """Entries of a fine table per bin of ``log_prob``."""
+        return math.ceil(self.spacing / self.table_spacing - 1e-6)
+
+    @cached_property
+    def _fine_table(self) -> Tensor:
+        return upsample(self.log_prob, self._finer)
+
+    def _scores(self, candidates: Tensor, blur: float = 0.0) -> Tensor:
+        """Of candidates relative to the centre [num_molecules, num_candidates, 3]; with ``blur``
+        (Å) the best of distances that are so much shorter or longer."""
+        if blur < self.spacing:
+            table, spacing = self._fine_table, self.spacing / self._finer
+        else:
+            table, spacing = blurred(self.log_prob, self.spacing, blur), self.spacing
+        reach = None if self.reach is None else self.reach - blur
+        relative = self.pos - self.center.unsqueeze(1)
+        return log_scores(candidates, relative, table, spacing, reach, self.limit)
 
     def _lattice(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """The coarse cubes that any molecule needs [num_cubes, 3], and their numbers."""
@@ -223,22 +212,16 @@ class Shell:
         )
         return lattice[first:last], torch.arange(first, last, device=device)
 
-    def _site_scores(self, candidates: Tensor, blur: float = 0.0) -> Tensor:
-        return self.sites.scores(candidates, blur) / self.site_temperature
-
-    def _scores(self, candidates: Tensor) -> Tensor:
-        return (self.inside or self.sites).scores(candidates) / self.temperature
-
     def _choose_cube(self, keys: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
         """Centre of a coarse cube [num_molecules, 3] in the lattice's frame, and the log of the
         sum over all cubes [num_molecules], times the volume of a fine one (Å³)."""
-        coarse, number = self._lattice(self.center.device)
+        coarse, number = self._lattice(self.pos.device)
         cubes, number = coarse.expand(len(turn), -1, -1), number.expand(len(turn), -1)
         root = torch.arange(len(coarse), device=coarse.device).expand(len(turn), -1)
-        log_weight = self.center.new_zeros(len(turn), 1)
+        log_weight = self.pos.new_zeros(len(turn), 1)
         spacing = self.coarse_spacing
         for depth, (count, width) in enumerate(self.levels):
-            scores = self._site_scores(torch.matmul(cubes, turn), 0.5 * spacing) + log_weight
+            scores = self._scores(torch.matmul(cubes, turn), 0.5 * spacing) + log_weight
             drawn, taken = draw_without_replacement(
                 self.flattening * scores, count, keys, _counter(number, depth)
             )
@@ -252,7 +235,7 @@ class Shell:
             if depth:
                 log_weight = log_weight.gather(1, drawn)
             log_weight = (log_weight - taken).repeat_interleave(len(offsets), 1)
-        scores = self._site_scores(torch.matmul(cubes, turn)) + log_weight
+        scores = self._scores(torch.matmul(cubes, turn)) + log_weight
         noisy = scores + gumbel(keys, _counter(number, len(self.levels)))
         chosen = root.gather(1, noisy.argmax(1, keepdim=True)).squeeze(1)
         return coarse[chosen], scores.logsumexp(1) + 3 * math.log(spacing)
@@ -264,7 +247,8 @@ class Shell:
         points = cube.unsqueeze(1) + _divide(self.coarse_spacing, width, cube)
         points = torch.matmul(points, turn)
         scores = self._scores(points)
-        return points, scores, self._site_scores(points).logsumexp(1) - scores.logsumexp(1)
+        sharp = self.sharpness * scores
+        return points, sharp, scores.logsumexp(1) - sharp.logsumexp(1)
 
     def sample(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Positions [num_molecules, 3] and their log-densities (1/Å³) [num_molecules]."""
@@ -285,7 +269,7 @@ class Shell:
         relative = (position - self.center).unsqueeze(1)
         place = torch.matmul(relative, turn.mT).squeeze(1) / self.coarse_spacing
         shift = self._inside((place.floor() + 0.5) * self.coarse_spacing, turn)[2]
-        return self._scores(relative).squeeze(1) + shift - log_norm
+        return self.sharpness * self._scores(relative).squeeze(1) + shift - log_norm
 
 
 def _divide(spacing: float, width: int, like: Tensor) -> Tensor:

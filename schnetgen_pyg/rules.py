@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from .graphs import bond_lengths
-from .heads import NUM_ENVIRONMENTS, UNKNOWN
 from .placement import PENALTY
 
 #: Bonds of an element in a neutral closed-shell molecule.
@@ -54,57 +53,6 @@ def bonds(z: Tensor, pos: Tensor) -> Tensor:
     """Bonds [molecules, atoms, atoms] of equally large molecules z [molecules, atoms]."""
     near = torch.cdist(pos, pos) < bond_lengths(z.unsqueeze(2), z.unsqueeze(1))
     return near & ~torch.eye(z.shape[1], dtype=torch.bool, device=z.device)
-
-
-def open_places(z: Tensor, bonds: Tensor, environment: Tensor) -> Tensor:
-    """Heavier neighbors that each placed atom can still have [molecules, atoms]: as many as its
-    environment says, or where that is unknown as its valence allows.
-
-    Args:
-        z, bonds: of the placed atoms [molecules, atoms], [molecules, atoms, atoms].
-        environment: theirs [molecules, atoms], or `UNKNOWN`.
-    """
-    to_heavy = (bonds & (z != 1).unsqueeze(1)).sum(2)
-    return torch.where(
-        environment == UNKNOWN, valences(z) - bonds.sum(2), environment // 5 - to_heavy
-    )
-
-
-def allowed_environments(z: Tensor, placed: int, places: Tensor, environment: Tensor) -> Tensor:
-    """Which environments the next atom may have so that the formula can still work out
-    [molecules, 25]; all of them where none can.
-
-    Args:
-        z: types of all atoms of the formula [molecules, atoms], the placed ones first.
-        placed: how many are placed.
-        places: their `open_places` [molecules, placed].
-        environment: of all atoms [molecules, atoms], or `UNKNOWN`.
-    """
-    number = torch.arange(NUM_ENVIRONMENTS, device=z.device)
-    hydrogens, neighbors = number % 5, number // 5
-    heavy = z != 1
-    valence = valences(z) * heavy
-    known = heavy & (environment != UNKNOWN)
-    unknown = (heavy & ~known)[:, :placed]
-    last = ~heavy[:, placed + 1 :].any(1, keepdim=True)
-    unclaimed = (~heavy[:, placed:]).sum(1) - (environment % 5 * known).sum(1)
-    unclaimed = unclaimed[:, None] - hydrogens
-    later = valence[:, placed + 1 :]
-    free = places.clamp(min=0) * heavy[:, :placed]
-    free_unknown = (free * unknown).sum(1, keepdim=True)
-    allowed = hydrogens + neighbors <= valence[:, placed, None]
-    # Hydrogens: those that later atoms cannot have are spoken for.
-    room = (later - 1).clamp(min=0).sum(1, keepdim=True) + free_unknown
-    allowed &= (unclaimed >= 0) & (unclaimed <= room)
-    # Neighbors: later atoms need an open place, and can fill no more than their valences.
-    opened = free.sum(1, keepdim=True) + neighbors - 2 * (placed > 0)
-    most = (free > 0).sum(1, keepdim=True)  # atoms it can be bonded to at once
-    allowed &= (neighbors >= 1) | (heavy.sum(1, keepdim=True) == 1)
-    allowed &= torch.where(last, neighbors <= most, opened >= 1)
-    closures = (torch.minimum(neighbors, most) - 1).clamp(min=0)
-    needed = (opened - 2 * closures).clamp(min=0) + unclaimed - 2 * free_unknown
-    allowed &= needed <= later.sum(1, keepdim=True)
-    return allowed | ~allowed.any(1, keepdim=True)
 
 
 def forbid(table: Tensor, centers: Tensor, below: Tensor) -> Tensor:

@@ -106,9 +106,9 @@ def test_noise(molecules):
     assert offset.max() / offset.min() > 1.5  # every molecule has its own strength
 
 
-ALL_PARTS = PARTS | {"environments": True, "num_site_bins": 80}
+ALL_PARTS = PARTS | {"environments": True}
 NAMES = {"focus", "type", "hydrogens", "distance"}
-ALL_NAMES = NAMES | {"site", "environment", "next_environment"}
+ALL_NAMES = NAMES | {"environment", "next_environment"}
 
 
 @pytest.mark.parametrize(("settings", "names"), [(PARTS, NAMES), (ALL_PARTS, ALL_NAMES)])

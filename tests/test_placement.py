@@ -117,7 +117,9 @@ def peaked(num, seed=0):
         inner=1.0,
         outer=2.0,
         largest=2.0,
-        sites=placement.Distances(pos.expand(num, -1, -1), log_prob.expand(num, -1, -1), 0.05),
+        pos=pos.expand(num, -1, -1),
+        log_prob=log_prob.expand(num, -1, -1),
+        spacing=0.05,
     )
 
 
@@ -159,12 +161,10 @@ def test_sharper_positions_leave_every_site_its_probability():
         inner=1.3,
         outer=1.7,
         largest=2.0,
-        sites=placement.Distances(
-            torch.tensor([[0.0, 0, 0], [1.5, 0, 0]]).expand(num, -1, -1),
-            torch.stack([radial, along]).expand(num, -1, -1),
-            0.01,
-        ),
-        temperature=0.25,
+        pos=torch.tensor([[0.0, 0, 0], [1.5, 0, 0]]).expand(num, -1, -1),
+        log_prob=torch.stack([radial, along]).expand(num, -1, -1),
+        spacing=0.01,
+        sharpness=4.0,
     )
     position, log_density = shell.sample(random_keys(5, torch.arange(num), 0))
     second = (position - torch.tensor([1.5, 0, 0])).norm(dim=1)

@@ -129,13 +129,11 @@ def test_same_positions_around_a_focus(monkeypatch):
             inner=1.0,
             outer=1.5,
             largest=1.5,
-            sites=placement.Distances(
-                (pos - pos[:, :1]).to(device),
-                log_prob.to(device),
-                spacing=0.05,
-                reach=torch.full((4, 6), 1.6, device=device),
-                limit=torch.full((4,), 2, device=device),
-            ),
+            pos=pos.to(device),
+            log_prob=log_prob.to(device),
+            spacing=0.05,
+            reach=torch.full((4, 6), 1.6, device=device),
+            limit=torch.full((4,), 2, device=device),
         )
         return [t.cpu() for t in shell.sample(keys.to(device))]
 

@@ -4,10 +4,6 @@ import torch
 from ase.build import molecule
 
 from schnetgen_pyg import rules
-from schnetgen_pyg.batches import Molecules, seeded
-from schnetgen_pyg.heads import UNKNOWN
-from schnetgen_pyg.losses import environments
-from schnetgen_pyg.orders import bonded, reorder
 from schnetgen_pyg.structures import from_ase
 
 
@@ -117,36 +113,14 @@ def test_elements_without_a_rule_are_left_alone():
     assert rules.valences(torch.tensor([6, 26])).tolist() == [4, rules.UNLIMITED]
 
 
-@pytest.mark.parametrize("hidden", [0, 3], ids=["all known", "fragment"])
-def test_environments_in_real_molecules_are_allowed(isomers, hidden):
-    """At every step of a random order; those of the first atoms may be unknown."""
-    batch = Molecules(isomers[:30])[torch.arange(30)]
-    for seed in range(3):
-        molecules = reorder(batch, bonded(batch, seeded(seed)))
-        z, pos = molecules.z.view(30, 19), molecules.pos.view(30, 19, 3)
-        real = environments(molecules).view(30, 19)
-        for placed in range(hidden, 9):
-            known = torch.full_like(z, UNKNOWN)
-            known[:, hidden:placed] = real[:, hidden:placed]
-            bonds = rules.bonds(z[:, :placed], pos[:, :placed])
-            places = rules.open_places(z[:, :placed], bonds, known[:, :placed])
-            assert (places >= 0).all()
-            allowed = rules.allowed_environments(z, placed, places, known)
-            assert allowed.gather(1, real[:, placed, None]).all()
-            if placed == 8 and not hidden:  # the last atom has what is left
-                assert (allowed.sum(1) == 1).all()
-        places = rules.open_places(z, rules.bonds(z, pos), real)
-        assert (places[:, :9] == 0).all()
-
-
-def test_environments_that_the_formula_has_no_room_for():
-    """Ethanol from its methyl carbon: 5 · neighbors + hydrogens."""
-    z = torch.tensor([[6, 6, 8, 1, 1, 1, 1, 1, 1]])
-    known = torch.full_like(z, UNKNOWN)
-    none = torch.zeros(1, 0, dtype=torch.long)
-    first = rules.allowed_environments(z, 0, none, known)[0].nonzero().flatten().tolist()
-    assert first == [7, 8, 12]  # CH2 and CH3 with one neighbor, CH2 with two
-    known[0, 0] = 8
-    # Nothing would be left for oxygen with one neighbor; CH3 cannot have two.
-    then = rules.allowed_environments(z, 1, torch.tensor([[1]]), known)[0]
-    assert then.nonzero().flatten().tolist() == [12]
+def test_valences_that_can_be_paired():
+    """Butadiene's scaffold C–C–C–C, with 2, 1, 1, 2 hydrogens and with others."""
+    chain = np.array([[0, 1], [1, 2], [2, 3]])
+    assert rules.closes(np.array([1, 1, 1, 1]), chain)  # butadiene
+    assert rules.closes(np.array([2, 2, 0, 0]), chain)  # 1-butyne
+    assert rules.closes(np.array([1, 2, 1, 0]), chain)  # 1,2-butadiene
+    assert rules.closes(np.array([0, 0, 0, 0]), chain)
+    assert not rules.closes(np.array([1, 0, 0, 1]), chain)  # a diradical
+    assert not rules.closes(np.array([1, 1, 1, 0]), chain)
+    assert not rules.closes(np.array([3, 3, 0, 0]), chain)  # a bond of order four
+    assert not rules.closes(np.array([-1, 1, 0, 0]), chain)
