@@ -30,9 +30,9 @@ class SamplingConfig:
 
     Attributes:
         temperature: T of softmax(logits / T) for positions; by default 0.01 on a grid (the
-            paper's), and 0.3 around a focus, inside the site that was chosen.
-        choice_temperature: T for types, focuses, numbers of hydrogens and sites (cubes of
-            ``shell_spacing``); at 1 the model's own probabilities, whatever ``temperature``.
+            paper's), and 0.3 around a focus.
+        choice_temperature: T for types, environments, focuses and numbers of hydrogens: at 1 the
+            model's own probabilities.
         grid_extent: the grid reaches from −extent to +extent in Å (models without a focus).
         grid_spacing: in Å.
         shell_spacing: of the coarse candidates around a focus in Å; the fine ones are twelve times
@@ -41,8 +41,7 @@ class SamplingConfig:
             hydrogens so that no electron stays unpaired (models with a focus).
         attempts: how often the scaffold of a molecule is built at most, where the hydrogens that
             its atoms were to have cannot complete it (models with environments).
-        batch_size: molecules built at once; by default 32 on a CPU, whose caches hold so many,
-            and 2,048 on a GPU.
+        batch_size: molecules built at once; by default 128 on a CPU and 2,048 on a GPU.
         jobs: processes; on GPUs one for each. By default as many as pay: one per core, but none
             for fewer than 256 molecules.
         max_elements: the most numbers in the filters that are kept of a batch; larger batches
@@ -383,7 +382,7 @@ class Builder:
             Data(pos=pos.flatten(0, 1), batch=here.repeat_interleave(size)),
             here * size + focus,
         )
-        log_prob = log_prob.view(len(rows), size, -1) / config.choice_temperature
+        log_prob = log_prob.view(len(rows), size, -1) / self.temperature
         bond = bond_lengths(z, new)
         longest = bond[here, focus]
         too_far = (centers > longest[:, None]) | (centers < SHORTEST_BOND * longest[:, None])
@@ -414,5 +413,4 @@ class Builder:
             reach=None if limit is None else bond,
             limit=limit,
             coarse_spacing=config.shell_spacing,
-            sharpness=config.choice_temperature / self.temperature,
         )

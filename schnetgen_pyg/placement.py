@@ -142,17 +142,13 @@ def blurred(log_prob: Tensor, spacing: float, blur: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Shell:
-    """Positions around one atom of each molecule: first a coarse cube, then a point inside it.
+    """Positions around one atom of each molecule, from coarse to fine.
 
     Coarse candidates stand for cubes of their spacing, in a lattice that is turned at random about
-    the centre. Which of the cubes, their probabilities say, found from coarse to fine: at each
-    level some cubes are drawn without replacement and divided into smaller ones, and each of those
-    weighs the inverse of the probability with which its cube was taken, so that nothing is
-    truncated. A cube is scored by the best distances inside it, and scores are made flatter, for
-    what lies in a cube is known only roughly.
-
-    Inside the cube, scores are multiplied by ``sharpness``: positions can be sharper than
-    ``log_prob`` is, and every site of the new atom keeps its probability.
+    the centre. At each level some cubes are drawn without replacement and divided into smaller
+    ones, and each of those weighs the inverse of the probability with which its cube was taken,
+    so that nothing is truncated. A coarse cube is scored by the best distances inside it, and
+    scores are made flatter, for what lies in a cube is known only roughly.
 
     Attributes:
         center: the atom [num_molecules, 3] in Å.
@@ -161,7 +157,6 @@ class Shell:
         largest: radius of the whole lattice in Å; numbers the cubes.
         pos, log_prob, spacing, reach, limit: as in `log_scores`.
         coarse_spacing: of the coarse lattice in Å.
-        sharpness: of the scores inside a coarse cube.
         levels: how many cubes are drawn, and into how many along each axis they are divided.
         table_spacing: of the tables of the fine levels at most, in Å; linear between the bins.
         flattening: of the scores from which cubes are drawn.
@@ -177,8 +172,7 @@ class Shell:
     reach: Tensor | None = None
     limit: Tensor | None = None
     coarse_spacing: float = 0.25
-    sharpness: float = 1.0
-    levels: tuple[tuple[int, int], ...] = ((48, 2), (32, 2), (16, 3))
+    levels: tuple[tuple[int, int], ...] = ((48, 2), (32, 2), (32, 3))
     table_spacing: float = 0.0125
     flattening: float = 0.7
 
@@ -212,12 +206,14 @@ class Shell:
         )
         return lattice[first:last], torch.arange(first, last, device=device)
 
-    def _choose_cube(self, keys: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
-        """Centre of a coarse cube [num_molecules, 3] in the lattice's frame, and the log of the
-        sum over all cubes [num_molecules], times the volume of a fine one (Å³)."""
-        coarse, number = self._lattice(self.pos.device)
-        cubes, number = coarse.expand(len(turn), -1, -1), number.expand(len(turn), -1)
-        root = torch.arange(len(coarse), device=coarse.device).expand(len(turn), -1)
+    def _fine(self, keys: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Fine candidates relative to the centre [num_molecules, num_fine, 3], their scores, their
+        Gumbel numbers with weights, and the log of the norm of the density (Å³)."""
+        device = self.pos.device
+        turn = rotations(keys).mT
+        cubes, number = self._lattice(device)
+        cubes = cubes.expand(len(turn), -1, -1)
+        number = number.expand(len(turn), -1)
         log_weight = self.pos.new_zeros(len(turn), 1)
         spacing = self.coarse_spacing
         for depth, (count, width) in enumerate(self.levels):
@@ -225,57 +221,35 @@ class Shell:
             drawn, taken = draw_without_replacement(
                 self.flattening * scores, count, keys, _counter(number, depth)
             )
-            offsets = _divide(spacing, width, cubes)
             spacing /= width
+            offsets = torch.arange(width, device=device) * spacing
+            offsets = torch.cartesian_prod(offsets, offsets, offsets)
+            offsets = offsets - offsets.mean(0)
             cubes = cubes.take_along_dim(drawn.unsqueeze(2), 1)
             cubes = (cubes.unsqueeze(2) + offsets).flatten(1, 2)
             number = number.gather(1, drawn).unsqueeze(2) * len(offsets)
-            number = (number + torch.arange(len(offsets), device=number.device)).flatten(1)
-            root = root.gather(1, drawn).repeat_interleave(len(offsets), 1)
+            number = (number + torch.arange(len(offsets), device=device)).flatten(1)
             if depth:
                 log_weight = log_weight.gather(1, drawn)
             log_weight = (log_weight - taken).repeat_interleave(len(offsets), 1)
-        scores = self._scores(torch.matmul(cubes, turn)) + log_weight
-        noisy = scores + gumbel(keys, _counter(number, len(self.levels)))
-        chosen = root.gather(1, noisy.argmax(1, keepdim=True)).squeeze(1)
-        return coarse[chosen], scores.logsumexp(1) + 3 * math.log(spacing)
-
-    def _inside(self, cube: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Points of a coarse cube relative to the centre [num_molecules, num_points, 3], their
-        sharpened scores, and what to add to those for log p(cube, point) up to a constant."""
-        width = math.prod(width for _, width in self.levels)
-        points = cube.unsqueeze(1) + _divide(self.coarse_spacing, width, cube)
-        points = torch.matmul(points, turn)
-        scores = self._scores(points)
-        sharp = self.sharpness * scores
-        return points, sharp, scores.logsumexp(1) - sharp.logsumexp(1)
+        fine = torch.matmul(cubes, turn)
+        scores = self._scores(fine)
+        weighted = scores + log_weight
+        log_norm = weighted.logsumexp(1) + 3 * math.log(spacing)
+        noisy = weighted + gumbel(keys, _counter(number, len(self.levels)))
+        return fine, scores, noisy, log_norm
 
     def sample(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Positions [num_molecules, 3] and their log-densities (1/Å³) [num_molecules]."""
-        turn = rotations(keys).mT
-        cube, log_norm = self._choose_cube(keys, turn)
-        points, scores, shift = self._inside(cube, turn)
-        number = torch.arange(points.shape[1], device=points.device)
-        noisy = scores + gumbel(keys, _counter(number, len(self.levels) + 1))
+        fine, scores, noisy, log_norm = self._fine(keys)
         choice = noisy.argmax(1)
-        rows = torch.arange(len(choice), device=points.device)
-        log_density = scores[rows, choice] + shift - log_norm
-        return self.center + points[rows, choice], log_density
+        rows = torch.arange(len(choice), device=fine.device)
+        return self.center + fine[rows, choice], scores[rows, choice] - log_norm
 
     def log_density(self, position: Tensor, keys: Tensor) -> Tensor:
         """Log-density of given positions [num_molecules, 3], with the same norm."""
-        turn = rotations(keys).mT
-        log_norm = self._choose_cube(keys, turn)[1]
-        relative = (position - self.center).unsqueeze(1)
-        place = torch.matmul(relative, turn.mT).squeeze(1) / self.coarse_spacing
-        shift = self._inside((place.floor() + 0.5) * self.coarse_spacing, turn)[2]
-        return self.sharpness * self._scores(relative).squeeze(1) + shift - log_norm
-
-
-def _divide(spacing: float, width: int, like: Tensor) -> Tensor:
-    """Centres of ``width``³ cubes in one of ``spacing`` (Å) around the origin."""
-    axis = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width - 0.5
-    return torch.cartesian_prod(*[axis * spacing] * 3)
+        log_norm = self._fine(keys)[3]
+        return self._scores((position - self.center).unsqueeze(1)).squeeze(1) - log_norm
 
 
 def _counter(number: Tensor, depth: int) -> Tensor:

@@ -220,7 +220,7 @@ def sample(
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
         _remaining(numbers, fragment)
     per_molecule = model.config.num_interactions * model.config.num_filters * numbers.numel() ** 2
-    usual = config.batch_size or (2048 if model.bins.centers.is_cuda else 32)
+    usual = config.batch_size or (2048 if model.bins.centers.is_cuda else 128)
     batch = max(1, min(usual, config.max_elements // per_molecule))
     parts = torch.arange(first, first + num_molecules).split(batch)
     jobs = min(len(parts), _jobs(model, num_molecules, config))
@@ -288,10 +288,9 @@ def log_prob(
     """Log-probability that the sampler would place the atoms where they are, in their order.
 
     With a focus it is the density (1/Å³ for each atom but the first) of the mixture over all
-    focuses, and includes the types and the numbers of hydrogens where the model predicts them. At
-    ``temperature`` = ``choice_temperature`` it is the model's own, up to the error of its norm; at
-    a lower one it depends on where the cubes lie that are a site, which ``seed`` says.
-    On a grid, positions are taken relative to the first atom and to the nearest grid point.
+    focuses, up to the error of its norm, and includes the types, environments and numbers of
+    hydrogens where the model predicts them; that a scaffold was kept because it leads somewhere
+    adds a constant, which is left out. On a grid, positions are taken relative to the first atom and to the nearest grid point.
 
     Args:
         molecules: ``Data``, ``Atoms`` or a list of them.
