@@ -50,6 +50,9 @@ ROWS: dict[str, dict[str, Any]] = {
     },
     "types not predicted": {"next_type": False, "hydrogens": False},
     "numbers of hydrogens not predicted": {"hydrogens": False},
+    "environments predicted": {"environments": True},
+    "2 random hydrogens of each molecule": {"hydrogen_steps": 2},
+    "environments, 2 random hydrogens": {"environments": True, "hydrogen_steps": 2},
     "hydrogens grouped by their atom": {"order": "bonded_grouped"},
     "PaiNN, cutoff 5 Å": {"representation": "painn", "cutoff": 5.0, "num_gaussians": 20},
     "cutoff 5 Å": {"cutoff": 5.0},
@@ -61,6 +64,12 @@ ROWS: dict[str, dict[str, Any]] = {
     "bins of 0.05 Å": {"num_bins": 241},
     "4 dense layers to the bins": {"num_head_layers": 4},
 }
+
+
+def base() -> dict[str, Any]:
+    """The preset ``small`` without its environments."""
+    preset = yaml.safe_load(PRESETS["small"].read_text())
+    return preset | {"environments": False, "hydrogen_steps": 0}
 
 
 def settings(kind: type, values: dict[str, Any]) -> Any:
@@ -109,7 +118,7 @@ def network(values: dict[str, Any], elements: tuple[int, ...], seed: int) -> Sch
 
 
 def row(name: str, options: argparse.Namespace, data: Any) -> dict[str, Any]:
-    values = yaml.safe_load(PRESETS["small"].read_text()) | ROWS[name]
+    values = base() | ROWS[name]
     values |= {"steps": options.steps, "num_samples": 0, "seed": options.seed}
     values |= {"num_validation": 100, "validation_interval": 500, "accelerator": "cpu"}
     model = network(values, elements_of(data), options.seed)
@@ -132,7 +141,7 @@ def step_seconds(data: Any, rounds: int, seed: int) -> dict[str, float]:
     molecules = Molecules(data)
     models = {}
     for name, changes in ROWS.items():
-        values = yaml.safe_load(PRESETS["small"].read_text()) | changes
+        values = base() | changes
         model = network(values, elements_of(data), seed)
         models[name] = model, torch.optim.Adam(model.parameters()), values
     times: dict[str, list[float]] = {name: [] for name in models}
@@ -146,6 +155,7 @@ def step_seconds(data: Any, rounds: int, seed: int) -> dict[str, float]:
                 seeded(seed, number),
                 noise=values["position_noise"],
                 num_steps=values.get("partial_molecules", 0),
+                num_hydrogen_steps=values["hydrogen_steps"],
             )
             optimizer.zero_grad()
             torch.stack(list(parts.values())).sum().backward()

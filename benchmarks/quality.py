@@ -3,8 +3,9 @@
     python benchmarks/quality.py --train train.extxyz.gz --test test.extxyz.gz
 
 Generates ``--num`` structures for every seed at the sampler's own temperatures, and for the first
-seed at others and without the rules of valence, and judges them; prints the mean and the standard
-deviation over the seeds, and writes ``results/quality.json``. A run that was stopped continues.
+seed at others, with scaffolds that lead nowhere kept, and without the rules of valence, and judges
+them; prints the mean and the standard deviation over the seeds, and writes
+``results/quality.json``. A run that was stopped continues.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def generated(
 ) -> tuple[list[Any], dict[str, Any]]:
     """Structures of one setting, from the disk where they are there already."""
     rules = "" if config.valence_rules else "_norules"
-    name = f"T{config.choice_temperature}{rules}_seed{seed}.extxyz"
+    once = "_once" if config.attempts == 1 else ""
+    name = f"T{config.choice_temperature}{rules}{once}_seed{seed}.extxyz"
     path = options.out / name
     log = path.with_suffix(".json")
     if not path.exists():
@@ -95,9 +97,13 @@ def main() -> None:
     model = SchNetGen.from_pretrained(options.checkpoint)
     sets = {"train": load(options.train), "test": load(options.test)}
     first = SamplingConfig(jobs=options.jobs)
-    settings = {f"T = {first.choice_temperature:g}": first}
+    usual = f"T = {first.choice_temperature:g}"
+    settings = {usual: first}
     settings |= {f"T = {t:g}": replace(first, choice_temperature=t) for t in options.temperatures}
-    settings |= {f"T = {first.choice_temperature:g}, no rules": replace(first, valence_rules=False)}
+    settings |= {
+        f"{usual}, every scaffold kept": replace(first, attempts=1),
+        f"{usual}, no rules": replace(first, valence_rules=False),
+    }
     record: dict[str, Any] = {
         "checkpoint": Path(options.checkpoint).name,
         "training": model.provenance,
