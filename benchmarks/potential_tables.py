@@ -1,0 +1,114 @@
+"""The README's tables of potentials, from their JSON records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markdown_tables import markdown, source
+
+
+def potential_painn(record: dict[str, Any]) -> str:
+    test, minima, dynamics = (
+        record["trained"]["test"],
+        record["optimisation"],
+        record["dynamics"],
+    )
+    rows = [
+        ["mean error of energies (meV)", f"{test['energy_mae_mev']:.0f}"],
+        ["mean error of forces (meV/Å)", f"{test['forces_mae_mev_per_angstrom']:.0f}"],
+        [
+            "distance of minima from those of GFN2-xTB (Å, median)",
+            f"{minima['median_rmsd_angstrom']:.3f}",
+        ],
+        [
+            "their energy above those (meV, median)",
+            f"{minima['median_energy_above_minimum_mev']:.0f}",
+        ],
+        [
+            "drift of the energy in dynamics (meV per atom and ps)",
+            f"{dynamics['drift_mev_per_atom_per_ps']:.2f}",
+        ],
+    ]
+    note = (
+        f"{test['num_structures']:.0f} configurations of isomers that it was not trained on, "
+        f"{minima['num']} of them optimised; {record['trained']['step']:,} steps. "
+        f"{source('potential_painn', record)}"
+    )
+    return markdown(["`c7h10o2-painn-potential`", ""], rows) + "\n\n" + note
+
+
+def potentials_rmd17(record: dict[str, Any]) -> str:
+    rows = [
+        [
+            molecule,
+            f"`{name}`",
+            f"{row['parameters'] / 1e3:,.0f}",
+            f"{row['minutes']:g}",
+            f"{row['steps']:,}",
+            f"{row['test']['energy_mae_mev']:.1f}",
+            f"{row['test']['forces_mae_mev_per_angstrom']:.1f}",
+        ]
+        for molecule, rows in record["rows"].items()
+        for name, row in rows.items()
+    ]
+    header = [
+        "rMD17",
+        "",
+        "parameters (thousands)",
+        "minutes",
+        "steps",
+        "energy (meV)",
+        "forces (meV/Å)",
+    ]
+    note = (
+        "Mean absolute errors of 1,000 other frames after training on 950 (and 50 for validation) "
+        "with the published hyperparameters, each for the same short time on one CPU core: it "
+        "says what one gets for that time, not what a model can do. "
+        f"{source('potentials_rmd17', record)}"
+    )
+    return markdown(header, rows) + "\n\n" + note
+
+
+def potentials_qm9(record: dict[str, Any]) -> str:
+    names = list(dict.fromkeys(name for rows in record["rows"].values() for name in rows))
+    rows = []
+    for size, found in record["rows"].items():
+        errors = [found[n]["test"]["energy_mae_mev"] if n in found else None for n in names]
+        rows.append([f"{int(size):,}", *("" if e is None else f"{e:,.0f}" for e in errors)])
+    minutes = sorted(
+        {row["minutes"] for found in record["rows"].values() for row in found.values()}
+    )
+    note = (
+        "Mean absolute error of U0 in meV on 3,000 other molecules, after "
+        f"{' or '.join(f'{m:g}' for m in minutes)} minutes on one CPU core each. "
+        f"{source('potentials_qm9', record)}"
+    )
+    return markdown(["training molecules", *(f"`{n}`" for n in names)], rows) + "\n\n" + note
+
+
+def potentials_speed(record: dict[str, Any]) -> str:
+    rows = []
+    peers = ("torch-geometric", "graph-pes", "schnetpack")
+    for name, cases in record["rows"].items():
+        for case, row in cases.items():
+            ours = row["ours"]
+            size, batch = case.split(" x ")
+            rows.append(
+                [f"`{name}`", size, batch]
+                + [f"{1000 * ours[k]:,.1f}" for k in ("forces_seconds", "step_seconds")]
+                + [f"{ours['step_mib']:,.0f}"]
+                + [
+                    f"{row[p]['forces_seconds'] / ours['forces_seconds']:.1f} / "
+                    f"{row[p]['step_seconds'] / ours['step_seconds']:.1f}"
+                    if p in row
+                    else ""
+                    for p in peers
+                ]
+            )
+    header = ["", "atoms", "molecules", "forces (ms)", "training step (ms)", "its memory (MiB)"]
+    note = (
+        "One thread, published hyperparameters, medians. Of the peers: how many times longer a "
+        "force call / a training step takes; ours also looks for the neighbours, which the peers "
+        f"are given. {record['note'] and record['note'] + '. '}{source('potentials_speed', record)}"
+    )
+    return markdown([*header, *peers], rows) + "\n\n" + note
