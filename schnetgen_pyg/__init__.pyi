@@ -1,4 +1,3 @@
-from .building import SamplingConfig as SamplingConfig
 from .calculator import PotentialCalculator as PotentialCalculator
 from .datasets import load as load
 from .evaluation import Evaluation as Evaluation
@@ -10,6 +9,7 @@ from .potentials import Potential as Potential
 from .relaxation import relax as relax
 from .sampling import generate as generate
 from .sampling import log_prob as log_prob
+from .sampling_config import SamplingConfig as SamplingConfig
 from .structures import InputError as InputError
 from .training import TrainingConfig as TrainingConfig
 from .training import fit as fit

@@ -15,60 +15,13 @@ from .generator import SchNetGen
 from .graphs import Graph, bond_lengths
 from .losses import allowed_types
 from .random_numbers import choose, random_keys
+from .sampling_config import SamplingConfig
 from .steps import partial_molecules, step_graph
-from .structures import require
 
 #: Shortest bond looked for, relative to the longest distance that counts as one.
 SHORTEST_BOND = 0.65
 #: More bonds than any atom has.
 UNCOUNTED = 99
-
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    """How molecules are sampled; on a grid the defaults are the paper's.
-
-    Attributes:
-        temperature: T of softmax(logits / T) for positions; by default 0.01 on a grid (the
-            paper's), and 0.3 around a focus.
-        choice_temperature: T for types, environments, focuses and numbers of hydrogens: at 1 the
-            model's own probabilities.
-        grid_extent: the grid reaches from −extent to +extent in Å (models without a focus).
-        grid_spacing: in Å.
-        shell_spacing: of the coarse candidates around a focus in Å; the fine ones are twelve times
-            closer.
-        valence_rules: place nothing that valences and the formula forbid, and distribute the
-            hydrogens so that no electron stays unpaired (models with a focus).
-        attempts: how often the scaffold of a molecule is built at most, where the hydrogens that
-            its atoms were to have cannot complete it (models with environments).
-        batch_size: molecules built at once; by default 128 on a CPU and 2,048 on a GPU.
-        jobs: processes; on GPUs one for each. By default as many as pay: one per core, but none
-            for fewer than 256 molecules.
-        max_elements: the most numbers in the filters that are kept of a batch; larger batches
-            are built in parts. It does not change the molecules.
-    """
-
-    temperature: float | None = None
-    choice_temperature: float = 0.6
-    grid_extent: float = 4.4
-    grid_spacing: float = 0.2
-    shell_spacing: float = 0.25
-    valence_rules: bool = True
-    attempts: int = 10
-    batch_size: int | None = None
-    jobs: int | None = None
-    max_elements: int = 1 << 27
-
-    def __post_init__(self) -> None:
-        hot = self.temperature is None or 0 < self.temperature < float("inf")
-        require(hot, "temperature", self.temperature, "positive")
-        for name in ("choice_temperature", "grid_extent", "grid_spacing", "shell_spacing"):
-            value = getattr(self, name)
-            require(0 < value < float("inf"), name, value, "positive")
-        require(self.shell_spacing <= 0.5, "shell_spacing", self.shell_spacing, "at most 0.5 Å")
-        for name in ("attempts", "batch_size", "jobs"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, name, value, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -199,10 +152,10 @@ class Builder:
         model = self.model
         partial = partial_molecules(self.molecules, self.rows, torch.full_like(self.rows, size))
         if model.config.environments:
-            known = self.environment[:, :size]
+            environment = self.environment[:, :size]
             places = self._open_places(size).clamp(0, UNKNOWN_OPEN - 1)
-            partial.environment = known.flatten()
-            partial.open = places.masked_fill(known == UNKNOWN, UNKNOWN_OPEN).flatten()
+            partial.environment = environment.flatten()
+            partial.open = places.masked_fill(environment == UNKNOWN, UNKNOWN_OPEN).flatten()
         # From a fragment the first step evaluates all of its pairs, later ones the new atom's.
         known = size - 1 if self.cache is not None and self.cache.blocks else 0
         graph = step_graph(

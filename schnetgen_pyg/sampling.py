@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from .building import Builder, SamplingConfig, StepRecord
+from .building import Builder, StepRecord
 from .generator import SchNetGen
 from .random_numbers import random_keys, uniform
 from .rules import VALENCE
+from .sampling_config import SamplingConfig
 from .structures import (
     InputError,
     as_data,
@@ -290,7 +291,8 @@ def log_prob(
     With a focus it is the density (1/Å³ for each atom but the first) of the mixture over all
     focuses, up to the error of its norm, and includes the types, environments and numbers of
     hydrogens where the model predicts them; that a scaffold was kept because it leads somewhere
-    adds a constant, which is left out. On a grid, positions are taken relative to the first atom and to the nearest grid point.
+    adds a constant, which is left out. On a grid, positions are taken relative to the first atom
+    and to the nearest grid point.
 
     Args:
         molecules: ``Data``, ``Atoms`` or a list of them.

@@ -12,9 +12,9 @@ from typing import Any
 
 import ase.io
 
-from .building import SamplingConfig
 from .generator import SchNetGen
 from .sampling import check_formula, numbers_of, sample
+from .sampling_config import SamplingConfig
 from .structures import InputError, as_data, file_format, keep_whole_frames, replacing, write
 
 #: Settings that do not change the molecules.

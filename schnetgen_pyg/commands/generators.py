@@ -53,8 +53,8 @@ def generate(arguments: Sequence[str]) -> None:
     """generate molecules of a formula"""
     from tqdm import tqdm
 
-    from ..building import SamplingConfig
     from ..generator import SchNetGen
+    from ..sampling_config import SamplingConfig
     from ..streaming import generate_file
     from ..structures import read
 
