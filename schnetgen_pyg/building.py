@@ -87,7 +87,7 @@ class Builder:
     ):
         device = model.bins.centers.device
         self.model, self.config, self.seed = model, config, seed
-        default = 0.3 if model.config.focus else 0.01
+        default = 0.1 if model.config.focus else 0.01
         self.temperature = default if config.temperature is None else config.temperature
         self.molecules, self.index = molecules.to(device), index.to(device)
         self.placed, self.forced, self.attempt = placed, forced, attempt
