@@ -43,7 +43,7 @@ def potentials_rmd17(record: dict[str, Any]) -> str:
             molecule,
             f"`{name}`",
             f"{row['parameters'] / 1e3:,.0f}",
-            f"{row['minutes']:g}",
+            f"{row['seconds'] / 60 if row['seconds'] else row['minutes']:.1f}",
             f"{row['steps']:,}",
             f"{row['test']['energy_mae_mev']:.1f}",
             f"{row['test']['forces_mae_mev_per_angstrom']:.1f}",
@@ -62,8 +62,9 @@ def potentials_rmd17(record: dict[str, Any]) -> str:
     ]
     note = (
         "Mean absolute errors of 1,000 other frames after training on 950 (and 50 for validation) "
-        "with the published hyperparameters, each for the same short time on one CPU core: it "
-        "says what one gets for that time, not what a model can do. "
+        "with the published hyperparameters, each for about the same short time on one CPU core "
+        "while the other core was busy: it says what one gets for that time, not what a model "
+        "can do. "
         f"{source('potentials_rmd17', record)}"
     )
     return markdown(header, rows) + "\n\n" + note
