@@ -60,11 +60,12 @@ def potentials_rmd17(record: dict[str, Any]) -> str:
         "energy (meV)",
         "forces (meV/Å)",
     ]
+    remarks = {row["note"] for rows in record["rows"].values() for row in rows.values()}
     note = (
         "Mean absolute errors of 1,000 other frames after training on 950 (and 50 for validation) "
-        "with the published hyperparameters, each for about the same short time on one CPU core "
-        "while the other core was busy: it says what one gets for that time, not what a model "
-        "can do. "
+        "with the published hyperparameters, each for about the same short time: it says what "
+        "one gets for that time, not what a model can do. "
+        f"{''.join(f'Machine: {remark}. ' for remark in sorted(remarks - {''}))}"
         f"{source('potentials_rmd17', record)}"
     )
     return markdown(header, rows) + "\n\n" + note

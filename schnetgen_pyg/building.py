@@ -175,7 +175,7 @@ class Builder:
         x, partial, remaining = self._features(size)
         if model.config.next_type:
             self._choose_type(x, partial, remaining, size)
-        if model.config.environments:
+        if model.config.environments and (self.z[:, size] != 1).any():
             partial.next_z = self.z[:, size]
             self._choose_environment(model.next_environment_log_prob(x, partial), size)
         y = model.meet(x, self.z[:, size], partial.batch, self.environment[:, size])

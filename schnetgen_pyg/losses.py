@@ -74,6 +74,19 @@ def _mean_loss(log_prob: Tensor, target: Tensor) -> Tensor:
     return -log_prob.gather(1, target.unsqueeze(1)).sum() / max(len(target), 1)
 
 
+def _environment_losses(
+    model: SchNetGen, x: Tensor, partial: Data, environment: Tensor
+) -> dict[str, Tensor]:
+    """Of the next atoms' environments, and of single atoms' own where these are hidden."""
+    heavy = partial.next_z != 1
+    log_prob = model.next_environment_log_prob(x, partial)[heavy]
+    following = _mean_loss(log_prob, environment[partial.next_atom[heavy]])
+    alone = (partial.environment == UNKNOWN) & (partial.ptr.diff()[partial.batch] == 1)
+    alone &= partial.z != 1
+    own = _mean_loss(model.environment_head(x[alone]), environment[partial.atom[alone]])
+    return {"next_environment": following, "environment": own}
+
+
 def losses(
     model: SchNetGen,
     molecules: Data,
@@ -101,18 +114,19 @@ def losses(
         has those heads.
     """
     molecules = reorder(molecules, ORDERS[model.config.order](molecules, generator))
-    steps = all_steps(molecules.ptr)
     if num_steps:
         steps = random_steps(molecules.ptr, num_steps, generator)
     elif num_hydrogen_steps:
         steps = scaffold_steps(molecules, num_hydrogen_steps, generator)
+    else:
+        steps = all_steps(molecules.ptr)
     placed = perturbed(molecules, noise, generator) if noise else molecules
     partial = partial_molecules(placed, *steps)
     graphs, batch = partial.next_z.numel(), partial.batch
     remaining = None
     if model.config.next_type or model.config.hydrogens:
         remaining = model.remaining(molecules, partial)
-    next_environment = None
+    environment = next_environment = None
     if model.config.environments:
         environment = environments(molecules)
         next_environment = environment[partial.next_atom]
@@ -141,14 +155,8 @@ def losses(
         log_prob = model.hydrogen_head(x[asked])
         lacking = missing_hydrogens(molecules, partial)[asked].clamp(max=4)
         result["hydrogens"] = _mean_loss(log_prob, lacking)
-    if next_environment is not None:
-        heavy = partial.next_z != 1
-        log_prob = model.next_environment_log_prob(x, partial)[heavy]
-        result["next_environment"] = _mean_loss(log_prob, next_environment[heavy])
-        alone = (partial.environment == UNKNOWN) & (partial.ptr.diff()[batch] == 1)
-        alone &= partial.z != 1
-        log_prob = model.environment_head(x[alone])
-        result["environment"] = _mean_loss(log_prob, environment[partial.atom[alone]])
+    if environment is not None:
+        result |= _environment_losses(model, x, partial, environment)
     distance = (partial.pos - target).norm(dim=1)
     log_prob = model.distance_log_prob(y, partial, focus)
     result["distance"] = model.bins.cross_entropy(log_prob, distance).mean()

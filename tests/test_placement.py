@@ -149,6 +149,39 @@ def test_density_of_a_sample_is_the_density_of_its_position():
     assert torch.allclose(around.log_density(position, keys), log_density, atol=1e-3)
 
 
+def test_every_site_has_its_probability():
+    """Two sites around a focus: one narrow and high, one four times as wide and a third as high."""
+    num, centers = 4000, torch.arange(401) * 0.01
+    narrow = torch.exp(-0.5 * ((centers - 0.8) / 0.02) ** 2)
+    wide = torch.exp(-0.5 * ((centers - 2.2) / 0.08) ** 2) / 3
+    radial = -0.5 * ((centers - 1.5) / 0.03) ** 2
+    shell = placement.Shell(
+        center=torch.zeros(num, 3),
+        inner=1.3,
+        outer=1.7,
+        largest=2.0,
+        pos=torch.tensor([[0.0, 0, 0], [1.5, 0, 0]]).expand(num, -1, -1),
+        log_prob=torch.stack([radial, torch.log(narrow + wide + 1e-6)]).expand(num, -1, -1),
+        spacing=0.01,
+    )
+    position, log_density = shell.sample(random_keys(5, torch.arange(num), 0))
+    second = (position - torch.tensor([1.5, 0, 0])).norm(dim=1)
+    far = second > 1.5
+    # ∫ r₂ dr₂ over the peaks: 0.8 · 0.02 against 2.2 · 0.08 / 3.
+    mass = torch.tensor([0.8 * 0.02, 2.2 * 0.08 / 3])
+    assert float(far.float().mean()) == pytest.approx(float(mass[1] / mass.sum()), abs=0.03)
+    assert float(second[~far].std()) == pytest.approx(0.02, abs=0.005)
+    assert float(second[far].std()) == pytest.approx(0.08, abs=0.01)
+    score = -0.5 * ((position.norm(dim=1) - 1.5) / 0.03) ** 2 + torch.log(
+        torch.exp(-0.5 * ((second - 0.8) / 0.02) ** 2)
+        + torch.exp(-0.5 * ((second - 2.2) / 0.08) ** 2) / 3
+    )
+    # Whatever is drawn, the mean of exp(score) / density is the norm of exp(score).
+    norm = 2 * torch.pi * mass.sum() * 2 * torch.pi * 0.03
+    estimates = (score - log_density).double().exp()
+    assert float(estimates.mean()) == pytest.approx(float(norm), rel=0.1)
+
+
 def test_no_more_bonds_than_the_limit():
     pos = torch.tensor([[[0.0, 0, 0], [2.4, 0, 0]]])
     table = torch.zeros(1, 2, 100)

@@ -147,11 +147,11 @@ class TestFocus:
         # Nor does it give every atom the environment that it foretold.
         drawn, given = builders[0].environment, torch.cat([b.environment for b in builders[-6:]])
         possible &= (drawn == given).all(1)
-        assert possible.sum() >= 3
+        assert possible.sum() >= (3 if "environments" in parts else 4)
         assert torch.allclose(result[possible], sampled[possible], atol=0.05)
         # At one temperature for all, another lattice is another quadrature of the same density.
-        one, other = (log_prob(model, molecules, seed=k, temperature=0.6) for k in (2, 3))
-        assert (other - one)[possible].abs().mean() < 2.0
+        one, other = (log_prob(model, molecules, seed=k, temperature=1.0) for k in (2, 3))
+        assert (other - one)[possible].abs().max() < 2.0
 
     def test_fragment_comes_back_unchanged(self, parts):
         model = small_model(order="bonded", **parts)
