@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,10 +10,11 @@ from torch_geometric.data import Data
 from . import placement, rules
 from .environments import UNKNOWN, UNKNOWN_OPEN, allowed_environments, open_places
 from .generator import SchNetGen
-from .graphs import Graph, bond_lengths
+from .graphs import bond_lengths
 from .losses import allowed_types
 from .random_numbers import choose, random_keys
 from .sampling_config import SamplingConfig
+from .state import FilterCache, State, StepRecord
 from .steps import partial_molecules, step_graph
 
 #: Shortest bond looked for, relative to the longest distance that counts as one.
@@ -24,83 +23,50 @@ SHORTEST_BOND = 0.65
 UNCOUNTED = 99
 
 
-@dataclass(frozen=True)
-class StepRecord:
-    """What the model said at one step.
-
-    Attributes:
-        distance_log_prob: of the distances to the new atom [count, size, bins], before any
-            temperature; with a focus, given the one in ``focus``.
-        focus_log_prob: that each placed atom is the focus [count, size], with temperature and
-            valence rules; ``None`` for models without.
-        focus: by which atom the new one was most probably placed [count], or ``None``.
-    """
-
-    distance_log_prob: Tensor
-    focus_log_prob: Tensor | None = None
-    focus: Tensor | None = None
-
-
-class FilterCache:
-    """What the representation knows of all placed pairs, kept from step to step as padded
-    blocks."""
-
-    def __init__(self, model: SchNetGen, num_molecules: int, num_atoms: int):
-        self.representation = model.representation
-        self.shape = (num_molecules, num_atoms, num_atoms)
-        self.blocks: list[Tensor] = []
-
-    def add(self, graph: Graph) -> list[Tensor]:
-        """Evaluate the pairs listed in ``graph``; return the filters of all placed pairs."""
-        assert graph.dense is not None
-        weights = self.representation.pair_filters(graph)
-        if not self.blocks:
-            self.blocks = [weight.new_zeros(*self.shape, weight.shape[1]) for weight in weights]
-        width, atoms = graph.dense.shape[2], self.shape[1]
-        row, column = graph.dense.cell // width, graph.dense.cell % width
-        cell = (row // width * atoms + row % width) * atoms + column
-        for block, weight, parity in zip(
-            self.blocks, weights, self.representation.parity, strict=True
-        ):
-            both = torch.cat([weight, parity * weight])
-            block.view(-1, weight.shape[1]).index_copy_(0, cell.flatten(), both)
-        return [block[:, :width, :width] for block in self.blocks]
-
-
 class Builder:
-    """A batch of molecules with the same number of atoms, under construction.
+    """Places the atoms of a batch of molecules, whose state it changes.
 
-    With ``forced`` it makes no choice of its own: it follows these molecules, and ``log_prob``
-    says how probable they were. A list as ``history`` gets a `StepRecord` of every step.
+    With ``forced`` it makes no choice of its own: it follows these molecules, and their
+    ``log_prob`` says how probable they were. A list as ``history`` gets a `StepRecord` of every
+    step.
+
+    Args:
+        state: the molecules, on the device of the model.
+        placed: how many atoms of each are there.
+        index: their numbers in the run [count].
+        attempt: how often each was begun before [count].
     """
 
     def __init__(
         self,
         model: SchNetGen,
-        molecules: Data,
+        state: State,
         placed: int,
         index: Tensor,
         seed: int,
         config: SamplingConfig,
+        attempt: Tensor | None = None,
         forced: bool = False,
-        attempt: int = 0,
     ):
         device = model.bins.centers.device
         self.model, self.config, self.seed = model, config, seed
         default = 0.1 if model.config.focus else 0.01
         self.temperature = default if config.temperature is None else config.temperature
-        self.molecules, self.index = molecules.to(device), index.to(device)
-        self.placed, self.forced, self.attempt = placed, forced, attempt
-        self.count = len(index)
-        self.atoms = self.molecules.z.numel() // self.count
+        self.state, self.index, self.placed = state, index.to(device), placed
+        self.attempt = torch.zeros_like(self.index) if attempt is None else attempt.to(device)
+        self.forced = forced
+        self.z, self.pos, self.environment = state.z, state.pos, state.environment
+        self.log_prob = state.log_prob
+        self.count, self.atoms = self.z.shape
         self.rows = torch.arange(self.count, device=device)
-        # Views: what is written to them is in the molecules.
-        self.z = self.molecules.z.view(self.count, self.atoms)
-        self.pos = self.molecules.pos.view(self.count, self.atoms, 3)
+        # Views: what is written to the state is in them.
+        ptr = torch.arange(self.count + 1, device=device) * self.atoms
+        self.molecules = Data(z=self.z.view(-1), pos=self.pos.view(-1, 3), ptr=ptr)
         self.cache = FilterCache(model, self.count, self.atoms) if model.shares_filters else None
-        self.log_prob = torch.zeros(self.count, device=device)
-        #: Environment of every atom, as far as the model has said.
-        self.environment = torch.full_like(self.z, UNKNOWN)
+        #: Of positions that are revised later, the probability is not known.
+        self.scored = forced or not (model.config.focus and config.revisions)
+        if not self.scored:
+            self.log_prob.fill_(torch.nan)
         #: Hydrogens that every placed atom lacks, once the scaffold is there.
         self.missing: Tensor | None = None
         self.history: list[StepRecord] | None = None
@@ -112,7 +78,7 @@ class Builder:
         """Place atoms until there are ``size``, by default all."""
         undecided = bool((self.environment[:, 0] == UNKNOWN).all())
         if self.model.config.environments and undecided and self.placed == 1 < self.atoms:
-            self._choose_environment(self.model.environment_head(self._features(1)[0]), 0)
+            self._choose_environment(self.model.environment_head(self.features(1)[0]), 0)
         for place in range(self.placed, size or self.atoms):
             self._step(place)
             self.placed = place + 1
@@ -134,20 +100,41 @@ class Builder:
             dead[row] = not rules.closes(left[row], pairs[row].nonzero().numpy())
         return dead
 
-    @torch.inference_mode()
-    def take(self, rows: Tensor, other: Builder) -> None:
-        """Replace the molecules ``rows`` by those of another builder that is as far."""
-        self.z[rows], self.pos[rows] = other.z, other.pos
-        self.environment[rows], self.log_prob[rows] = other.environment, other.log_prob
-        if self.cache is not None and other.cache is not None:
-            for mine, its in zip(self.cache.blocks, other.cache.blocks, strict=True):
-                mine[rows] = its
+    def to_last(self, place: Tensor) -> Tensor:
+        """Make the atoms at one place of each molecule [count] the last of the placed ones; the
+        atom before comes where it was. Return the place from which each atom came
+        [count, placed]."""
+        last, rows = self.placed - 1, self.rows
+        source = torch.arange(self.placed, device=rows.device).repeat(self.count, 1)
+        source[rows, place] = last - 1
+        source[:, last - 1] = torch.where(place == last, last - 1, last)
+        source[rows, last] = place
+        self._reorder(source)
+        # The next step evaluates the pairs of the last atom but one.
+        for block in self.cache.blocks if self.cache is not None else []:
+            moved = block[:, last - 1].clone()
+            block[rows, place] = moved
+            block[rows, :, place] = block[:, :, last - 1]
+        return source
 
-    def _keys(self, size: int, purpose: int) -> Tensor:
-        number = size + 100_000 * purpose + 1_000_000 * self.attempt
+    def reorder(self, source: Tensor) -> None:
+        """Bring the placed atoms into another order: from which place each comes
+        [count, placed]."""
+        self._reorder(source)
+        if self.cache is not None:
+            self.cache.blocks = []
+
+    def _reorder(self, source: Tensor) -> None:
+        for part in (self.z, self.environment):
+            part[:, : self.placed] = part.gather(1, source)
+        self.pos[:, : self.placed] = self.pos.take_along_dim(source.unsqueeze(2), 1)
+
+    def keys(self, step: int, purpose: int) -> Tensor:
+        """Of the random numbers for one purpose."""
+        number = (step + 100_000 * purpose + 1_000_000 * self.attempt).int()
         return random_keys(self.seed, self.index, number)
 
-    def _features(self, size: int) -> tuple[Tensor, Data, Tensor]:
+    def features(self, size: int) -> tuple[Tensor, Data, Tensor]:
         """Features of the first ``size`` atoms, their batch, and what is left of the formula."""
         model = self.model
         partial = partial_molecules(self.molecules, self.rows, torch.full_like(self.rows, size))
@@ -156,7 +143,7 @@ class Builder:
             places = self._open_places(size).clamp(0, UNKNOWN_OPEN - 1)
             partial.environment = environment.flatten()
             partial.open = places.masked_fill(environment == UNKNOWN, UNKNOWN_OPEN).flatten()
-        # From a fragment the first step evaluates all of its pairs, later ones the new atom's.
+        # The first step evaluates the pairs of all placed atoms, later ones the new atom's.
         known = size - 1 if self.cache is not None and self.cache.blocks else 0
         graph = step_graph(
             self.molecules,
@@ -172,7 +159,7 @@ class Builder:
     def _step(self, size: int) -> None:
         """Place atom ``size`` of every molecule."""
         model = self.model
-        x, partial, remaining = self._features(size)
+        x, partial, remaining = self.features(size)
         if model.config.next_type:
             self._choose_type(x, partial, remaining, size)
         if model.config.environments and (self.z[:, size] != 1).any():
@@ -193,7 +180,7 @@ class Builder:
         if self.forced:
             choice = self.model.element_index[self.z[:, size]]
         else:
-            choice = choose(log_prob, self._keys(size, 1))
+            choice = choose(log_prob, self.keys(size, 1))
             elements = torch.tensor(self.model.config.elements, device=x.device)[choice]
             # The types stay a permutation of the formula: swap with the first such atom.
             here = (self.z[:, size:] == elements.unsqueeze(1)).int().argmax(1) + size
@@ -216,7 +203,7 @@ class Builder:
             numbers = [(bonds & kind).sum(1).clamp(max=4) for kind in (self.z == 1, self.z != 1)]
             choice = numbers[0] + 5 * numbers[1]
         else:
-            choice = choose(log_prob, self._keys(place, 3))
+            choice = choose(log_prob, self.keys(place, 3))
         self.environment[:, place] = choice.masked_fill(hydrogen, UNKNOWN)
         self.log_prob += log_prob[self.rows, choice] * ~hydrogen
 
@@ -236,7 +223,7 @@ class Builder:
             log_p = placement.log_prob(candidates, placed, log_prob, spacing, nearest)
         else:
             choice, log_p = placement.sample(
-                candidates, placed, log_prob, spacing, self._keys(size, 0)
+                candidates, placed, log_prob, spacing, self.keys(size, 0)
             )
             self.pos[:, size] = candidates[choice]
         self.log_prob += log_p
@@ -245,11 +232,17 @@ class Builder:
         """p(r) = Σ_f p(f) p(r | f): draw f, then r; the probability is that of the sum."""
         focus_log_prob = self._focus_log_prob(x, y, partial, size)
         terms = torch.full_like(focus_log_prob, -torch.inf)
-        y, keys = y.view(self.count, size, -1), self._keys(size, 0)
+        y, keys = y.view(self.count, size, -1), self.keys(size, 0)
         if not self.forced:
-            focus = choose(focus_log_prob, self._keys(size, 2))
+            focus = choose(focus_log_prob, self.keys(size, 2))
             shell = self._shell(y, self.rows, focus, size)
             self.pos[:, size], terms[self.rows, focus] = shell.sample(keys)
+            if self.missing is not None:
+                # Hydrogens are bonded to one atom: the focus.
+                self.missing[self.rows, focus] -= 1
+                self.missing.clamp_(min=0)
+        if not self.scored:
+            return
         # Every other atom whose shell the position lies in could have been the focus.
         bond = bond_lengths(self.z[:, :size], self.z[:, size, None])
         distance = (self.pos[:, :size] - self.pos[:, size, None]).norm(dim=2)
@@ -268,8 +261,7 @@ class Builder:
             )
             log_prob = log_prob.view(self.count, size, -1)
             self.history.append(StepRecord(log_prob, focus_log_prob, focus))
-        if self.missing is not None:
-            # Hydrogens are bonded to one atom: the focus.
+        if self.forced and self.missing is not None:
             self.missing[self.rows, joint.argmax(1)] -= 1
             self.missing.clamp_(min=0)
 

@@ -208,7 +208,7 @@ def construction(model: SchNetGen, atoms: ase.Atoms) -> dict[str, Any]:
     A generated molecule is built in its own order, any other in one that the model was made for.
     """
     data = from_ase(atoms)
-    if "log_prob" not in atoms.info:
+    if "sample" not in atoms.info:
         one = Data(
             z=data.z,
             pos=data.pos,

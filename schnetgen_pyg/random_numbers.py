@@ -25,13 +25,13 @@ def _to_int32(value: int) -> int:
     return value - (1 << 32) if value >= 1 << 31 else value
 
 
-def random_keys(seed: int, molecule: Tensor, step: int) -> Tensor:
+def random_keys(seed: int, molecule: Tensor, step: int | Tensor) -> Tensor:
     """Two 32-bit keys for each molecule at one step.
 
     Args:
         seed: the user's seed.
         molecule: index of each molecule in the whole run [num_molecules].
-        step: what the numbers are for.
+        step: what the numbers are for, the same for all or [num_molecules] (int32).
 
     Returns:
         int32 [2, num_molecules].

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
@@ -15,11 +16,12 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from .building import Builder, StepRecord
+from .assembly import assemble
+from .building import Builder
 from .generator import SchNetGen
-from .random_numbers import random_keys, uniform
 from .rules import VALENCE
 from .sampling_config import SamplingConfig
+from .state import State, StepRecord
 from .structures import (
     InputError,
     as_data,
@@ -32,6 +34,8 @@ from .structures import (
 
 #: Molecules that pay for another process.
 PER_JOB = 256
+#: Batches whose dead ends are built anew together.
+PART = 4
 
 
 def numbers_of(formula: str | Sequence[int] | Tensor) -> Tensor:
@@ -91,79 +95,16 @@ def check_formula(model: SchNetGen, numbers: Tensor, config: SamplingConfig) -> 
     )
 
 
-def _initial(
-    numbers: Tensor, fragment: Data | None, index: Tensor, seed: int, attempt: int = 0
-) -> tuple[Data, int]:
-    """Molecules with their random type sequences (hydrogens last) and no placed atoms but the
-    fragment's, or the first one at the origin; and the number of placed atoms."""
-    remaining = _remaining(numbers, fragment)
-    keys = random_keys(seed, index, -1 - attempt)
-    noise = uniform(keys, torch.arange(remaining.numel(), dtype=torch.int32))
-    z = remaining[(noise + (remaining == 1)).argsort(dim=1)]
-    pos = torch.zeros(*z.shape, 3)
-    placed = 1
-    if fragment is not None:
-        placed = fragment.z.numel()
-        z = torch.cat([fragment.z.expand(len(index), -1), z], 1)
-        pos = torch.cat([fragment.pos.expand(len(index), -1, -1), pos], 1)
-    atoms = z.shape[1]
-    molecules = Data(
-        z=z.reshape(-1), pos=pos.reshape(-1, 3), ptr=torch.arange(len(index) + 1) * atoms
-    )
-    return molecules, placed
-
-
-def _build(
-    model: SchNetGen,
-    index: Tensor,
-    numbers: Tensor,
-    fragment: Data | None,
-    seed: int,
-    config: SamplingConfig,
-) -> tuple[Data, Tensor]:
-    """Build the molecules with the given indices in the run; and their log-probabilities."""
-    molecules, placed = _initial(numbers, fragment, index, seed)
-    builder = Builder(model, molecules, placed, index, seed, config)
-    pos = builder.pos
-    # The grid is centred on the first atom, or on the fragment.
-    origin = pos[:, :placed].mean(1, keepdim=True)
-    pos[:, :placed] -= origin
-    if model.config.environments and config.valence_rules and fragment is None:
-        _complete_scaffolds(builder, numbers)
-    builder.run()
-    if fragment is not None:
-        pos += origin
-        pos[:, :placed] = fragment.pos.to(pos.device)
-    return builder.molecules.cpu(), builder.log_prob.cpu()
-
-
-def _complete_scaffolds(builder: Builder, numbers: Tensor) -> None:
-    """Build the scaffolds, those that lead nowhere again and again."""
-    size = int((numbers != 1).sum())
-    model, seed, config = builder.model, builder.seed, builder.config
-    if size < 1 or size == len(numbers):
-        return
-    rows = builder.run(size).dead_ends().nonzero().flatten()
-    for attempt in range(1, config.attempts):
-        if not len(rows):
-            return
-        index = builder.index[rows]
-        molecules, placed = _initial(numbers, None, index, seed, attempt)
-        other = Builder(model, molecules, placed, index, seed, config, attempt=attempt).run(size)
-        builder.take(rows, other)
-        rows = rows[other.dead_ends()]
-
-
 def _build_parts(
     model: SchNetGen, parts: Sequence[Tensor], jobs: int, *arguments: Any
-) -> Iterator[tuple[Data, Tensor]]:
-    """`_build` of every part, in order, in ``jobs`` processes; on GPUs, in turn on each of them.
+) -> Iterator[State]:
+    """`assemble` every part, in order, in ``jobs`` processes; on GPUs, in turn on each of them.
 
     Which process builds a part does not change its molecules.
     """
     if jobs == 1:
         for part in parts:
-            yield _build(model, part, *arguments)
+            yield assemble(model, part, *arguments)
         return
     gpus = torch.cuda.device_count() if model.bins.centers.is_cuda else 0
     devices = [f"cuda:{k}" for k in range(gpus)] or ["cpu"]
@@ -181,10 +122,10 @@ def _build_parts(
         ) from error
 
 
-def _build_on(device: str, model: SchNetGen, *arguments: Any) -> tuple[Data, Tensor]:
-    """`_build` in a process of its own."""
+def _build_on(device: str, model: SchNetGen, *arguments: Any) -> State:
+    """`assemble` in a process of its own."""
     torch.set_num_threads(1)
-    return _build(model.to(device), *arguments)
+    return assemble(model.to(device), *arguments)
 
 
 def _jobs(model: SchNetGen, num_molecules: int, config: SamplingConfig) -> int:
@@ -219,21 +160,23 @@ def sample(
     _check_seen(model, numbers)
     if fragment is not None:
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
-        _remaining(numbers, fragment)
+    remaining = _remaining(numbers, fragment)
     per_molecule = model.config.num_interactions * model.config.num_filters * numbers.numel() ** 2
     usual = config.batch_size or (2048 if model.bins.centers.is_cuda else 128)
     batch = max(1, min(usual, config.max_elements // per_molecule))
-    parts = torch.arange(first, first + num_molecules).split(batch)
-    jobs = min(len(parts), _jobs(model, num_molecules, config))
+    jobs = min(_jobs(model, num_molecules, config), math.ceil(num_molecules / batch))
+    per_part = min(PART * batch, math.ceil(num_molecules / jobs))
+    parts = torch.arange(first, first + num_molecules).split(per_part)
 
     def molecules() -> Iterator[ase.Atoms]:
-        results = _build_parts(model.eval(), parts, jobs, numbers, fragment, seed, config)
-        for part, (built, log_p) in zip(parts, results, strict=True):
-            z = built.z.view(len(part), -1)
-            pos = built.pos.view(len(part), -1, 3)
+        arguments = (remaining, fragment, seed, config, batch)
+        results = _build_parts(model.eval(), parts, jobs, *arguments)
+        for part, built in zip(parts, results, strict=True):
             for row, number in enumerate(part.tolist()):
-                atoms = to_ase(Data(z=z[row], pos=pos[row]))
-                atoms.info.update(sample=number, log_prob=float(log_p[row]))
+                atoms = to_ase(Data(z=built.z[row], pos=built.pos[row]))
+                atoms.info["sample"] = number
+                if not built.log_prob[row].isnan():
+                    atoms.info["log_prob"] = float(built.log_prob[row])
                 yield atoms
 
     return molecules()
@@ -264,7 +207,7 @@ def generate(
 
     Returns:
         ASE ``Atoms`` (Å) with ``info["sample"]``, the number in the run, and
-        ``info["log_prob"]``, the log-probability of the positions given the types.
+        without revisions ``info["log_prob"]``, as `log_prob` gives it.
 
     Raises:
         InputError: for elements that the model never saw, a fragment beyond the formula, or a
@@ -320,8 +263,9 @@ def _following(
     model: SchNetGen, data: Data, number: int, seed: int, config: SamplingConfig
 ) -> Builder:
     """A builder that places the atoms of one molecule where they are, in their order."""
-    single = Data(z=data.z, pos=data.pos - data.pos[:1], ptr=torch.tensor([0, data.z.numel()]))
-    return Builder(model.eval(), single, 1, torch.tensor([number]), seed, config, True)
+    single = State.start(data.z.unsqueeze(0), (data.pos - data.pos[:1]).unsqueeze(0))
+    single = single.to(model.bins.centers.device)
+    return Builder(model.eval(), single, 1, torch.tensor([number]), seed, config, forced=True)
 
 
 def trace(

@@ -24,6 +24,8 @@ class SamplingConfig:
             hydrogens so that no electron stays unpaired (models with a focus).
         attempts: how often the scaffold of a molecule is built at most, where the hydrogens that
             its atoms were to have cannot complete it (models with environments).
+        revisions: how often the heavy atoms of a scaffold are placed once more, given all others
+            (models with a focus); such molecules come without a log-probability.
         batch_size: molecules built at once; by default 128 on a CPU and 2,048 on a GPU.
         jobs: processes; on GPUs one for each. By default as many as pay: one per core, but none
             for fewer than 256 molecules.
@@ -38,6 +40,7 @@ class SamplingConfig:
     shell_spacing: float = 0.25
     valence_rules: bool = True
     attempts: int = 10
+    revisions: int = 2
     batch_size: int | None = None
     jobs: int | None = None
     max_elements: int = 1 << 27
@@ -49,6 +52,7 @@ class SamplingConfig:
             value = getattr(self, name)
             require(0 < value < float("inf"), name, value, "positive")
         require(self.shell_spacing <= 0.5, "shell_spacing", self.shell_spacing, "at most 0.5 Å")
+        require(self.revisions >= 0, "revisions", self.revisions, "0 or more")
         for name in ("attempts", "batch_size", "jobs"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "at least 1")

@@ -12,7 +12,7 @@ ORDER = (
     *("structures", "storage", "workers", "chemistry", "geometry", "datasets", "graphs", "orders"),
     *("steps", "layers", "representations", "distances", "random_numbers", "placement_kernels"),
     *("placement", "rules", "environments", "heads", "generator", "losses"),
-    *("sampling_config", "building", "sampling"),
+    *("sampling_config", "state", "building", "revision", "assembly", "sampling"),
     *("streaming", "batches", "callbacks", "training", "potentials", "calculator", "methods"),
     *("potential_data", "potential_training", "labelling", "conventions", "poses"),
     *("distributions", "tables", "evaluation", "repeats", "optimizers", "relaxation", "report"),

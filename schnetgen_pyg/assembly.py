@@ -1,0 +1,84 @@
+"""Some molecules of a run: scaffolds, those that lead nowhere again and again, their revision,
+hydrogens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from .building import Builder
+from .generator import SchNetGen
+from .random_numbers import random_keys, uniform
+from .revision import revise
+from .sampling_config import SamplingConfig
+from .state import State
+
+
+@torch.inference_mode()
+def assemble(
+    model: SchNetGen,
+    index: Tensor,
+    remaining: Tensor,
+    fragment: Data | None,
+    seed: int,
+    config: SamplingConfig,
+    batch_size: int,
+) -> State:
+    """Build the molecules with the numbers ``index`` in the run [count].
+
+    Args:
+        remaining: the atomic numbers that are not in the fragment [num_remaining].
+        batch_size: molecules built at once.
+    """
+    device = model.bins.centers.device
+    fixed, origin, moved = 0, torch.zeros(3), None
+    if fragment is not None:
+        # The grid is centred on the first atom, or on the fragment.
+        fixed, origin = fragment.z.numel(), fragment.pos.mean(0)
+        moved = Data(z=fragment.z, pos=fragment.pos - origin)
+    scaffold = max(1, fixed + int((remaining != 1).sum()))
+    attempts = config.attempts
+    if fixed or scaffold == remaining.numel():
+        attempts = 1
+    if not (model.config.environments and config.valence_rules):
+        attempts = 1
+
+    attempt, pending = torch.zeros_like(index), torch.arange(len(index))
+    result = _start(index, attempt, remaining, moved, seed)
+    while len(pending):
+        rows, pending = pending[:batch_size], pending[batch_size:]
+        tried = attempt[rows]
+        state = _start(index[rows], tried, remaining, moved, seed).to(device)
+        builder = Builder(model, state, max(1, fixed), index[rows], seed, config, tried)
+        builder.run(scaffold)
+        result.write(rows, state)
+        attempt[rows] += 1
+        if attempts > 1:
+            dead = builder.dead_ends().cpu()
+            pending = torch.cat([pending, rows[dead & (tried + 1 < attempts)]])
+    for rows in torch.arange(len(index)).split(batch_size):
+        state = result.rows(rows).to(device)
+        builder = Builder(model, state, scaffold, index[rows], seed, config)
+        revise(builder, fixed)
+        builder.run()
+        result.write(rows, state)
+    result.pos.add_(origin)
+    if fragment is not None:
+        result.pos[:, :fixed] = fragment.pos
+    return result
+
+
+def _start(
+    index: Tensor, attempt: Tensor, remaining: Tensor, fragment: Data | None, seed: int
+) -> State:
+    """Molecules with their random type sequences (hydrogens last) and no placed atoms but the
+    fragment's, or the first one at the origin."""
+    keys = random_keys(seed, index, (-1 - attempt).int())
+    noise = uniform(keys, torch.arange(remaining.numel(), dtype=torch.int32))
+    z = remaining[(noise + (remaining == 1)).argsort(dim=1)]
+    pos = torch.zeros(*z.shape, 3)
+    if fragment is not None:
+        z = torch.cat([fragment.z.expand(len(index), -1), z], 1)
+        pos = torch.cat([fragment.pos.expand(len(index), -1, -1), pos], 1)
+    return State.start(z, pos)

@@ -1,0 +1,94 @@
+"""Scaffolds improved by the model that built them: heavy atoms are placed once more.
+
+A model places an atom among those that are already there; what comes later, a ring that has to
+close, can no longer move it. Here atoms without which the scaffold stays in one piece are taken
+out, one after the other, and drawn anew near where they were, given all others. Any of them could
+have come last, so that this is what the model learned: Gibbs sampling of its conditionals, which
+never changes a bond.
+"""
+
+from __future__ import annotations
+
+import networkx
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from . import placement, rules
+from .building import Builder
+from .graphs import bond_lengths
+from .random_numbers import choose, uniform
+
+#: An atom moves no farther than this at once, in Å.
+REACH = 0.3
+COARSE_SPACING = 0.1
+LEVELS = ((16, 2), (16, 3))
+
+
+@torch.inference_mode()
+def revise(builder: Builder, fixed: int = 0) -> None:
+    """Draw the placed atoms but the first ``fixed`` ones anew, each ``config.revisions`` times
+    or, where others cannot be taken out, more often."""
+    size, rows = builder.placed, builder.rows
+    steps = builder.config.revisions * (size - fixed)
+    if size < 3 or not steps or not builder.model.config.focus:
+        return
+    movable = _movable(builder, fixed)
+    index = torch.arange(size, dtype=torch.int32, device=rows.device)
+    order = (uniform(builder.keys(size, 5), index) + 2.0 * ~movable).argsort(1)
+    number = movable.sum(1)
+    atom = index.long().expand(builder.count, -1)  # which one is at each place
+    for step in range(steps):
+        chosen = order[rows, step % number.clamp(min=1)]
+        place = (atom == chosen.unsqueeze(1)).int().argmax(1)
+        atom = atom.gather(1, builder.to_last(place))
+        before = builder.pos[:, size - 1].clone()
+        after = _draw(builder, size - 1, builder.keys(step, 4))
+        keep = _same_bonds(builder, size - 1, before, after) & (number > 0)
+        builder.pos[:, size - 1] = torch.where(keep.unsqueeze(1), after, before)
+    builder.reorder(atom.argsort(1))
+
+
+def _movable(builder: Builder, fixed: int) -> Tensor:
+    """Whether the others stay connected without each atom [count, size]."""
+    size = builder.placed
+    bonds = rules.bonds(builder.z[:, :size], builder.pos[:, :size])
+    movable = torch.ones(builder.count, size, dtype=torch.bool)
+    movable[:, :fixed] = False
+    for row, matrix in zip(movable, bonds.cpu().numpy(), strict=True):
+        row[list(networkx.articulation_points(networkx.from_numpy_array(matrix)))] = False
+    return movable.to(bonds.device)
+
+
+def _draw(builder: Builder, last: int, keys: Tensor) -> Tensor:
+    """A position for the atom at the place ``last`` near the one it has [count, 3]."""
+    model, count = builder.model, builder.count
+    x, partial, _ = builder.features(last)
+    z, pos = builder.z[:, :last], builder.pos[:, :last]
+    own = builder.pos[:, last]
+    y = model.meet(x, builder.z[:, last], partial.batch, builder.environment[:, last])
+    near = (pos - own.unsqueeze(1)).norm(dim=2) < bond_lengths(z, builder.z[:, last, None])
+    focus = model.focus_head(y, partial.batch, count).view(count, last)
+    focus = choose(focus + rules.PENALTY * ~near, keys)
+    log_prob = model.distance_log_prob(
+        y, Data(pos=partial.pos, batch=partial.batch), builder.rows * last + focus
+    )
+    shell = placement.Shell(
+        center=own,
+        inner=0.0,
+        outer=REACH,
+        largest=REACH,
+        pos=pos,
+        log_prob=log_prob.view(count, last, -1) / builder.temperature,
+        spacing=model.bins.spacing,
+        coarse_spacing=COARSE_SPACING,
+        levels=LEVELS,
+    )
+    return shell.sample(keys)[0]
+
+
+def _same_bonds(builder: Builder, last: int, before: Tensor, after: Tensor) -> Tensor:
+    """Whether the atom at the place ``last`` has the same bonds in two positions [count]."""
+    longest = bond_lengths(builder.z[:, :last], builder.z[:, last, None])
+    distance = [(builder.pos[:, :last] - p.unsqueeze(1)).norm(dim=2) for p in (before, after)]
+    return ((distance[0] < longest) == (distance[1] < longest)).all(1)

@@ -1,0 +1,87 @@
+"""What is kept of molecules under construction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .environments import UNKNOWN
+from .generator import SchNetGen
+from .graphs import Graph
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What the model said at one step.
+
+    Attributes:
+        distance_log_prob: of the distances to the new atom [count, size, bins], before any
+            temperature; with a focus, given the one in ``focus``.
+        focus_log_prob: that each placed atom is the focus [count, size], with temperature and
+            valence rules; ``None`` for models without.
+        focus: by which atom the new one was most probably placed [count], or ``None``.
+    """
+
+    distance_log_prob: Tensor
+    focus_log_prob: Tensor | None = None
+    focus: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """Molecules under construction, with the same number of atoms.
+
+    Attributes:
+        z: atomic numbers in the order of placement [count, atoms].
+        pos: positions in Å [count, atoms, 3].
+        environment: as far as the model has said [count, atoms], or `UNKNOWN`.
+        log_prob: of all draws so far [count].
+    """
+
+    z: Tensor
+    pos: Tensor
+    environment: Tensor
+    log_prob: Tensor
+
+    @classmethod
+    def start(cls, z: Tensor, pos: Tensor) -> State:
+        return cls(z, pos, torch.full_like(z, UNKNOWN), pos.new_zeros(len(z)))
+
+    def rows(self, rows: Tensor) -> State:
+        """A copy of some of them."""
+        return State(*(part[rows] for part in vars(self).values()))
+
+    def to(self, device: torch.device) -> State:
+        return State(*(part.to(device) for part in vars(self).values()))
+
+    def write(self, rows: Tensor, other: State) -> None:
+        for mine, its in zip(vars(self).values(), vars(other).values(), strict=True):
+            mine[rows] = its.to(mine.device)
+
+
+class FilterCache:
+    """What the representation knows of all placed pairs, kept from step to step as padded
+    blocks."""
+
+    def __init__(self, model: SchNetGen, num_molecules: int, num_atoms: int):
+        self.representation = model.representation
+        self.shape = (num_molecules, num_atoms, num_atoms)
+        self.blocks: list[Tensor] = []
+
+    def add(self, graph: Graph) -> list[Tensor]:
+        """Evaluate the pairs listed in ``graph``; return the filters of all placed pairs."""
+        assert graph.dense is not None
+        weights = self.representation.pair_filters(graph)
+        if not self.blocks:
+            self.blocks = [weight.new_zeros(*self.shape, weight.shape[1]) for weight in weights]
+        width, atoms = graph.dense.shape[2], self.shape[1]
+        row, column = graph.dense.cell // width, graph.dense.cell % width
+        cell = (row // width * atoms + row % width) * atoms + column
+        for block, weight, parity in zip(
+            self.blocks, weights, self.representation.parity, strict=True
+        ):
+            both = torch.cat([weight, parity * weight])
+            block.view(-1, weight.shape[1]).index_copy_(0, cell.flatten(), both)
+        return [block[:, :width, :width] for block in self.blocks]
