@@ -62,7 +62,7 @@ class Builder:
         # Views: what is written to the state is in them.
         ptr = torch.arange(self.count + 1, device=device) * self.atoms
         self.molecules = Data(z=self.z.view(-1), pos=self.pos.view(-1, 3), ptr=ptr)
-        self.cache = FilterCache(model, self.count, self.atoms) if model.shares_filters else None
+        self.cache = FilterCache(model, self.count, placed) if model.shares_filters else None
         #: Of positions that are revised later, the probability is not known.
         self.scored = forced or not (model.config.focus and config.revisions)
         if not self.scored:
@@ -79,6 +79,8 @@ class Builder:
         undecided = bool((self.environment[:, 0] == UNKNOWN).all())
         if self.model.config.environments and undecided and self.placed == 1 < self.atoms:
             self._choose_environment(self.model.environment_head(self.features(1)[0]), 0)
+        if self.cache is not None:
+            self.cache.make_room(size or self.atoms)
         for place in range(self.placed, size or self.atoms):
             self._step(place)
             self.placed = place + 1

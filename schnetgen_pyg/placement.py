@@ -172,7 +172,7 @@ class Shell:
     reach: Tensor | None = None
     limit: Tensor | None = None
     coarse_spacing: float = 0.25
-    levels: tuple[tuple[int, int], ...] = ((48, 2), (32, 2), (32, 3))
+    levels: tuple[tuple[int, int], ...] = ((24, 2), (16, 2), (16, 3))
     table_spacing: float = 0.0125
     flattening: float = 0.7
 

@@ -22,7 +22,7 @@ from .random_numbers import choose, uniform
 #: An atom moves no farther than this at once, in Å.
 REACH = 0.3
 COARSE_SPACING = 0.1
-LEVELS = ((16, 2), (16, 3))
+LEVELS = ((8, 2), (8, 3))
 
 
 @torch.inference_mode()

@@ -67,16 +67,22 @@ class FilterCache:
 
     def __init__(self, model: SchNetGen, num_molecules: int, num_atoms: int):
         self.representation = model.representation
-        self.shape = (num_molecules, num_atoms, num_atoms)
+        self.num_molecules, self.num_atoms = num_molecules, num_atoms
         self.blocks: list[Tensor] = []
+
+    def make_room(self, num_atoms: int) -> None:
+        """For the pairs of so many atoms; without it there, all pairs are forgotten."""
+        if num_atoms > self.num_atoms:
+            self.num_atoms, self.blocks = num_atoms, []
 
     def add(self, graph: Graph) -> list[Tensor]:
         """Evaluate the pairs listed in ``graph``; return the filters of all placed pairs."""
         assert graph.dense is not None
         weights = self.representation.pair_filters(graph)
         if not self.blocks:
-            self.blocks = [weight.new_zeros(*self.shape, weight.shape[1]) for weight in weights]
-        width, atoms = graph.dense.shape[2], self.shape[1]
+            shape = self.num_molecules, self.num_atoms, self.num_atoms
+            self.blocks = [weight.new_zeros(*shape, weight.shape[1]) for weight in weights]
+        width, atoms = graph.dense.shape[2], self.num_atoms
         row, column = graph.dense.cell // width, graph.dense.cell % width
         cell = (row // width * atoms + row % width) * atoms + column
         for block, weight, parity in zip(

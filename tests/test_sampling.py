@@ -138,7 +138,7 @@ class TestFocus:
             Builder, "run", lambda self, *size: builders.append(self) or run(self, *size)
         )
         model = small_model(order="bonded", **parts)
-        molecules = generate(model, "C2H4O", 6, seed=2, attempts=1)
+        molecules = generate(model, "C2H4O", 6, seed=2, attempts=1, revisions=0)
         result = log_prob(model, molecules, seed=2)
         sampled = torch.tensor([m.info["log_prob"] for m in molecules])
         assert torch.isfinite(sampled).all()
@@ -151,7 +151,8 @@ class TestFocus:
         assert torch.allclose(result[possible], sampled[possible], atol=0.05)
         # At one temperature for all, another lattice is another quadrature of the same density.
         one, other = (log_prob(model, molecules, seed=k, temperature=1.0) for k in (2, 3))
-        assert (other - one)[possible].abs().max() < 2.0
+        assert (other - one)[possible].abs().max() < 4.0
+        assert (other - one)[possible].abs().mean() < 1.5
 
     def test_fragment_comes_back_unchanged(self, parts):
         model = small_model(order="bonded", **parts)
@@ -167,7 +168,7 @@ def test_scaffolds_are_begun_anew(formula):
     """Whatever the batches are, and never more often than asked for."""
     parts = {"focus": True, "next_type": True, "hydrogens": True, "environments": True}
     model = small_model(order="bonded", **parts)
-    settings = {"seed": 1, "valence_rules": formula != "C2"}
+    settings = {"seed": 1, "revisions": 0, "valence_rules": formula != "C2"}
     few = generate(model, formula, 12, attempts=1, **settings)
     many = generate(model, formula, 12, attempts=30, **settings)
     other = generate(model, formula, 12, attempts=30, batch_size=5, **settings)

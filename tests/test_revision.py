@@ -1,0 +1,104 @@
+"""Scaffolds placed once more by their own model."""
+
+import numpy as np
+import pytest
+import torch
+from ase.build import molecule
+
+from schnetgen_pyg import Potential, SchNetGen, generate, rules
+from schnetgen_pyg.building import Builder
+from schnetgen_pyg.calculator import predict
+from schnetgen_pyg.revision import _movable, revise
+from schnetgen_pyg.sampling_config import SamplingConfig
+from schnetgen_pyg.state import State
+
+from .conftest import small_model
+
+PARTS = {"focus": True, "next_type": True, "hydrogens": True, "environments": True}
+
+
+def bonds(atoms):
+    z, pos = torch.tensor(atoms.numbers), torch.tensor(atoms.positions)
+    return rules.bonds(z.unsqueeze(0), pos.unsqueeze(0))[0]
+
+
+def scaffold(model, *structures, **config):
+    """A builder with these molecules' heavy atoms, which come first."""
+    z = torch.tensor(np.stack([s.numbers for s in structures]))
+    pos = torch.tensor(np.stack([s.positions for s in structures])).float()
+    placed = int((z[0] != 1).sum())
+    index = torch.arange(len(z))
+    return Builder(model.eval(), State.start(z, pos), placed, index, 3, SamplingConfig(**config))
+
+
+@pytest.mark.parametrize("parts", [{"focus": True}, PARTS], ids=["focus", "all"])
+@pytest.mark.parametrize("representation", ["schnet", "painn"])
+def test_bonds_order_and_batches(parts, representation):
+    model = small_model(order="bonded", representation=representation, **parts)
+    first = generate(model, "C4H6O", 7, seed=3, revisions=0)
+    revised = generate(model, "C4H6O", 7, seed=3, revisions=2)
+    other = generate(model, "C4H6O", 7, seed=3, revisions=2, batch_size=3)
+    for a, b, c in zip(first, revised, other, strict=True):
+        assert (a.numbers[:5] == b.numbers[:5]).all()
+        assert (bonds(a)[:5, :5] == bonds(b)[:5, :5]).all()
+        assert abs(a.positions - b.positions).max() > 1e-3
+        assert abs(b.positions - c.positions).max() < 1e-5
+        assert "log_prob" in a.info
+        assert "log_prob" not in b.info
+
+
+def test_fragment_stays_where_it_is():
+    model = small_model(order="bonded", **PARTS)
+    fragment = molecule("CH3CH2OH")[:3]
+    fragment.translate([5.0, -3.0, 1.0])
+    for atoms in generate(model, "C4H8O", 4, fragment=fragment, revisions=3):
+        assert abs(atoms.positions[:3] - fragment.positions).max() < 1e-5
+
+
+def test_only_atoms_that_connect_nothing_are_taken_out():
+    model = small_model(order="bonded", **PARTS)
+    propane, ring = molecule("C3H8"), molecule("C3H6_D3h")
+    builder = scaffold(model, propane)
+    chain = bonds(propane)[:3, :3].sum(1) == 2
+    assert _movable(builder, 0).tolist() == [(~chain).tolist()]
+    before = builder.pos.clone()
+    revise(builder)
+    moved = (builder.pos - before).norm(dim=2)[0]
+    assert (moved[:3] > 0).tolist() == (~chain).tolist()
+    assert (moved[3:] == 0).all()
+    assert _movable(scaffold(model, ring), 1).tolist() == [[False, True, True]]
+
+
+@pytest.mark.parametrize("representation", ["schnet", "painn"])
+def test_kept_filters_follow_the_atoms(representation):
+    """Features after any exchange of atoms are those of a builder that knows nothing yet."""
+    model = small_model(order="bonded", representation=representation, **PARTS)
+    ring = molecule("C4H4O")
+    turned = ring.copy()
+    turned.rattle(0.1, seed=1)
+    builder = scaffold(model, ring, turned)
+    assert builder.cache is not None
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        builder.features(4)
+        for _ in range(12):
+            place = torch.randint(5, (2,), generator=generator)
+            before = builder.pos[[0, 1], place].clone()
+            builder.to_last(place)
+            assert (builder.pos[:, 4] == before).all()
+            fresh = Builder(model, builder.state, 5, torch.arange(2), 3, builder.config)
+            expected = fresh.features(4)[0]
+            assert torch.allclose(builder.features(4)[0], expected, atol=1e-5)
+            builder.pos[:, 4] += 0.05
+
+
+def test_strain_is_released():
+    """Potential energies, by a model that knows nothing of the generator, fall."""
+    model = SchNetGen.from_pretrained("c7h10o2")
+    first, revised = (generate(model, "C7H10O2", 16, seed=1, revisions=k) for k in (0, 2))
+    potential = Potential.from_pretrained("c7h10o2-painn-potential")
+    before, after = (
+        [float(data.energy) for data in predict(potential, structures)]
+        for structures in (first, revised)
+    )
+    assert np.median(np.subtract(before, after)) > 0.05  # eV
