@@ -3,7 +3,7 @@
     python benchmarks/generation.py --peer PEER_ENV/bin/python
 
 Three parts, one after the other: the bundled model in one and in several processes, and without
-keeping the filters of placed pairs; the peer, where its environment is given (see
+revision or keeping the filters of placed pairs; the peer, where its environment is given (see
 `peers/gschnet_step.py`); one training step and the placing of one atom over the number of atoms,
 10 to 200, with a radius graph. Writes ``results/generation.json``.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import sys
 import time
@@ -49,10 +48,11 @@ def ours(num: int, rounds: int, cores: int) -> dict[str, list[float]]:
     ways = {
         "one process": (model, {"jobs": 1}),
         f"{cores} processes": (model, {"jobs": cores}),
+        f"{cores} processes, not revised": (model, {"jobs": cores, "revisions": 0}),
         "one process, filters not kept": (naive, {"jobs": 1}),
     }
     for chosen, settings in ways.values():  # starts the processes
-        rate(chosen, 64, 99, **settings)
+        rate(chosen, 256, 99, **settings)
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds):
         for name, (chosen, settings) in ways.items():
@@ -73,6 +73,16 @@ def crystal(size: int, seed: int) -> Data:
     return Data(z=z, pos=pos)
 
 
+def memory(kind: str) -> int:
+    """In KiB: now (``VmRSS``), or the most since `forget_peak` (``VmHWM``)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(kind))
+
+
+def forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
 def scaling(size: int) -> dict[str, float]:
     """Time and memory of a training step and of generation, in a process of its own."""
     torch.set_num_threads(1)
@@ -88,18 +98,19 @@ def scaling(size: int) -> dict[str, float]:
         elements=(1, 6, 8),
     )
     batch = Batch.from_data_list([crystal(size, k) for k in range(4)])
-    floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    forget_peak()
+    floor = memory("VmRSS")
     times = []
     for number in range(4):
         start = time.perf_counter()
         parts = losses(model, batch, seeded(number), num_steps=10)
         torch.stack(list(parts.values())).sum().backward()
         times.append(time.perf_counter() - start)
-    training = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - floor
+    training = memory("VmHWM") - floor
     start = time.perf_counter()
     carbon = size // 3
     numbers = [6] * carbon + [1] * (size - carbon)
-    generate(model.eval(), numbers, 4, jobs=1, valence_rules=False)
+    generate(model.eval(), numbers, 4, jobs=1, valence_rules=False, revisions=0)
     placed = (time.perf_counter() - start) / (4 * (size - 1))
     pairs = radius_pairs(batch.pos, batch.ptr, 5.0).shape[1]
     return {
@@ -113,7 +124,7 @@ def scaling(size: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--num", type=int, default=640)
+    parser.add_argument("--num", type=int, default=2560)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer", help="Python of an environment with schnetpack-gschnet")
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)

@@ -3,8 +3,8 @@
     python benchmarks/quality.py --train train.extxyz.gz --test test.extxyz.gz
 
 Generates ``--num`` structures for every seed at the sampler's own temperatures, and for the first
-seed at others, with scaffolds that lead nowhere kept, and without the rules of valence, and judges
-them; prints the mean and the standard deviation over the seeds, and writes
+seed at others, without revision, with scaffolds that lead nowhere kept, and without the rules of
+valence, and judges them; prints the mean and the standard deviation over the seeds, and writes
 ``results/quality.json``. A run that was stopped continues.
 """
 
@@ -51,7 +51,8 @@ def generated(
     """Structures of one setting, from the disk where they are there already."""
     rules = "" if config.valence_rules else "_norules"
     once = "_once" if config.attempts == 1 else ""
-    name = f"T{config.choice_temperature}{rules}{once}_seed{seed}.extxyz"
+    as_placed = "" if config.revisions else "_unrevised"
+    name = f"T{config.choice_temperature}{rules}{once}{as_placed}_seed{seed}.extxyz"
     path = options.out / name
     log = path.with_suffix(".json")
     if not path.exists():
@@ -101,6 +102,7 @@ def main() -> None:
     settings = {usual: first}
     settings |= {f"T = {t:g}": replace(first, choice_temperature=t) for t in options.temperatures}
     settings |= {
+        f"{usual}, not revised": replace(first, revisions=0),
         f"{usual}, every scaffold kept": replace(first, attempts=1),
         f"{usual}, no rules": replace(first, valence_rules=False),
     }

@@ -3,7 +3,8 @@
     python benchmarks/relaxation.py generated.extxyz --train train.extxyz.gz --test test.extxyz.gz
 
 Relaxes the 20 of lowest predicted energy with GFN2-xTB and, as many as ``--dft_seconds`` allow,
-with PBE/def2-SVP (the lowest first), and 300 structures chosen at random with GFN2-xTB. Writes
+with PBE/def2-SVP (the lowest first), and 300 structures chosen at random with GFN2-xTB; beside
+these as many real molecules, and others with ``--beside "not revised=other.extxyz"``. Writes
 ``results/relaxation.json``. A run that was stopped continues in ``--out``.
 """
 
@@ -74,6 +75,24 @@ def by_class(result: Relaxation, kinds: dict[int, str]) -> dict[str, Any]:
     }
 
 
+def at_random(
+    path: str, options: argparse.Namespace, out: Path, shared: dict[str, Any]
+) -> dict[str, Any]:
+    """Structures of a file chosen at random, relaxed with GFN2-xTB."""
+    structures = load(path)
+    count = min(options.random, len(structures))
+    chosen = sorted(random.Random(options.seed).sample(range(len(structures)), count))
+    result = relax([to_ase(structures[k]) for k in chosen], out=out, **shared)
+    valid = [record for record in result.records if not record["failure_before"]]
+    return {
+        "structures": count,
+        "chosen": chosen,
+        "all": summary(result.records),
+        "valid": summary(valid),
+        "relaxation": result.figures(),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("structures")
@@ -82,6 +101,7 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=20)
     parser.add_argument("--rank", default="gfn2-xtb", help="method that predicts the energies")
     parser.add_argument("--random", type=int, default=300)
+    parser.add_argument("--beside", nargs="*", default=[], help="other samples, NAME=FILE each")
     parser.add_argument("--dft_seconds", type=float, default=3600.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=None)
@@ -108,10 +128,8 @@ def main() -> None:
         )
         table["pbe/def2-svp"] = by_class(dft, dict(enumerate(kinds)))
 
-    count = min(options.random, len(structures))
-    chosen = sorted(random.Random(options.seed).sample(range(len(structures)), count))
-    some = relax([structures[k] for k in chosen], out=options.out / "random.db", **shared)
-    valid = [record for record in some.records if not record["failure_before"]]
+    others = {"real molecules, unseen": options.test}
+    others |= dict(text.rsplit("=", 1) for text in options.beside)
     record = {
         "file": Path(options.structures).name,
         "structures": len(structures),
@@ -122,12 +140,10 @@ def main() -> None:
         "paper": PAPER,
         "peer": PEER,
         "lowest": table,
-        "random": {
-            "structures": count,
-            "chosen": chosen,
-            "all": summary(some.records),
-            "valid": summary(valid),
-            "relaxation": some.figures(),
+        "random": at_random(options.structures, options, options.out / "random.db", shared),
+        "beside": {
+            name: at_random(path, options, options.out / f"beside{k}.db", shared)
+            for k, (name, path) in enumerate(others.items())
         },
     }
     for method, part in table.items():

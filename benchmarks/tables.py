@@ -262,9 +262,13 @@ def relaxation(record: dict[str, Any]) -> str:
     names = {"rmsd": "RMSD all atoms (Å)", "rmsd_heavy": "RMSD heavy atoms (Å)"}
     names |= {"released": "energy released, mean (kcal/mol)"}
     names |= {"released_median": "energy released, median (kcal/mol)"}
-    random = [[name, f"{ours[key]:.3f}", f"{theirs[key]:.3f}"] for key, name in names.items()]
-    random.append(["constitution kept", f"{ours['kept']:.1%}", "not stated"])
-    second = markdown(["gfn2-xtb, valid structures", "ours", "G-SchNet (QM9)"], random)
+    beside = {name: part["valid"] for name, part in record["beside"].items()}
+    columns = [ours, theirs, *beside.values()]
+    random = [[name, *(f"{part[key]:.3f}" for part in columns)] for key, name in names.items()]
+    kept = [f"{part['kept']:.1%}" if "kept" in part else "not stated" for part in columns]
+    random.append(["constitution kept", *kept])
+    titles = ["gfn2-xtb, valid structures", "ours", "G-SchNet (QM9)", *beside]
+    second = markdown(titles, random)
     note = (
         f"The {record['top']} of lowest energy ({record['rank']}) of {record['structures']:,} "
         f"generated structures; {ours['structures']} valid ones of "
