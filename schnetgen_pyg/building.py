@@ -67,6 +67,8 @@ class Builder:
         self.scored = forced or not (model.config.focus and config.revisions)
         if not self.scored:
             self.log_prob.fill_(torch.nan)
+        #: Of the placed atoms [count, placed, placed], at the step at hand.
+        self.bonds = torch.zeros(self.count, 0, 0, dtype=torch.bool, device=device)
         #: Hydrogens that every placed atom lacks, once the scaffold is there.
         self.missing: Tensor | None = None
         self.history: list[StepRecord] | None = None
@@ -140,6 +142,8 @@ class Builder:
         """Features of the first ``size`` atoms, their batch, and what is left of the formula."""
         model = self.model
         partial = partial_molecules(self.molecules, self.rows, torch.full_like(self.rows, size))
+        if model.config.focus:
+            self.bonds = rules.bonds(self.z[:, :size], self.pos[:, :size])
         if model.config.environments:
             environment = self.environment[:, :size]
             places = self._open_places(size).clamp(0, UNKNOWN_OPEN - 1)
@@ -211,9 +215,8 @@ class Builder:
 
     def _open_places(self, size: int, rows: Tensor | slice = slice(None)) -> Tensor:
         """Heavier neighbors that the first ``size`` atoms can still have [count, size]."""
-        z = self.z[rows, :size]
-        bonds = rules.bonds(z, self.pos[rows, :size])
-        return open_places(z, bonds, self.environment[rows, :size])
+        bonds = self.bonds[rows, :size, :size]
+        return open_places(self.z[rows, :size], bonds, self.environment[rows, :size])
 
     def _place_on_grid(self, log_prob: Tensor, size: int) -> None:
         candidates = placement.grid(
@@ -273,7 +276,7 @@ class Builder:
         log_prob = self.model.focus_head(y, partial.batch, self.count).view(shape)
         log_prob = log_prob / self.config.choice_temperature
         if self.config.valence_rules:
-            bonds = rules.bonds(self.z[:, :size], self.pos[:, :size])
+            bonds = self.bonds
             hydrogen = (self.z[:, size] == 1).unsqueeze(1)
             free = rules.valences(self.z[:, :size]) - bonds.sum(2)
             places = torch.where(hydrogen, free, self._open_places(size))
@@ -336,7 +339,7 @@ class Builder:
         at_focus = log_prob[here, focus] + rules.PENALTY * too_far
         limit = None
         if config.valence_rules:
-            bonds = rules.bonds(z, pos)
+            bonds = self.bonds[rows]
             closures = rules.rings_left(self.z[rows], size, bonds)
             environment = self.environment[rows, size]
             most = rules.valences(new).squeeze(1)
