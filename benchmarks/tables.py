@@ -205,6 +205,21 @@ def ablation(record: dict[str, Any]) -> str:
     return markdown(header, rows) + "\n\n" + note
 
 
+def time_to_valid(record: dict[str, Any]) -> str:
+    shares = ("valid", "valid_first_scaffolds", "valid_without_rules")
+    rows = [
+        [f"{row['steps']:,}", f"{row['training_seconds']:,.0f}", *(f"{row[k]:.0%}" for k in shares)]
+        for row in record["rows"]
+    ]
+    header = ["steps", "training (s)", "valid", "valid, every scaffold kept", "valid, no rules"]
+    note = (
+        f"Preset `{record['preset']}` from nothing on the CPU with {record['threads']} threads, "
+        f"{record['structures']:,} structures. {record['note'] and record['note'] + '. '}"
+        f"{source('time_to_valid', record)}"
+    )
+    return markdown(header, rows) + "\n\n" + note
+
+
 def generation(record: dict[str, Any]) -> str:
     rows = [[f"`c7h10o2`, {name}", f"{rate:,.1f}"] for name, rate in record["medians"].items()]
     if record["peer"]:
@@ -283,6 +298,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "quality": quality,
     "ablation": ablation,
     "generation": generation,
+    "time_to_valid": time_to_valid,
     "relaxation": relaxation,
     "potential_painn": potential_painn,
     "potentials_rmd17": potentials_rmd17,

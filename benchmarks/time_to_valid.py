@@ -1,0 +1,81 @@
+"""How long it takes from nothing until most generated molecules are valid.
+
+    python benchmarks/time_to_valid.py --train train.extxyz.gz
+
+Trains a preset on the training isomers for so many steps, then anew for twice as many, until enough
+of its molecules are valid. Each row has the time of its own training only, validation included.
+Writes ``results/time_to_valid.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+import yaml
+from ablation import elements_of, network, settings
+from common import save
+
+from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, fit, generate, load
+from schnetgen_pyg.presets import PRESETS
+from schnetgen_pyg.training import TrainingConfig
+
+
+def valid(model: SchNetGen, options: argparse.Namespace, config: SamplingConfig) -> float:
+    molecules = generate(model, "C7H10O2", options.num, seed=options.seed, config=config)
+    return evaluate(molecules, jobs=config.jobs).figures()["valid"] / options.num
+
+
+def row(steps: int, options: argparse.Namespace, data: Any) -> dict[str, float]:
+    values = yaml.safe_load(PRESETS[options.preset].read_text())
+    values |= {"steps": steps, "num_samples": 0, "seed": options.seed}
+    model = network(values, elements_of(data), options.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        model = fit(model, data, folder, settings(TrainingConfig, values))
+        seconds = time.perf_counter() - start
+    config = SamplingConfig(jobs=options.jobs)
+    return {
+        "steps": steps,
+        "training_seconds": seconds,
+        "valid": valid(model, options, config),
+        "valid_first_scaffolds": valid(model, options, replace(config, attempts=1)),
+        "valid_without_rules": valid(model, options, replace(config, valence_rules=False)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--train", required=True)
+    parser.add_argument("--preset", default="small", choices=sorted(PRESETS))
+    parser.add_argument("--steps", type=int, default=250, help="of the first training")
+    parser.add_argument("--enough", type=float, default=0.8, help="share of valid molecules")
+    parser.add_argument("--num", type=int, default=500)
+    parser.add_argument("--jobs", type=int, help="processes; by default one per core")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--note", default="", help="what else the machine did meanwhile")
+    options = parser.parse_args()
+
+    data = load(options.train)
+    record: dict[str, Any] = {
+        "preset": options.preset,
+        "structures": options.num,
+        "enough": options.enough,
+        "threads": torch.get_num_threads(),
+        "note": options.note,
+        "rows": [],
+    }
+    steps = options.steps
+    while not record["rows"] or record["rows"][-1]["valid"] < options.enough:
+        record["rows"].append(row(steps, options, data))
+        print(record["rows"][-1], flush=True)
+        save("time_to_valid", record, seed=options.seed)
+        steps *= 2
+
+
+if __name__ == "__main__":
+    main()
