@@ -50,7 +50,7 @@ class Builder:
     ):
         device = model.bins.centers.device
         self.model, self.config, self.seed = model, config, seed
-        default = 0.1 if model.config.focus else 0.01
+        default = 0.04 if model.config.focus else 0.01
         self.temperature = default if config.temperature is None else config.temperature
         self.state, self.index, self.placed = state, index.to(device), placed
         self.attempt = torch.zeros_like(self.index) if attempt is None else attempt.to(device)

@@ -13,7 +13,7 @@ class SamplingConfig:
 
     Attributes:
         temperature: T of softmax(logits / T) for positions; by default 0.01 on a grid (the
-            paper's), and 0.1 around a focus.
+            paper's), and 0.04 around a focus.
         choice_temperature: T for types, environments, focuses and numbers of hydrogens: at 1 the
             model's own probabilities.
         grid_extent: the grid reaches from −extent to +extent in Å (models without a focus).
