@@ -165,7 +165,8 @@ def sample(
     usual = config.batch_size or (2048 if model.bins.centers.is_cuda else 128)
     batch = max(1, min(usual, config.max_elements // per_molecule))
     jobs = min(_jobs(model, num_molecules, config), math.ceil(num_molecules / batch))
-    per_part = min(PART * batch, math.ceil(num_molecules / jobs))
+    num_parts = jobs * math.ceil(num_molecules / (jobs * PART * batch))
+    per_part = math.ceil(num_molecules / num_parts)
     parts = torch.arange(first, first + num_molecules).split(per_part)
 
     def molecules() -> Iterator[ase.Atoms]:
