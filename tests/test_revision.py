@@ -95,10 +95,10 @@ def test_kept_filters_follow_the_atoms(representation):
 def test_strain_is_released():
     """Potential energies, by a model that knows nothing of the generator, fall."""
     model = SchNetGen.from_pretrained("c7h10o2")
-    first, revised = (generate(model, "C7H10O2", 16, seed=1, revisions=k) for k in (0, 2))
+    first, revised = (generate(model, "C7H10O2", 32, seed=1, revisions=k) for k in (0, 2))
     potential = Potential.from_pretrained("c7h10o2-painn-potential")
     before, after = (
         [float(data.energy) for data in predict(potential, structures)]
         for structures in (first, revised)
     )
-    assert np.median(np.subtract(before, after)) > 0.05  # eV
+    assert np.mean(np.subtract(before, after)) > 0.05  # eV
