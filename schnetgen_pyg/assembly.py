@@ -38,11 +38,9 @@ def assemble(
         fixed, origin = fragment.z.numel(), fragment.pos.mean(0)
         moved = Data(z=fragment.z, pos=fragment.pos - origin)
     scaffold = max(1, fixed + int((remaining != 1).sum()))
-    attempts = config.attempts
-    if fixed or scaffold == remaining.numel():
-        attempts = 1
-    if not (model.config.environments and config.valence_rules):
-        attempts = 1
+    # Whether a scaffold can be completed its environments say, and of a fragment's none is known.
+    foretold = model.config.environments and config.valence_rules and not fixed
+    attempts = config.attempts if foretold and scaffold < remaining.numel() else 1
 
     attempt, pending = torch.zeros_like(index), torch.arange(len(index))
     result = _start(index, attempt, remaining, moved, seed)

@@ -52,7 +52,7 @@ class Builder:
         self.model, self.config, self.seed = model, config, seed
         default = 0.04 if model.config.focus else 0.01
         self.temperature = default if config.temperature is None else config.temperature
-        self.state, self.index, self.placed = state, index.to(device), placed
+        self.index, self.placed = index.to(device), placed
         self.attempt = torch.zeros_like(self.index) if attempt is None else attempt.to(device)
         self.forced = forced
         self.z, self.pos, self.environment = state.z, state.pos, state.environment
@@ -78,11 +78,11 @@ class Builder:
     @torch.inference_mode()
     def run(self, size: int | None = None) -> Builder:
         """Place atoms until there are ``size``, by default all."""
+        if self.cache is not None:
+            self.cache.make_room(size or self.atoms)
         undecided = bool((self.environment[:, 0] == UNKNOWN).all())
         if self.model.config.environments and undecided and self.placed == 1 < self.atoms:
             self._choose_environment(self.model.environment_head(self.features(1)[0]), 0)
-        if self.cache is not None:
-            self.cache.make_room(size or self.atoms)
         for place in range(self.placed, size or self.atoms):
             self._step(place)
             self.placed = place + 1

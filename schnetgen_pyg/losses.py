@@ -87,6 +87,26 @@ def _environment_losses(
     return {"next_environment": following, "environment": own}
 
 
+def _hydrogens_loss(model: SchNetGen, x: Tensor, molecules: Data, partial: Data) -> Tensor:
+    """Of the hydrogens that placed atoms lack, where the first is next and they are not known."""
+    asked = (partial.next_z[partial.batch] == 1) & (partial.z != 1)
+    if model.config.environments:
+        asked &= partial.environment == UNKNOWN
+    lacking = missing_hydrogens(molecules, partial)[asked].clamp(max=4)
+    return _mean_loss(model.hydrogen_head(x[asked]), lacking)
+
+
+def _steps(
+    molecules: Data, num: int, num_hydrogens: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The steps to train on, as in `all_steps`."""
+    if num:
+        return random_steps(molecules.ptr, num, generator)
+    if num_hydrogens:
+        return scaffold_steps(molecules, num_hydrogens, generator)
+    return all_steps(molecules.ptr)
+
+
 def losses(
     model: SchNetGen,
     molecules: Data,
@@ -114,12 +134,7 @@ def losses(
         has those heads.
     """
     molecules = reorder(molecules, ORDERS[model.config.order](molecules, generator))
-    if num_steps:
-        steps = random_steps(molecules.ptr, num_steps, generator)
-    elif num_hydrogen_steps:
-        steps = scaffold_steps(molecules, num_hydrogen_steps, generator)
-    else:
-        steps = all_steps(molecules.ptr)
+    steps = _steps(molecules, num_steps, num_hydrogen_steps, generator)
     placed = perturbed(molecules, noise, generator) if noise else molecules
     partial = partial_molecules(placed, *steps)
     graphs, batch = partial.next_z.numel(), partial.batch
@@ -146,15 +161,9 @@ def losses(
     if model.config.next_type:
         assert remaining is not None
         log_prob = model.type_head(x, batch, allowed_types(model, remaining))
-        index = model.element_index[partial.next_z].unsqueeze(1)
-        result["type"] = -log_prob.gather(1, index).mean()
+        result["type"] = _mean_loss(log_prob, model.element_index[partial.next_z])
     if model.config.hydrogens:
-        asked = (partial.next_z[batch] == 1) & (partial.z != 1)
-        if model.config.environments:
-            asked &= partial.environment == UNKNOWN
-        log_prob = model.hydrogen_head(x[asked])
-        lacking = missing_hydrogens(molecules, partial)[asked].clamp(max=4)
-        result["hydrogens"] = _mean_loss(log_prob, lacking)
+        result["hydrogens"] = _hydrogens_loss(model, x, molecules, partial)
     if environment is not None:
         result |= _environment_losses(model, x, partial, environment)
     distance = (partial.pos - target).norm(dim=1)

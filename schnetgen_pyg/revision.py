@@ -12,7 +12,6 @@ from __future__ import annotations
 import networkx
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from . import placement, rules
 from .building import Builder
@@ -44,7 +43,8 @@ def revise(builder: Builder, fixed: int = 0) -> None:
         atom = atom.gather(1, builder.to_last(place))
         before = builder.pos[:, size - 1].clone()
         after = _draw(builder, size - 1, builder.keys(step, 4))
-        keep = _same_bonds(builder, size - 1, before, after) & (number > 0)
+        bonds = [_bonded(builder, size - 1, position) for position in (before, after)]
+        keep = (bonds[0] == bonds[1]).all(1) & (number > 0)
         builder.pos[:, size - 1] = torch.where(keep.unsqueeze(1), after, before)
     builder.reorder(atom.argsort(1))
 
@@ -64,21 +64,17 @@ def _draw(builder: Builder, last: int, keys: Tensor) -> Tensor:
     """A position for the atom at the place ``last`` near the one it has [count, 3]."""
     model, count = builder.model, builder.count
     x, partial, _ = builder.features(last)
-    z, pos = builder.z[:, :last], builder.pos[:, :last]
     own = builder.pos[:, last]
     y = model.meet(x, builder.z[:, last], partial.batch, builder.environment[:, last])
-    near = (pos - own.unsqueeze(1)).norm(dim=2) < bond_lengths(z, builder.z[:, last, None])
     focus = model.focus_head(y, partial.batch, count).view(count, last)
-    focus = choose(focus + rules.PENALTY * ~near, keys)
-    log_prob = model.distance_log_prob(
-        y, Data(pos=partial.pos, batch=partial.batch), builder.rows * last + focus
-    )
+    focus = choose(focus + rules.PENALTY * ~_bonded(builder, last, own), keys)
+    log_prob = model.distance_log_prob(y, partial, builder.rows * last + focus)
     shell = placement.Shell(
         center=own,
         inner=0.0,
         outer=REACH,
         largest=REACH,
-        pos=pos,
+        pos=builder.pos[:, :last],
         log_prob=log_prob.view(count, last, -1) / builder.temperature,
         spacing=model.bins.spacing,
         coarse_spacing=COARSE_SPACING,
@@ -87,8 +83,7 @@ def _draw(builder: Builder, last: int, keys: Tensor) -> Tensor:
     return shell.sample(keys)[0]
 
 
-def _same_bonds(builder: Builder, last: int, before: Tensor, after: Tensor) -> Tensor:
-    """Whether the atom at the place ``last`` has the same bonds in two positions [count]."""
+def _bonded(builder: Builder, last: int, position: Tensor) -> Tensor:
+    """Which placed atoms the one at the place ``last`` is bonded to at a position [count, last]."""
     longest = bond_lengths(builder.z[:, :last], builder.z[:, last, None])
-    distance = [(builder.pos[:, :last] - p.unsqueeze(1)).norm(dim=2) for p in (before, after)]
-    return ((distance[0] < longest) == (distance[1] < longest)).all(1)
+    return (builder.pos[:, :last] - position.unsqueeze(1)).norm(dim=2) < longest

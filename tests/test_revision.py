@@ -86,7 +86,8 @@ def test_kept_filters_follow_the_atoms(representation):
             before = builder.pos[[0, 1], place].clone()
             builder.to_last(place)
             assert (builder.pos[:, 4] == before).all()
-            fresh = Builder(model, builder.state, 5, torch.arange(2), 3, builder.config)
+            state = State(builder.z, builder.pos, builder.environment, builder.log_prob)
+            fresh = Builder(model, state, 5, torch.arange(2), 3, builder.config)
             expected = fresh.features(4)[0]
             assert torch.allclose(builder.features(4)[0], expected, atol=1e-5)
             builder.pos[:, 4] += 0.05
