@@ -3,9 +3,9 @@
     python benchmarks/ablation.py --train train.extxyz.gz --out runs/ablation
 
 Every row trains for the same number of steps on the training isomers, generates with the rules of
-valence and without, and relaxes some of the valid molecules with GFN2-xTB. Last, the training
-steps of all rows are timed in turn, for which the machine should be quiet. Writes
-``results/ablation.json``. A run that was stopped continues.
+valence, with every first scaffold kept, and without rules, and relaxes some of the valid molecules
+with GFN2-xTB. Last, the training steps of all rows are timed in turn, for which the machine should
+be quiet. Writes ``results/ablation.json``. A run that was stopped continues.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from schnetgen_pyg.presets import PRESETS
 from schnetgen_pyg.structures import replacing
 from schnetgen_pyg.training import TrainingConfig
 
-#: Name of the row, and the settings that differ from the base.
+#: Name of the row, and the settings that differ from the preset ``small``.
 ROWS: dict[str, dict[str, Any]] = {
     "base": {},
     "label width 0.08 Å": {"label_width": 0.08},
@@ -45,14 +45,14 @@ ROWS: dict[str, dict[str, Any]] = {
         "focus": False,
         "next_type": False,
         "hydrogens": False,
+        "environments": False,
         "order": "scaffold_first",
         "label_width": 0.16,
     },
-    "types not predicted": {"next_type": False, "hydrogens": False},
-    "numbers of hydrogens not predicted": {"hydrogens": False},
-    "environments predicted": {"environments": True},
-    "2 random hydrogens of each molecule": {"hydrogen_steps": 2},
-    "environments, 2 random hydrogens": {"environments": True, "hydrogen_steps": 2},
+    "types not predicted": {"next_type": False, "hydrogens": False, "environments": False},
+    "numbers of hydrogens not predicted": {"hydrogens": False, "environments": False},
+    "environments not predicted": {"environments": False},
+    "every hydrogen in every step": {"hydrogen_steps": 0},
     "hydrogens grouped by their atom": {"order": "bonded_grouped"},
     "PaiNN, cutoff 5 Å": {"representation": "painn", "cutoff": 5.0, "num_gaussians": 20},
     "cutoff 5 Å": {"cutoff": 5.0},
@@ -63,13 +63,21 @@ ROWS: dict[str, dict[str, Any]] = {
     "128 features": {"hidden_channels": 128, "num_filters": 128},
     "bins of 0.05 Å": {"num_bins": 241},
     "4 dense layers to the bins": {"num_head_layers": 4},
+    "mixed precision (bfloat16)": {"precision": "bf16-mixed"},
+    "sampling: not revised": {"revisions": 0},
+    "sampling: positions at T = 0.1": {"temperature": 0.1},
+}
+
+#: How each model is judged: sampling settings.
+JUDGED: dict[str, dict[str, Any]] = {
+    "with rules": {},
+    "every scaffold kept": {"attempts": 1},
+    "without rules": {"valence_rules": False},
 }
 
 
-def base() -> dict[str, Any]:
-    """The preset ``small`` without its environments."""
-    preset = yaml.safe_load(PRESETS["small"].read_text())
-    return preset | {"environments": False, "hydrogen_steps": 0}
+def preset() -> dict[str, Any]:
+    return dict(yaml.safe_load(PRESETS["small"].read_text()))
 
 
 def settings(kind: type, values: dict[str, Any]) -> Any:
@@ -88,24 +96,21 @@ def strain(molecules: list[Any]) -> list[float]:
     return drops
 
 
-def judge(model: SchNetGen, train: Any, num: int, num_relaxed: int) -> dict[str, Any]:
+def judge(model: SchNetGen, train: Any, config: SamplingConfig, num: int, num_relaxed: int) -> Any:
     result: dict[str, Any] = {}
-    config = SamplingConfig(jobs=1)
-    for rules in (True, False):
+    for name, changes in JUDGED.items():
         start = time.perf_counter()
-        molecules = generate(
-            model, "C7H10O2", num, seed=1, config=replace(config, valence_rules=rules)
-        )
+        molecules = generate(model, "C7H10O2", num, seed=1, config=replace(config, **changes))
         seconds = time.perf_counter() - start
         evaluation = evaluate(molecules, train=train, jobs=1)
         figures = evaluation.figures()
         valid = [m for m, r in zip(molecules, evaluation.records, strict=True) if not r["failure"]]
-        result["with rules" if rules else "without rules"] = {
+        result[name] = {
             "valid": figures["valid"] / num,
             "unique": figures["unique"]["smiles"] / max(figures["valid"], 1),
             "molecules_per_second": num / seconds,
         }
-        if rules:
+        if not changes:
             drops = strain(valid[:num_relaxed])
             result["relaxed"] = len(drops)
             result["strain_kcal"] = float(np.median(drops)) if drops else None
@@ -118,18 +123,21 @@ def network(values: dict[str, Any], elements: tuple[int, ...], seed: int) -> Sch
 
 
 def row(name: str, options: argparse.Namespace, data: Any) -> dict[str, Any]:
-    values = base() | ROWS[name]
-    values |= {"steps": options.steps, "num_samples": 0, "seed": options.seed}
-    values |= {"num_validation": 100, "validation_interval": 500, "accelerator": "cpu"}
+    changes = ROWS[name]
+    values = preset() | {"steps": options.steps, "seed": options.seed, "accelerator": "cpu"}
+    values |= {"num_validation": 100, "validation_interval": 500} | changes
+    # What changes the sampling alone is asked of the model of the base.
+    sampling = settings(SamplingConfig, changes | {"jobs": 1})
+    kind = "base" if changes and changes.keys() <= vars(sampling).keys() else name
+    folder = options.out / kind.replace(" ", "_").replace("'", "")
     model = network(values, elements_of(data), options.seed)
-    folder = options.out / name.replace(" ", "_").replace("'", "")
     model = fit(model, data, folder, settings(TrainingConfig, values))
     return {
-        "changes": ROWS[name],
+        "changes": changes,
         "parameters": sum(p.numel() for p in model.parameters()),
         "validation_loss": model.provenance["metrics"].get("validation_loss"),
         "commit": COMMIT,
-    } | judge(model, data, options.num, options.relaxed)
+    } | judge(model, data, sampling, options.num, options.relaxed)
 
 
 def elements_of(data: Any) -> tuple[int, ...]:
@@ -141,7 +149,7 @@ def step_seconds(data: Any, rounds: int, seed: int) -> dict[str, float]:
     molecules = Molecules(data)
     models = {}
     for name, changes in ROWS.items():
-        values = base() | changes
+        values = preset() | changes
         model = network(values, elements_of(data), seed)
         models[name] = model, torch.optim.Adam(model.parameters()), values
     times: dict[str, list[float]] = {name: [] for name in models}
@@ -149,14 +157,16 @@ def step_seconds(data: Any, rounds: int, seed: int) -> dict[str, float]:
         batch = molecules[(torch.arange(20) + 20 * number) % len(data)]
         for name, (model, optimizer, values) in models.items():
             start = time.perf_counter()
-            parts = losses(
-                model,
-                batch,
-                seeded(seed, number),
-                noise=values["position_noise"],
-                num_steps=values.get("partial_molecules", 0),
-                num_hydrogen_steps=values["hydrogen_steps"],
-            )
+            half = values.get("precision") == "bf16-mixed"
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                parts = losses(
+                    model,
+                    batch,
+                    seeded(seed, number),
+                    noise=values["position_noise"],
+                    num_steps=values.get("partial_molecules", 0),
+                    num_hydrogen_steps=values["hydrogen_steps"],
+                )
             optimizer.zero_grad()
             torch.stack(list(parts.values())).sum().backward()
             optimizer.step()

@@ -171,7 +171,9 @@ def molecule(size: int) -> dict[str, Any]:
     """Atomic numbers and positions (Å) of ethanol, an isomer of C7H10O2, or an alkane."""
     smiles = {9: "CCO", 19: "CC(=O)C1CCCC1=O"}.get(size, "C" * ((size - 2) // 3))
     mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    AllChem.EmbedMolecule(mol, randomSeed=0)
+    # Long chains are embedded from random coordinates only.
+    if AllChem.EmbedMolecule(mol, randomSeed=0, useRandomCoords=size > 100):
+        raise RuntimeError(f"no conformer of {size} atoms was found")
     return {
         "numbers": [atom.GetAtomicNum() for atom in mol.GetAtoms()],
         "positions": mol.GetConformer().GetPositions().tolist(),

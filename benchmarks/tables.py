@@ -180,8 +180,8 @@ def ablation(record: dict[str, Any]) -> str:
             name,
             f"{row['parameters'] / 1e3:,.0f}",
             f"{seconds[name] / seconds['base']:.2f}",
+            *(f"{row[k]['valid']:.0%}" for k in ("with rules", "every scaffold kept")),
             f"{row['without rules']['valid']:.0%}",
-            f"{row['with rules']['valid']:.0%}",
             f"{row['with rules']['unique']:.0%}",
             "" if row["strain_kcal"] is None else f"{row['strain_kcal']:.0f}",
         ]
@@ -191,8 +191,9 @@ def ablation(record: dict[str, Any]) -> str:
         "",
         "parameters (thousands)",
         "time of a training step",
-        "valid without rules",
-        "valid with rules",
+        "valid",
+        "valid, every scaffold kept",
+        "valid, no rules",
         "different among valid",
         "strain (kcal/mol)",
     ]
