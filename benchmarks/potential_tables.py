@@ -89,28 +89,29 @@ def potentials_qm9(record: dict[str, Any]) -> str:
 
 
 def potentials_speed(record: dict[str, Any]) -> str:
-    rows = []
     peers = ("torch-geometric", "graph-pes", "schnetpack")
+    rows = []
     for name, cases in record["rows"].items():
         for case, row in cases.items():
-            ours = row["ours"]
-            size, batch = case.split(" x ")
+            ours, found = row["ours"], [row.get(peer) for peer in peers]
+            ways = [key for key in ("forces_seconds", "tabulated_seconds") if key in ours]
             rows.append(
-                [f"`{name}`", size, batch]
-                + [f"{1000 * ours[k]:,.1f}" for k in ("forces_seconds", "step_seconds")]
-                + [f"{ours['step_mib']:,.0f}"]
+                [f"`{name}`", *case.split(" x ")]
+                + [" / ".join(f"{1000 * ours[key]:,.1f}" for key in ways)]
+                + [f"{1000 * ours['step_seconds']:,.1f}", f"{ours['step_mib']:,.0f}"]
                 + [
-                    f"{row[p]['forces_seconds'] / ours['forces_seconds']:.1f} / "
-                    f"{row[p]['step_seconds'] / ours['step_seconds']:.1f}"
-                    if p in row
+                    " / ".join(f"{peer['forces_seconds'] / ours[key]:.1f}" for key in ways)
+                    + f", {peer['step_seconds'] / ours['step_seconds']:.1f}"
+                    if peer
                     else ""
-                    for p in peers
+                    for peer in found
                 ]
             )
     header = ["", "atoms", "molecules", "forces (ms)", "training step (ms)", "its memory (MiB)"]
     note = (
-        "One thread, published hyperparameters, medians. Of the peers: how many times longer a "
-        "force call / a training step takes; ours also looks for the neighbours, which the peers "
+        "One thread, published hyperparameters, medians. Forces: computed / with tabulated radial "
+        "functions, where there are such. Of the peers: how many times longer a force call takes, "
+        "against both, and a training step; ours also looks for the neighbours, which the peers "
         f"are given. {record['note'] and record['note'] + '. '}{source('potentials_speed', record)}"
     )
     return markdown([*header, *peers], rows) + "\n\n" + note

@@ -8,6 +8,7 @@ edge of every partial molecule.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,6 +20,8 @@ from torch_geometric.data import Data
 from torch_geometric.utils import cumsum, to_dense_batch
 
 from .chemistry import COVALENT_FACTOR, COVALENT_RADII
+from .pair_sums import pair_sum
+from .radial_tables import RadialTable
 from .structures import InputError
 
 try:
@@ -229,6 +232,7 @@ class Graph:
             ``source_to_target``).
         edge_pair: pair of each edge [num_edges], ascending in each half.
         dense: the same edges as padded blocks; where it is given the edges are left out.
+        table: of the network's radial functions, to be interpolated.
     """
 
     distance: Tensor
@@ -236,6 +240,11 @@ class Graph:
     edge_index: Tensor | None = None
     edge_pair: Tensor | None = None
     dense: DenseLayout | None = None
+    table: RadialTable | None = None
+
+    def radial(self, function: Callable[[Tensor], list[Tensor]]) -> list[Tensor]:
+        """A network's functions of the distances of pairs, from the table where there is one."""
+        return function(self.distance) if self.table is None else self.table(self.distance)
 
     @property
     def edges(self) -> Tensor:
@@ -299,14 +308,22 @@ class Graph:
         return total.index_add(0, self.edges[1], messages)
 
     def aggregate(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Σ_j W_ij ∘ x_j over the edges j → i, [num_nodes, channels].
+        """Σ_j W_ij ∘ x_j over the edges j → i.
 
         Args:
-            x: node features [num_nodes, channels].
+            x: node features [num_nodes, channels], or several of them
+                [num_nodes, copies, channels].
             weight: of pairs [num_pairs, channels], or what `DenseLayout.spread` made of it.
+
+        Returns:
+            the shape of ``x``.
         """
         if self.dense is not None:
             return self.dense.aggregate(x, weight)
+        if not self.copied:
+            return pair_sum(x, weight, self.edges[:, : weight.shape[0]])
+        if x.dim() == 3:
+            weight = weight.unsqueeze(1)
         return self.sum_to_targets(self.weigh(self.from_sources(x), weight), x.shape[0])
 
 

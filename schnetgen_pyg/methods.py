@@ -109,7 +109,8 @@ def _orca_command() -> str:
 @lru_cache(maxsize=4)
 def _potential(name: str) -> Potential:
     """A potential in double precision: forces are differences of large numbers near a minimum."""
-    return Potential.from_pretrained(name).double()
+    potential = Potential.from_pretrained(name).double()
+    return potential.tabulate() if potential.can_tabulate else potential
 
 
 def check(method: str) -> None:

@@ -9,9 +9,19 @@ import schnetgen_pyg
 
 PACKAGE = Path(schnetgen_pyg.__file__).parent
 ORDER = (
-    *("structures", "storage", "workers", "chemistry", "geometry", "datasets", "graphs", "orders"),
-    *("steps", "layers", "representations", "distances", "random_numbers", "placement_kernels"),
-    *("placement", "rules", "environments", "heads", "generator", "losses"),
+    *("structures", "storage", "workers", "chemistry", "geometry", "datasets"),
+    *("pair_sums", "radial_tables", "graphs", "orders", "steps", "layers", "representations"),
+    *(
+        "distances",
+        "random_numbers",
+        "placement_kernels",
+        "placement",
+        "rules",
+        "environments",
+        "heads",
+        "generator",
+        "losses",
+    ),
     *("sampling_config", "state", "building", "revision", "assembly", "sampling"),
     *("streaming", "batches", "callbacks", "training", "potentials", "calculator", "methods"),
     *("potential_data", "potential_training", "labelling", "conventions", "poses"),

@@ -59,8 +59,7 @@ class MessageBlock(nn.Module):
         radial = graph.weigh(graph.from_sources(b), w_b)
         delta_v = torch.bmm(direction, rows.pad(radial))
         if v is not None:
-            moved = [graph.aggregate(c * component, w_c) for component in v.unbind(1)]
-            delta_v = delta_v + torch.stack(moved, dim=1)
+            delta_v = delta_v + graph.aggregate(c.unsqueeze(1) * v, w_c)
         return delta_s, delta_v
 
 
@@ -132,15 +131,20 @@ class PaiNN(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def pair_filters(self, graph: Graph) -> list[Tensor]:
-        """Unit vectors [num_pairs, 3] of the pairs of ``graph``, from the earlier to the later
-        atom, and their filters in every block [num_pairs, 3 hidden_channels]."""
-        expansion, ones = self.expansion(graph.distance), torch.ones_like(graph.distance)
-        envelope = ones if self.cutoff_function is None else self.cutoff_function(graph.distance)
+    def radial(self, distance: Tensor) -> list[Tensor]:
+        """Filters of every block for distances [num_pairs] in Å, [num_pairs, 3 hidden_channels]
+        each."""
+        expansion, envelope = self.expansion(distance), torch.ones_like(distance)
+        if self.cutoff_function is not None:
+            envelope = self.cutoff_function(distance)
         envelope = envelope.unsqueeze(1)
         expansion = torch.cat([expansion * envelope, envelope], dim=1)
-        direction = graph.vector / graph.distance.unsqueeze(1)
-        return [direction, *(network(expansion) for network in self.filter_networks)]
+        return [network(expansion) for network in self.filter_networks]
+
+    def pair_filters(self, graph: Graph) -> list[Tensor]:
+        """Unit vectors [num_pairs, 3] of the pairs of ``graph``, from the earlier to the later
+        atom, and their filters in every block."""
+        return [graph.vector / graph.distance.unsqueeze(1), *graph.radial(self.radial)]
 
     def filters(self, graph: Graph) -> list[Tensor]:
         """`pair_filters` in the layout that the blocks of this graph take."""

@@ -46,8 +46,8 @@ class CFConv(MessagePassing):
     def forward(self, x: Tensor, weight: Tensor, graph: Graph) -> Tensor:
         """x [num_nodes, hidden_channels]; ``weight`` from `SchNet.filters`."""
         x = self.lin1(x)
-        if graph.dense is not None:
-            x = graph.dense.aggregate(x, weight)
+        if graph.dense is not None or not graph.copied:
+            x = graph.aggregate(x, weight)  # the same sum without messages of single edges
         else:
             x = self.propagate(graph.edges, x=x, weight=weight, graph=graph)
         return self.lin2(x)
@@ -128,14 +128,18 @@ class SchNet(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def pair_filters(self, graph: Graph) -> list[Tensor]:
-        """Filters of every block for the pairs of ``graph``, [num_pairs, num_filters] each."""
-        expansion = self.expansion(graph.distance)
+    def radial(self, distance: Tensor) -> list[Tensor]:
+        """Filters of every block for distances [num_pairs] in Å, [num_pairs, num_filters] each."""
+        expansion = self.expansion(distance)
         weights = [block.filter_network(expansion) for block in self.interactions]  # type: ignore[operator]
         if self.cutoff_function is not None:
-            envelope = self.cutoff_function(graph.distance).unsqueeze(1)
+            envelope = self.cutoff_function(distance).unsqueeze(1)
             weights = [weight * envelope for weight in weights]
         return weights
+
+    def pair_filters(self, graph: Graph) -> list[Tensor]:
+        """Filters of every block for the pairs of ``graph``, [num_pairs, num_filters] each."""
+        return graph.radial(self.radial)
 
     def filters(self, graph: Graph) -> list[Tensor]:
         """`pair_filters` in the layout that the blocks of this graph take."""

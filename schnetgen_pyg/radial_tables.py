@@ -1,0 +1,86 @@
+"""Radial functions by interpolation, for force calls with weights that do not change.
+
+The filters of a pair are functions of its distance alone, so a trained network's can be tabulated
+(as deep potentials are compressed, Lu et al., J. Chem. Theory Comput. 18, 5559, 2022). Here by
+cubic polynomials between knots at which they have the network's own values and slopes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.autograd.forward_ad as forward_mode
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+class _WithSlopes(torch.autograd.Function):
+    """Functions of distances whose derivatives are known already."""
+
+    @staticmethod
+    def forward(ctx: Any, distance: Tensor, slopes: Any, *values: Tensor) -> Any:
+        ctx.slopes = slopes
+        return values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *outer: Tensor) -> Any:
+        total = sum((g * slope).sum(1) for g, slope in zip(outer, ctx.slopes, strict=True))
+        return total, None, *(None for _ in outer)
+
+
+class RadialTable:
+    """What a network makes of distances, as polynomials Σ_k a_k tᵏ, k = 0 … 3, of the place t
+    between two knots.
+
+    Args:
+        function: distances [num_pairs] to tensors [num_pairs, …channels], in double precision, as
+            differences between knots are small.
+        stop: largest distance in Å.
+        spacing: between knots in Å.
+        like: a tensor of the precision and on the device wanted.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Tensor], Sequence[Tensor]],
+        stop: float,
+        spacing: float,
+        like: Tensor,
+    ):
+        self.spacing = spacing
+        # No knot at zero, where radial bases need not have a value.
+        knots = spacing * torch.arange(1, int(stop / spacing) + 3, device=like.device).double()
+        with torch.no_grad(), forward_mode.dual_level():
+            found = function(forward_mode.make_dual(knots, torch.ones_like(knots)))
+            parts = [forward_mode.unpack_dual(each) for each in found]
+        self.widths = [part.primal.shape[1] for part in parts]
+        values = torch.cat([part.primal for part in parts], dim=1)
+        slopes = spacing * torch.cat([part.tangent for part in parts], dim=1)
+        rise, slope, next_slope = values.diff(dim=0), slopes[:-1], slopes[1:]
+        squared, cubed = 3 * rise - 2 * slope - next_slope, slope + next_slope - 2 * rise
+        rows = torch.stack([values[:-1], slope, squared, cubed], dim=1).flatten(0, 1)
+        self.rows = rows.to(like)
+
+    def __call__(self, distance: Tensor) -> list[Tensor]:
+        """The tensors for distances [num_pairs] in Å, once differentiable by them."""
+        with torch.no_grad():
+            place = distance / self.spacing - 1
+            knot = place.floor().clamp(0, self.rows.shape[0] // 4 - 1)
+            t, zero = place - knot, torch.zeros_like(place)
+            powers = torch.stack([zero + 1, t, t * t, t * t * t], 1)
+            rates = torch.stack([zero, zero + 1, 2 * t, 3 * t * t], 1) / self.spacing
+            row = 4 * knot.long().unsqueeze(1) + torch.arange(4, device=distance.device)
+            values, slopes = F.embedding_bag(
+                row.repeat(2, 1),
+                self.rows,
+                per_sample_weights=torch.cat([powers, rates]),
+                mode="sum",
+            ).chunk(2)
+        results: tuple[Tensor, ...] = _WithSlopes.apply(
+            distance, slopes.split(self.widths, 1), *values.split(self.widths, 1)
+        )
+        return list(results)

@@ -1,0 +1,49 @@
+import pytest
+import torch
+
+from schnetgen_pyg.radial_tables import RadialTable
+
+DISTANCE = torch.linspace(0.3, 3.9, 501, dtype=torch.float64)
+
+
+def function(distance):
+    waves = torch.sin(torch.tensor([2.0, 5.0], dtype=torch.float64) * distance.unsqueeze(1))
+    return [waves, torch.exp(-distance).unsqueeze(1)]
+
+
+def table(spacing=0.01, dtype=torch.float64):
+    return RadialTable(function, 4.0, spacing, torch.zeros(1, dtype=dtype))
+
+
+def error(spacing):
+    found = zip(table(spacing)(DISTANCE), function(DISTANCE), strict=True)
+    return max(float((a - b).abs().max()) for a, b in found)
+
+
+def test_the_error_falls_with_the_fourth_power_of_the_spacing():
+    assert error(0.04) < 1e-5
+    assert 12 < error(0.04) / error(0.02) < 20
+
+
+def test_knots_are_met_and_the_end_is_inside():
+    knots = torch.tensor([0.01, 0.5, 1.23, 4.0], dtype=torch.float64)
+    for a, b in zip(table()(knots), function(knots), strict=True):
+        assert torch.allclose(a, b, atol=1e-10)
+
+
+def test_derivatives_are_those_of_the_polynomials():
+    distance = DISTANCE[::50].clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda d: tuple(table(0.05)(d)), distance)
+
+
+def test_there_are_no_second_derivatives():
+    distance = DISTANCE[:3].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(table()(distance)[0].square().sum(), distance, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
+def test_single_precision():
+    found = table(dtype=torch.float32)(DISTANCE.float())
+    assert found[0].dtype == torch.float32
+    assert torch.allclose(found[0].double(), function(DISTANCE)[0], atol=2e-6)
