@@ -37,6 +37,7 @@ from torch_geometric.data import Data
 from schnetgen_pyg import Potential, fit_potential, load
 from schnetgen_pyg.potential_data import LabelledMolecules
 from schnetgen_pyg.potential_training import PotentialModule, PotentialTrainingConfig
+from schnetgen_pyg.radial_tables import serves
 from schnetgen_pyg.representations import REPRESENTATIONS
 from schnetgen_pyg.structures import replacing
 
@@ -211,7 +212,7 @@ def speed_of(name: str, size: int, batch: int) -> dict[str, float]:
     record = {"forces_seconds": timed(forces), "step_seconds": timed(step)}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - floor
     record["step_mib"] = peak / 1024
-    if model.can_tabulate:
+    if serves(model.representation):
         model.tabulate()
         record["tabulated_seconds"] = timed(forces)
     return record

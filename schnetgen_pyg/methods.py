@@ -22,6 +22,7 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from .calculator import PotentialCalculator, predict
 from .potentials import Potential
+from .radial_tables import serves
 from .structures import InputError
 
 #: Tight-binding methods by their name here and in tblite.
@@ -110,7 +111,7 @@ def _orca_command() -> str:
 def _potential(name: str) -> Potential:
     """A potential in double precision: forces are differences of large numbers near a minimum."""
     potential = Potential.from_pretrained(name).double()
-    return potential.tabulate() if potential.can_tabulate else potential
+    return potential.tabulate() if serves(potential.representation) else potential
 
 
 def check(method: str) -> None:

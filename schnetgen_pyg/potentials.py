@@ -6,7 +6,6 @@ representation sees of the positions.
 
 from __future__ import annotations
 
-import copy
 import inspect
 import os
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ from torch_geometric.utils import cumsum
 
 from .graphs import Graph, neighbor_graph
 from .layers import mlp
-from .radial_tables import RadialTable
+from .radial_tables import SPACING, KeptTable, serves
 from .representations import REPRESENTATIONS
 from .storage import load_model, restore, save_model
 from .structures import MAX_ATOMIC_NUMBER, InputError, require
@@ -139,9 +138,9 @@ class Potential(nn.Module):
         self.provenance: dict[str, Any] = {}
         #: Å between the knots of tabulated radial functions; ``None``: they are computed.
         self.table_spacing: float | None = None
-        self._table: tuple[Any, RadialTable] | None = None
+        self._table = KeptTable()
 
-    def tabulate(self, spacing: float | None = 0.01) -> Potential:
+    def tabulate(self, spacing: float | None = SPACING) -> Potential:
         """Interpolate the radial functions in force calls, which makes these several times faster.
 
         Energies without gradients and forces that need no further derivatives use the table;
@@ -152,33 +151,17 @@ class Potential(nn.Module):
                 compute the functions again.
 
         Raises:
-            InputError: if the representation has no radial functions, or no cutoff.
+            InputError: if the representation has no radial functions that end.
         """
         if spacing is not None:
             require(0 < spacing <= 0.1, "spacing", spacing, "positive and at most 0.1 Å, or None")
-            if not self.can_tabulate:
+            if not serves(self.representation):
                 raise InputError(
-                    f"{type(self.representation).__name__} cannot be tabulated: that takes a "
-                    "method `radial` (SchNet and PaiNN have it) and a cutoff"
+                    f"{type(self.representation).__name__} cannot be tabulated: that takes radial "
+                    "functions that end (SchNet has them, and PaiNN with a cutoff)"
                 )
-        self.table_spacing, self._table = spacing, None
+        self.table_spacing = spacing
         return self
-
-    @property
-    def can_tabulate(self) -> bool:
-        """Whether the representation has radial functions that end at a cutoff."""
-        return hasattr(self.representation, "radial") and self.representation.cutoff is not None
-
-    def radial_table(self) -> RadialTable:
-        """The table of the weights as they are."""
-        assert self.table_spacing is not None
-        weights = list(self.representation.parameters())
-        state = [(w.data_ptr(), w._version, w.dtype, w.device) for w in weights]
-        if self._table is None or self._table[0] != state:
-            exact: Any = copy.deepcopy(self.representation).double()
-            table = RadialTable(exact.radial, exact.cutoff, self.table_spacing, weights[0])
-            self._table = state, table
-        return self._table[1]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Potential:
         """References and scale stay in double precision where there is one."""
@@ -253,7 +236,8 @@ class Potential(nn.Module):
                 vector = graph.vector.requires_grad_()
                 graph = replace(graph, vector=vector, distance=vector.norm(dim=1))
             if final and self.table_spacing is not None:
-                graph = replace(graph, table=self.radial_table())
+                table = self._table.of(self.representation, self.table_spacing)
+                graph = replace(graph, table=table)
             interaction = self.interaction(z, graph, batch, size)
             references = self.references.new_zeros(size).index_add(0, batch, self.references[z])
             energy = interaction.to(references) + references

@@ -7,14 +7,18 @@ cubic polynomials between knots at which they have the network's own values and 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.autograd.forward_ad as forward_mode
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+#: Å between knots: forces are then exact to 5e-6 of the largest (SchNet, PaiNN).
+SPACING = 0.01
 
 
 class _WithSlopes(torch.autograd.Function):
@@ -39,17 +43,17 @@ class RadialTable:
     Args:
         function: distances [num_pairs] to tensors [num_pairs, …channels], in double precision, as
             differences between knots are small.
-        stop: largest distance in Å.
-        spacing: between knots in Å.
+        stop: distance in Å beyond which the functions do not change.
         like: a tensor of the precision and on the device wanted.
+        spacing: between knots in Å.
     """
 
     def __init__(
         self,
         function: Callable[[Tensor], Sequence[Tensor]],
         stop: float,
-        spacing: float,
         like: Tensor,
+        spacing: float = SPACING,
     ):
         self.spacing = spacing
         # No knot at zero, where radial bases need not have a value.
@@ -68,8 +72,9 @@ class RadialTable:
     def __call__(self, distance: Tensor) -> list[Tensor]:
         """The tensors for distances [num_pairs] in Å, once differentiable by them."""
         with torch.no_grad():
-            place = distance / self.spacing - 1
-            knot = place.floor().clamp(0, self.rows.shape[0] // 4 - 1)
+            cells = self.rows.shape[0] // 4
+            place = (distance / self.spacing - 1).clamp(max=cells)
+            knot = place.floor().clamp(0, cells - 1)
             t, zero = place - knot, torch.zeros_like(place)
             powers = torch.stack([zero + 1, t, t * t, t * t * t], 1)
             rates = torch.stack([zero, zero + 1, 2 * t, 3 * t * t], 1) / self.spacing
@@ -84,3 +89,27 @@ class RadialTable:
             distance, slopes.split(self.widths, 1), *values.split(self.widths, 1)
         )
         return list(results)
+
+
+class KeptTable:
+    """The table of a network's radial functions, made anew where its weights have changed."""
+
+    def __init__(self) -> None:
+        self.state: Any = None
+        self.table: RadialTable
+
+    def of(self, network: nn.Module, spacing: float = SPACING) -> RadialTable:
+        """``network`` has ``radial(distance)`` and ``radial_stop`` (see `serves`)."""
+        weights = list(network.parameters())
+        state = spacing, [(w.data_ptr(), w._version, w.dtype, w.device) for w in weights]
+        if self.state != state:
+            with torch.inference_mode(False):
+                exact: Any = copy.deepcopy(network).double()
+                self.table = RadialTable(exact.radial, exact.radial_stop, weights[0], spacing)
+            self.state = state
+        return self.table
+
+
+def serves(network: Any) -> bool:
+    """Whether a network's radial functions can be tabulated: whether it has some, and they end."""
+    return getattr(network, "radial_stop", None) is not None

@@ -12,7 +12,7 @@ def function(distance):
 
 
 def table(spacing=0.01, dtype=torch.float64):
-    return RadialTable(function, 4.0, spacing, torch.zeros(1, dtype=dtype))
+    return RadialTable(function, 4.0, torch.zeros(1, dtype=dtype), spacing)
 
 
 def error(spacing):

@@ -114,6 +114,8 @@ class PaiNN(nn.Module):
         self.embedding = nn.Embedding(101, hidden_channels, padding_idx=0)
         self.expansion = BesselBasis(stop, num_radial)
         self.cutoff_function = None if cutoff is None else CosineCutoff(cutoff)
+        #: Distance in Å beyond which `radial` does not change.
+        self.radial_stop = cutoff
         blocks = range(num_interactions)
         self.filter_networks = nn.ModuleList(
             FilterNetwork(num_radial, 3 * hidden_channels) for _ in blocks

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from ..graphs import Graph
-from ..layers import CosineCutoff, GaussianSmearing, ShiftedSoftplus
+from ..layers import LARGEST_EXPONENT, CosineCutoff, GaussianSmearing, ShiftedSoftplus
 from ..structures import InputError, require
 
 
@@ -113,6 +114,8 @@ class SchNet(nn.Module):
         self.expansion = GaussianSmearing(0.0, stop, num_gaussians, gamma)
         self.cutoff_function: CosineCutoff | None
         self.cutoff_function = None if cutoff is None else CosineCutoff(cutoff)
+        #: Distance in Å beyond which `radial` does not change: there all Gaussians have ended.
+        self.radial_stop = cutoff or stop + math.sqrt(LARGEST_EXPONENT / self.expansion.gamma)
         self.interactions = nn.ModuleList(
             InteractionBlock(hidden_channels, num_filters, num_gaussians, last_activation)
             for _ in range(num_interactions)
