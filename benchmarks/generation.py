@@ -1,20 +1,25 @@
 """Speed of generation: molecules per second against ourselves and the peer, and over sizes.
 
     python benchmarks/generation.py --peer PEER_ENV/bin/python
+    python benchmarks/generation.py --profile
 
 Three parts, one after the other: the bundled model in one and in several processes, and without
 revision or keeping the filters of placed pairs; the peer, where its environment is given (see
 `peers/gschnet_step.py`); one training step and the placing of one atom over the number of atoms,
-10 to 200, with a radius graph. Writes ``results/generation.json``.
+10 to 200, with a radius graph. Writes ``results/generation.json``. With ``--profile`` only where
+the processor's time goes: ``results/generation_profile.json``.
 """
 
 from __future__ import annotations
 
 import argparse
+import cProfile
 import json
+import pstats
 import statistics
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +28,14 @@ import torch
 from common import run, save
 from torch_geometric.data import Batch, Data
 
+import schnetgen_pyg
 from schnetgen_pyg import SchNetGen, generate
 from schnetgen_pyg.graphs import radius_pairs
 from schnetgen_pyg.losses import losses
 from schnetgen_pyg.training import seeded
 
 FORMULA = "C7H10O2"
+PACKAGE = Path(schnetgen_pyg.__file__).parent
 SIZES = (10, 25, 50, 100, 200)
 #: Atoms per Å³ in an organic molecule with its hydrogens, about.
 DENSITY = 0.1
@@ -58,6 +65,31 @@ def ours(num: int, rounds: int, cores: int) -> dict[str, list[float]]:
         for name, (chosen, settings) in ways.items():
             rates[name].append(rate(chosen, num, number, **settings))
     return rates
+
+
+def profile(num: int) -> dict[str, float]:
+    """Shares of the processor's time in one process."""
+    torch.set_num_threads(1)
+    model = SchNetGen.from_pretrained("c7h10o2")
+    rate(model, 16, 1, jobs=1)
+    watch = cProfile.Profile(time.process_time)
+    watch.runcall(rate, model, num, 0, jobs=1)
+    found = pstats.Stats(watch)
+    times: dict[str, float] = defaultdict(float)
+    for (path, _, name), (_, _, own, total, _) in found.stats.items():  # type: ignore[attr-defined]
+        ours = Path(path).is_relative_to(PACKAGE)
+        times[f"{Path(path).stem}.{name}" if ours else name] += total if ours else own
+    parts = {
+        "filters of new pairs": times["state.add"],
+        "features of placed atoms": times["generator.features"],
+        "distance distributions": times["generator.distance_log_prob"],
+        "search for positions": times["placement.sample"],
+    }
+    everything = found.total_tt  # type: ignore[attr-defined]
+    parts["all else (choices, bonds, rules, order)"] = everything - sum(parts.values())
+    parts["*of all:* dense layers"] = times["<built-in method torch._C._nn.linear>"]
+    parts["*of all:* revision"] = times["revision.revise"]
+    return {name: seconds / everything for name, seconds in parts.items()}
 
 
 def crystal(size: int, seed: int) -> Data:
@@ -127,10 +159,16 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=2560)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer", help="Python of an environment with schnetpack-gschnet")
+    parser.add_argument("--profile", action="store_true", help="only where the time goes")
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.size:
         print(json.dumps(scaling(options.size)))
+        return
+    if options.profile:
+        shares = profile(256)
+        print(json.dumps(shares, indent=2))
+        save("generation_profile", {"molecules": 256, "shares": shares}, seed=0)
         return
     cores = joblib.cpu_count()
     rates = ours(options.num, options.rounds, cores)

@@ -258,6 +258,15 @@ def generation(record: dict[str, Any]) -> str:
     )
 
 
+def generation_profile(record: dict[str, Any]) -> str:
+    rows = [[name, f"{share:.0%}"] for name, share in record["shares"].items()]
+    note = (
+        f"Shares of the processor's time, one process, {record['molecules']} molecules. "
+        f"{source('generation_profile', record)}"
+    )
+    return markdown(["where the time of generation goes", ""], rows) + "\n\n" + note
+
+
 def relaxation(record: dict[str, Any]) -> str:
     """The paper's Table 1, and the relaxation of structures chosen at random."""
 
@@ -299,6 +308,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "quality": quality,
     "ablation": ablation,
     "generation": generation,
+    "generation_profile": generation_profile,
     "time_to_valid": time_to_valid,
     "relaxation": relaxation,
     "potential_painn": potential_painn,

@@ -1,6 +1,6 @@
 """Time of one training step on all partial molecules of a batch, against the peer and ourselves.
 
-Ours as it is (filters once per pair, padded blocks), with edge lists instead of blocks, with
+Ours as it is (filters once per pair, padded blocks), in mixed precision, with edge lists instead of blocks, with
 filters per directed edge, and, where its environment is given, schnetpack-gschnet (see
 `peers/gschnet_step.py` for how to set it up). All on the same molecules and threads, one after
 the other, in several rounds; medians count.
@@ -44,8 +44,10 @@ def edge_filters(molecules: Data, partial: Data) -> Graph:
     )
 
 
+MIXED = "filters per pair, padded blocks, bfloat16 where it serves"
 WAYS: dict[str, Callable[[Data, Data], Graph]] = {
     "filters per pair, padded blocks": shared_blocks,
+    MIXED: shared_blocks,
     "filters per pair, edge lists": shared_edges,
     "filters per directed edge": edge_filters,
 }
@@ -61,7 +63,7 @@ class Trainer:
         self.optimizer = torch.optim.Adam(self.model.parameters())
         self.round = 0
 
-    def step(self) -> tuple[float, float]:
+    def step(self, half: bool = False) -> tuple[float, float]:
         start = time.perf_counter()
         batch = Batch.from_data_list(self.structures)
         self.round += 1
@@ -72,9 +74,11 @@ class Trainer:
         self.optimizer.zero_grad()
         target = molecules.pos[partial.next_atom][partial.batch]
         distance = (partial.pos - target).norm(dim=1)
-        x = self.model.meet(self.model.features(partial, graph), partial.next_z, partial.batch)
-        log_prob = self.model.distance_log_prob(x, partial)
-        self.model.bins.cross_entropy(log_prob, distance).mean().backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            x = self.model.meet(self.model.features(partial, graph), partial.next_z, partial.batch)
+            log_prob = self.model.distance_log_prob(x, partial)
+            loss = self.model.bins.cross_entropy(log_prob, distance).mean()
+        loss.backward()
         self.optimizer.step()
         return prepared - start, time.perf_counter() - prepared
 
@@ -113,14 +117,14 @@ def main() -> None:
     times: dict[str, dict[str, list[float]]] = {
         name: {"prepare_seconds": [], "step_seconds": []} for name in trainers
     }
-    for trainer in trainers.values():
-        trainer.step()
-        trainer.step()
+    for name, trainer in trainers.items():
+        trainer.step(name == MIXED)
+        trainer.step(name == MIXED)
     theirs: dict = {}
     for number in range(options.rounds):
         for name, trainer in trainers.items():
             for _ in range(3):
-                prepare, step = trainer.step()
+                prepare, step = trainer.step(name == MIXED)
                 times[name]["prepare_seconds"].append(prepare)
                 times[name]["step_seconds"].append(step)
         for name, environment in ALLOCATORS.items() if options.peer else ():
