@@ -1,9 +1,9 @@
 """Time of one training step on all partial molecules of a batch, against the peer and ourselves.
 
-Ours as it is (filters once per pair, padded blocks), in mixed precision, with edge lists instead of blocks, with
-filters per directed edge, and, where its environment is given, schnetpack-gschnet (see
-`peers/gschnet_step.py` for how to set it up). All on the same molecules and threads, one after
-the other, in several rounds; medians count.
+Ours as it is (filters once per pair, padded blocks), in mixed precision, with edge lists instead
+of blocks, with filters per directed edge, and, where its environment is given, schnetpack-gschnet
+(see `peers/gschnet_step.py` for how to set it up). All on the same molecules and threads, one
+after the other, in several rounds; medians count.
 
     python benchmarks/training_step.py --data train.extxyz.gz --peer PEER_ENV/bin/python
 """
