@@ -142,6 +142,18 @@ def test_configuration_of_a_run_that_is_killed_and_continues(
         assert yaml.safe_load((tmp_path / "config.yaml").read_text())["steps"] == kept
 
 
+@pytest.mark.parametrize("command", ["train", "fit-potential"])
+def test_what_is_refused_leaves_nothing(command, data, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert run(command, "--data", data, "--out", out, "--num_validation=12") == 2
+    assert "error" in capsys.readouterr().err
+    assert not out.exists()
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    assert run(command, "--data", data, "--out", out, "--num_validation=12") == 2
+    assert (out / "mine.txt").is_file()
+
+
 def test_a_file_may_name_the_preset(data, tmp_path):
     config = tmp_path / "mine.yaml"
     config.write_text("preset: small\nsteps: 2\nnum_validation: 2\naccelerator: cpu\ndevices: 1\n")

@@ -87,11 +87,11 @@ def recorded(options: Namespace, out: Path) -> Iterator[None]:
     """The options of a run as ``config.yaml`` in its folder.
 
     They are written before the run, so that one that is killed has them; a run that continues
-    keeps its own until it is through.
+    keeps its own until it is through. What is refused leaves nothing.
     """
     import yaml
 
-    from ..structures import replacing
+    from ..structures import InputError, replacing
 
     path = out / "config.yaml"
     saved = {name: value for name, value in options.as_dict().items() if name != "config"}
@@ -100,7 +100,14 @@ def recorded(options: Namespace, out: Path) -> Iterator[None]:
         with replacing(path) as temporary:
             temporary.write_text(yaml.safe_dump(saved, sort_keys=False))
 
-    if not path.is_file():
+    fresh = not path.is_file()
+    if fresh:
         write()
-    yield
+    try:
+        yield
+    except InputError:
+        if fresh and [*out.iterdir()] == [path]:
+            path.unlink()
+            out.rmdir()
+        raise
     write()
