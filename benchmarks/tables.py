@@ -199,8 +199,11 @@ def ablation(record: dict[str, Any]) -> str:
     ]
     note = (
         f"Preset `small`, {record['steps']:,} steps, one change at a time, "
-        f"{record['structures']} structures each. Strain is the median energy that valid "
-        f"molecules lose in a relaxation with GFN2-xTB. {record['note'] and record['note'] + '. '}"
+        f"{record['structures']} structures each: shares have a standard error of up to "
+        f"{0.5 / record['structures'] ** 0.5:.0%}. Strain is the median energy that "
+        f"{record['rows']['base']['relaxed']} valid molecules lose in a relaxation with GFN2-xTB: "
+        "of so few only large differences count. "
+        f"{record['note'] and record['note'] + '. '}"
         f"{source('ablation', record)}"
     )
     return markdown(header, rows) + "\n\n" + note
