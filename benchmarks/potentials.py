@@ -225,7 +225,7 @@ def speed(options: argparse.Namespace) -> None:
         "graph-pes": (options.graph_pes, ("schnet", "painn")),
         "schnetpack": (options.schnetpack, ("schnet", "painn")),
     }
-    rows: dict[str, Any] = {}
+    rows = result("potentials_speed")
     for size, batch in cases():
         for name in options.representations:
             own = [sys.executable, __file__, "one", name, str(size), str(batch)]

@@ -16,7 +16,7 @@ from typing import Any
 
 from markdown_tables import markdown, source
 from potential_tables import (
-    potential_painn,
+    potential,
     potentials_qm9,
     potentials_rmd17,
     potentials_speed,
@@ -314,7 +314,8 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "generation_profile": generation_profile,
     "time_to_valid": time_to_valid,
     "relaxation": relaxation,
-    "potential_painn": potential_painn,
+    "potential_painn": potential,
+    "potential_schnet": potential,
     "potentials_rmd17": potentials_rmd17,
     "potentials_qm9": potentials_qm9,
     "potentials_speed": potentials_speed,
