@@ -2,12 +2,14 @@
 
     python benchmarks/generation.py --peer PEER_ENV/bin/python
     python benchmarks/generation.py --profile
+    python benchmarks/generation.py --batches
 
 Three parts, one after the other: the bundled model in one and in several processes, and without
 revision or keeping the filters of placed pairs; the peer, where its environment is given (see
 `peers/gschnet_step.py`); one training step and the placing of one atom over the number of atoms,
 10 to 200, with a radius graph. Writes ``results/generation.json``. With ``--profile`` only where
-the processor's time goes: ``results/generation_profile.json``.
+the processor's time goes: ``results/generation_profile.json``. With ``--batches`` only one training
+step and the placing of one atom over the number of molecules: ``results/generation_batches.json``.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from schnetgen_pyg.training import seeded
 FORMULA = "C7H10O2"
 PACKAGE = Path(schnetgen_pyg.__file__).parent
 SIZES = (10, 25, 50, 100, 200)
+BATCHES = (1, 4, 16, 64)
 #: Atoms per Å³ in an organic molecule with its hydrogens, about.
 DENSITY = 0.1
 
@@ -115,7 +118,7 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def scaling(size: int) -> dict[str, float]:
+def scaling(size: int, molecules: int) -> dict[str, float]:
     """Time and memory of a training step and of generation, in a process of its own."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -129,7 +132,7 @@ def scaling(size: int) -> dict[str, float]:
         focus=True,
         elements=(1, 6, 8),
     )
-    batch = Batch.from_data_list([crystal(size, k) for k in range(4)])
+    batch = Batch.from_data_list([crystal(size, k) for k in range(molecules)])
     forget_peak()
     floor = memory("VmRSS")
     times = []
@@ -142,14 +145,14 @@ def scaling(size: int) -> dict[str, float]:
     start = time.perf_counter()
     carbon = size // 3
     numbers = [6] * carbon + [1] * (size - carbon)
-    generate(model.eval(), numbers, 4, jobs=1, valence_rules=False, revisions=0)
-    placed = (time.perf_counter() - start) / (4 * (size - 1))
+    generate(model.eval(), numbers, molecules, jobs=1, valence_rules=False, revisions=0)
+    placed = (time.perf_counter() - start) / (molecules * (size - 1))
     pairs = radius_pairs(batch.pos, batch.ptr, 5.0).shape[1]
     return {
         "training_seconds": statistics.median(times[1:]),
         "training_mib": training / 1024,
         "seconds_per_placed_atom": placed,
-        "partial_molecules": 4 * min(10, size - 1),
+        "partial_molecules": molecules * min(10, size - 1),
         "neighbors_per_atom": 2 * pairs / batch.z.numel(),
     }
 
@@ -160,15 +163,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer", help="Python of an environment with schnetpack-gschnet")
     parser.add_argument("--profile", action="store_true", help="only where the time goes")
+    parser.add_argument("--batches", action="store_true", help="only over the size of the batch")
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--molecules", type=int, default=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.size:
-        print(json.dumps(scaling(options.size)))
+        print(json.dumps(scaling(options.size, options.molecules)))
         return
     if options.profile:
         shares = profile(256)
         print(json.dumps(shares, indent=2))
         save("generation_profile", {"molecules": 256, "shares": shares}, seed=0)
+        return
+    own = [sys.executable, __file__, "--size"]
+    if options.batches:
+        rows = {n: run([*own, "19", "--molecules", str(n)]) for n in BATCHES}
+        print(json.dumps(rows, indent=2))
+        save("generation_batches", {"atoms": 19, "rows": rows}, seed=0)
         return
     cores = joblib.cpu_count()
     rates = ours(options.num, options.rounds, cores)
@@ -179,7 +190,7 @@ def main() -> None:
         theirs = run([options.peer, str(script)])
     sizes = {}
     for size in SIZES:
-        sizes[size] = run([sys.executable, __file__, "--size", str(size)])
+        sizes[size] = run([*own, str(size)])
         print(size, sizes[size], flush=True)
     print(medians, theirs)
     record = {"molecules": options.num, "rates": rates, "medians": medians, "peer": theirs}
