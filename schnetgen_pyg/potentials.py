@@ -89,6 +89,12 @@ def fit_references(structures: Sequence[Data], elements: Sequence[int]) -> Tenso
     return torch.linalg.lstsq(counts.double(), energy[:, None], driver="gelsd").solution[:, 0]
 
 
+def _stress(slope: Tensor, vector: Tensor, owner: Tensor, cell: Tensor) -> Tensor:
+    """Of the energy's slopes by the vectors of pairs [num_pairs, 3], [num_graphs, 3, 3]."""
+    strain = torch.zeros_like(cell).index_add(0, owner, slope.unsqueeze(2) * vector.unsqueeze(1))
+    return strain / torch.linalg.det(cell).abs()[:, None, None]
+
+
 class Potential(nn.Module):
     """Energy of structures: Σ_i (scale · readout(x_i) + reference of z_i).
 
@@ -253,10 +259,7 @@ class Potential(nn.Module):
             if compute_stress:
                 assert cell is not None
                 vector = graph.vector if create_graph else graph.vector.detach()
-                strain = slope.new_zeros(size, 3, 3).index_add(
-                    0, batch[later], slope.unsqueeze(2) * vector.unsqueeze(1)
-                )
-                stress = strain / torch.linalg.det(cell).abs()[:, None, None]
+                stress = _stress(slope, vector, batch[later], cell)
         return Prediction(energy if create_graph else energy.detach(), forces, stress)
 
     def _check(
