@@ -229,7 +229,8 @@ def speed(options: argparse.Namespace) -> None:
     for size, batch in cases():
         for name in options.representations:
             own = [sys.executable, __file__, "one", name, str(size), str(batch)]
-            row = rows.setdefault(name, {}).setdefault(f"{size} x {batch}", {"ours": run(own)})
+            row = {"commit": COMMIT, "ours": run(own)}
+            rows.setdefault(name, {})[f"{size} x {batch}"] = row
             for peer, (python, names) in peers.items():
                 if python and name in names:
                     given = json.dumps(molecule(size) | {"batch": batch})
