@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import time
 from dataclasses import replace
@@ -52,7 +53,8 @@ def generated(
     rules = "" if config.valence_rules else "_norules"
     once = "_once" if config.attempts == 1 else ""
     as_placed = "" if config.revisions else "_unrevised"
-    name = f"T{config.choice_temperature}{rules}{once}{as_placed}_seed{seed}.extxyz"
+    any_kept = "" if math.isfinite(config.max_surprise) else "_surprising"
+    name = f"T{config.choice_temperature}{rules}{once}{as_placed}{any_kept}_seed{seed}.extxyz"
     path = options.out / name
     log = path.with_suffix(".json")
     if not path.exists():
@@ -102,6 +104,7 @@ def main() -> None:
     settings = {usual: first}
     settings |= {f"T = {t:g}": replace(first, choice_temperature=t) for t in options.temperatures}
     settings |= {
+        f"{usual}, surprising scaffolds kept": replace(first, max_surprise=math.inf),
         f"{usual}, not revised": replace(first, revisions=0),
         f"{usual}, every scaffold kept": replace(first, attempts=1),
         f"{usual}, no rules": replace(first, valence_rules=False),

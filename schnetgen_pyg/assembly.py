@@ -50,16 +50,21 @@ def assemble(
         state = _start(index[rows], tried, remaining, moved, seed).to(device)
         builder = Builder(model, state, max(1, fixed), index[rows], seed, config, tried)
         builder.run(scaffold)
-        result.write(rows, state)
-        attempt[rows] += 1
+        again = tried + 1 < attempts
         if attempts > 1:
-            dead = builder.dead_ends().cpu()
-            pending = torch.cat([pending, rows[dead & (tried + 1 < attempts)]])
+            again &= builder.dead_ends().cpu()
+        kept = (~again).nonzero().squeeze(1)
+        if len(kept):
+            state = state.rows(kept.to(device))
+            builder = Builder(model, state, scaffold, index[rows[kept]], seed, config, tried[kept])
+            surprise = revise(builder, fixed).cpu()
+            result.write(rows[kept], state)
+            again[kept] = (surprise > config.max_surprise) & (tried[kept] + 1 < attempts)
+        attempt[rows] += 1
+        pending = torch.cat([pending, rows[again]])
     for rows in torch.arange(len(index)).split(batch_size):
         state = result.rows(rows).to(device)
-        builder = Builder(model, state, scaffold, index[rows], seed, config)
-        revise(builder, fixed)
-        builder.run()
+        Builder(model, state, scaffold, index[rows], seed, config).run()
         result.write(rows, state)
     result.pos.add_(origin)
     if fragment is not None:

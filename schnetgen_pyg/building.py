@@ -12,7 +12,7 @@ from .environments import UNKNOWN, UNKNOWN_OPEN, allowed_environments, open_plac
 from .generator import SchNetGen
 from .graphs import bond_lengths
 from .losses import allowed_types
-from .random_numbers import choose, random_keys
+from .random_numbers import choose, gumbel, random_keys, uniform
 from .sampling_config import SamplingConfig
 from .state import FilterCache, State, StepRecord
 from .steps import partial_molecules, step_graph
@@ -71,6 +71,8 @@ class Builder:
         self.bonds = torch.zeros(self.count, 0, 0, dtype=torch.bool, device=device)
         #: Hydrogens that every placed atom lacks, once the scaffold is there.
         self.missing: Tensor | None = None
+        #: Hydrogens that one atom can lack at most, once several are placed at once.
+        self.at_most: int | None = None
         self.history: list[StepRecord] | None = None
         elements = torch.tensor(model.config.elements)
         self.largest = float(bond_lengths(elements.unsqueeze(0), elements.unsqueeze(1)).max())
@@ -79,13 +81,12 @@ class Builder:
     def run(self, size: int | None = None) -> Builder:
         """Place atoms until there are ``size``, by default all."""
         if self.cache is not None:
-            self.cache.make_room(size or self.atoms)
+            self.cache.make_room((size or self.atoms) - 1)  # the last one is never looked at
         undecided = bool((self.environment[:, 0] == UNKNOWN).all())
         if self.model.config.environments and undecided and self.placed == 1 < self.atoms:
             self._choose_environment(self.model.environment_head(self.features(1)[0]), 0)
-        for place in range(self.placed, size or self.atoms):
-            self._step(place)
-            self.placed = place + 1
+        while self.placed < (size or self.atoms):
+            self.placed += self._step(self.placed)
         return self
 
     @torch.inference_mode()
@@ -114,11 +115,12 @@ class Builder:
         source[:, last - 1] = torch.where(place == last, last - 1, last)
         source[rows, last] = place
         self._reorder(source)
-        # The next step evaluates the pairs of the last atom but one.
-        for block in self.cache.blocks if self.cache is not None else []:
-            moved = block[:, last - 1].clone()
-            block[rows, place] = moved
-            block[rows, :, place] = block[:, :, last - 1]
+        if self.cache is not None and self.cache.blocks:
+            for block in self.cache.blocks:
+                moved = block[:, last - 1].clone()
+                block[rows, place] = moved
+                block[rows, :, place] = block[:, :, last - 1]
+            self.cache.known = last - 1
         return source
 
     def reorder(self, source: Tensor) -> None:
@@ -126,7 +128,7 @@ class Builder:
         [count, placed]."""
         self._reorder(source)
         if self.cache is not None:
-            self.cache.blocks = []
+            self.cache.forget()
 
     def _reorder(self, source: Tensor) -> None:
         for part in (self.z, self.environment):
@@ -149,23 +151,24 @@ class Builder:
             places = self._open_places(size).clamp(0, UNKNOWN_OPEN - 1)
             partial.environment = environment.flatten()
             partial.open = places.masked_fill(environment == UNKNOWN, UNKNOWN_OPEN).flatten()
-        # The first step evaluates the pairs of all placed atoms, later ones the new atom's.
-        known = size - 1 if self.cache is not None and self.cache.blocks else 0
         graph = step_graph(
             self.molecules,
             partial,
             model.config.cutoff,
-            placed_before=known,
+            placed_before=0 if self.cache is None else self.cache.known,
             dense=self.cache is not None,
         )
         remaining = model.remaining(self.molecules, partial)
         filters = None if self.cache is None else self.cache.add(graph)
         return model.features(partial, graph, remaining, filters), partial, remaining
 
-    def _step(self, size: int) -> None:
-        """Place atom ``size`` of every molecule."""
+    def _step(self, size: int) -> int:
+        """Place atom ``size`` of every molecule, or several hydrogens at once; how many."""
         model = self.model
         x, partial, remaining = self.features(size)
+        if number := self._hydrogens_at_once(size):
+            self._place_hydrogens(x, partial, size, number)
+            return number
         if model.config.next_type:
             self._choose_type(x, partial, remaining, size)
         if model.config.environments and (self.z[:, size] != 1).any():
@@ -179,6 +182,7 @@ class Builder:
             if self.history is not None:
                 self.history.append(StepRecord(log_prob))
             self._place_on_grid(log_prob / self.temperature, size)
+        return 1
 
     def _choose_type(self, x: Tensor, partial: Data, remaining: Tensor, size: int) -> None:
         log_prob = self.model.type_head(x, partial.batch, allowed_types(self.model, remaining))
@@ -270,6 +274,45 @@ class Builder:
             self.missing[self.rows, joint.argmax(1)] -= 1
             self.missing.clamp_(min=0)
 
+    def _hydrogens_at_once(self, size: int) -> int:
+        """How many hydrogens of different atoms can come next in every molecule of this formula,
+        if only they are left and no probability is asked for.
+
+        No atom of several lacks more than three of ``left`` hydrogens; then at most ``left // 3``
+        atoms lack three. When the neediest ⌈left / 3⌉ have got one, none lacks more than two.
+        """
+        if self.scored or not (self.model.config.hydrogens and self.config.valence_rules):
+            return 0
+        left = self.atoms - size
+        if self.at_most is None:
+            tame = rules.valences(self.z[:, :size]).max() <= 4
+            if not (tame and size > 1 and (self.z[:, size:] == 1).all()):
+                return 0
+            self.at_most = 3
+        number = -(-left // self.at_most)
+        self.at_most = max(1, self.at_most - 1)
+        return number
+
+    def _place_hydrogens(self, x: Tensor, partial: Data, size: int, number: int) -> None:
+        """Place the next hydrogens of ``number`` atoms of each molecule, each given what is there
+        now: those that lack most or, where that is not known, by their focus head."""
+        y = self.model.meet(x, self.z[:, size], partial.batch, self.environment[:, size])
+        priority = self._focus_log_prob(x, y, partial, size)
+        assert self.missing is not None
+        missing, keys = self.missing[:, :size], self.keys(size, 2)
+        index = torch.arange(size, dtype=torch.int32, device=x.device)
+        known = missing.sum(1, keepdim=True) > 0
+        noise = uniform(keys, index)
+        priority = torch.where(known, missing + noise, priority + gumbel(keys, index))
+        focus = priority.topk(number, dim=1).indices
+        rows = self.rows.repeat_interleave(number)
+        keys = torch.stack([self.keys(size + k, 0) for k in range(number)], 2).flatten(1)
+        shell = self._shell(y.view(self.count, size, -1), rows, focus.flatten(), size)
+        position, _ = shell.sample(keys)
+        self.pos[:, size : size + number] = position.view(self.count, number, 3)
+        self.missing.scatter_add_(1, focus, -torch.ones_like(focus, dtype=self.missing.dtype))
+        self.missing.clamp_(min=0)
+
     def _focus_log_prob(self, x: Tensor, y: Tensor, partial: Data, size: int) -> Tensor:
         """Normalised log-probability of every placed atom as focus [count, size]."""
         shape = self.count, size
@@ -321,20 +364,32 @@ class Builder:
                 self.log_prob[row] += drawn[1]
         self.missing = missing.to(x.device)
 
+    def distances(self, y: Tensor, pos: Tensor, focus: Tensor, reach: float) -> Tensor:
+        """Log-probabilities over temperature of the distances from placed atoms to new ones that
+        are no farther than ``reach`` (Å) from their ``focus`` [count, size, bins], from features
+        [count, size, channels] and positions [count, size, 3]. Where nobody asks for the
+        probability of the result they are not normalised, and end where no distance does."""
+        count, size = pos.shape[:2]
+        here = torch.arange(count, device=pos.device)
+        partial = Data(pos=pos.flatten(0, 1), batch=here.repeat_interleave(size))
+        arguments = y.flatten(0, 1), partial, here * size + focus
+        if self.scored:
+            log_prob = self.model.distance_log_prob(*arguments)
+        else:
+            farthest = float((pos - pos[here, focus].unsqueeze(1)).norm(dim=2).max()) + reach
+            log_prob = self.model.distance_scores(*arguments, reach=farthest)
+        return log_prob.view(count, size, -1) / self.temperature
+
     def _shell(self, y: Tensor, rows: Tensor, focus: Tensor, size: int) -> placement.Shell:
         """The candidates around each ``focus`` of molecules ``rows`` and their log-probabilities,
         from the features ``y`` [count, size, channels]."""
         config, centers = self.config, self.model.bins.centers
         z, new, pos = self.z[rows, :size], self.z[rows, size, None], self.pos[rows, :size]
         here = torch.arange(len(rows), device=rows.device)
-        log_prob = self.model.distance_log_prob(
-            y[rows].flatten(0, 1),
-            Data(pos=pos.flatten(0, 1), batch=here.repeat_interleave(size)),
-            here * size + focus,
-        )
-        log_prob = log_prob.view(len(rows), size, -1) / self.temperature
         bond = bond_lengths(z, new)
         longest = bond[here, focus]
+        log_prob = self.distances(y[rows], pos, focus, float(longest.max()) + config.shell_spacing)
+        centers = centers[: log_prob.shape[2]]
         too_far = (centers > longest[:, None]) | (centers < SHORTEST_BOND * longest[:, None])
         at_focus = log_prob[here, focus] + rules.PENALTY * too_far
         limit = None

@@ -6,6 +6,7 @@ a head that gives each placed atom a distribution over its distance to the new a
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,10 +14,12 @@ from inspect import signature
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.utils import cumsum, scatter
 
+from .blocks import per_block
 from .distances import DistanceBins
 from .environments import UNKNOWN, UNKNOWN_OPEN, open_neighbors
 from .graphs import Graph
@@ -30,6 +33,7 @@ from .heads import (
 )
 from .layers import mlp
 from .orders import ORDERS
+from .radial_tables import KeptTable, RadialTable, serves
 from .representations import REPRESENTATIONS
 from .steps import partial_molecules, step_graph
 from .storage import load_model, restore, save_model
@@ -177,6 +181,7 @@ class SchNetGen(nn.Module):
         self.register_buffer("element_index", element_index, persistent=False)
         #: What is known about the training; saved with the weights.
         self.provenance: dict[str, Any] = {}
+        self._table = KeptTable()
 
     def forward(
         self,
@@ -292,19 +297,46 @@ class SchNetGen(nn.Module):
         return self.new_atom_product(x, new, batch)
 
     def distance_log_prob(self, x: Tensor, partial: Data, focus: Tensor | None = None) -> Tensor:
-        """Log-distributions over distances [num_nodes, num_bins].
+        """Log-distributions over distances [num_nodes, num_bins]; arguments as `distance_scores`
+        has them."""
+        return torch.log_softmax(self.distance_scores(x, partial, focus), dim=-1)
+
+    def distance_scores(
+        self,
+        x: Tensor,
+        partial: Data,
+        focus: Tensor | None = None,
+        reach: float = math.inf,
+    ) -> Tensor:
+        """`distance_log_prob` up to a constant of each node, which sampling has no use for
+        [num_nodes, bins].
 
         Args:
             x: from `meet`.
             partial: the partial molecules.
             focus: node of each partial molecule's focus [num_graphs], for a model with focus.
+            reach: only the bins up to this distance in Å.
         """
+        layers: list[Any] = list(self.distance_head)
+        *hidden, last = layers
+        reach = min(reach, self.config.max_distance)
+        bins = min(self.config.num_bins, math.ceil(reach / self.bins.spacing) + 2)
+        distance = at_focus = x.new_zeros(len(x), 0)
         if self.config.focus:
             assert focus is not None
-            seen = focus[partial.batch]
-            distance = (partial.pos - partial.pos[seen]).norm(dim=1)
-            x = self.focus_mixer(x, x[seen], distance)
-        return torch.log_softmax(self.distance_head(x), dim=-1)
+            distance = (partial.pos - partial.pos[focus[partial.batch]]).norm(dim=1)
+            at_focus = self.focus_mixer.focus(x[focus])[partial.batch]
+
+        def scores(x: Tensor, at_focus: Tensor, distance: Tensor) -> Tensor:
+            if self.config.focus:
+                x = self.focus_mixer(x, at_focus, distance)
+            for layer in hidden:
+                x = layer(x)
+            return F.linear(x, last.weight[:bins], last.bias[:bins])
+
+        size = len(x) if torch.is_grad_enabled() else per_block(x, self.config.num_bins)
+        parts = zip(x.split(size), at_focus.split(size), distance.split(size), strict=True)
+        return torch.cat([scores(*part) for part in parts])
 
     def next_environment_log_prob(self, x: Tensor, partial: Data) -> Tensor:
         """Log-probabilities [num_graphs, 25] of the next atom's environment, from features x and
@@ -339,6 +371,11 @@ class SchNetGen(nn.Module):
         total = counts(molecules.z, owner, size)
         placed = counts(partial.z, partial.batch, partial.ptr.numel() - 1)
         return total[partial.molecule] - placed
+
+    def filter_table(self) -> RadialTable | None:
+        """The representation's functions of distances for interpolation, which a sampler asks for
+        more pairs than the table has knots; ``None`` where these functions do not end."""
+        return self._table.of(self.representation) if serves(self.representation) else None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights and configuration to one safetensors file, atomically."""

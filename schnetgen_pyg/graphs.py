@@ -8,6 +8,7 @@ edge of every partial molecule.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import cumsum, to_dense_batch
 
+from .blocks import per_block
 from .chemistry import COVALENT_FACTOR, COVALENT_RADII
 from .pair_sums import pair_sum
 from .radial_tables import RadialTable
@@ -131,6 +133,11 @@ class DenseLayout:
     node: Tensor
     cell: Tensor
 
+    @property
+    def full(self) -> bool:
+        """Whether every padded place is a node, then in the same order."""
+        return self.node.numel() == math.prod(self.shape)
+
     def spread(self, weight: Tensor, parity: int = 1) -> Tensor:
         """Weights of pairs [num_pairs, channels] in blocks: [molecules, channels, atoms, atoms],
         or [molecules, atoms, atoms, channels] where every molecule has one step. With ``parity``
@@ -146,8 +153,15 @@ class DenseLayout:
         """Node features [num_nodes, copies, channels] in [molecules, steps, atoms, copies,
         channels]."""
         molecules, steps, atoms = self.shape
-        padded = x.new_zeros(molecules * steps * atoms, *x.shape[1:])
-        return padded.index_copy(0, self.node, x).view(molecules, steps, atoms, *x.shape[1:])
+        if not self.full:
+            padded = x.new_zeros(molecules * steps * atoms, *x.shape[1:])
+            x = padded.index_copy(0, self.node, x)
+        return x.view(molecules, steps, atoms, *x.shape[1:])
+
+    def _unpad(self, blocks: Tensor, shape: torch.Size) -> Tensor:
+        """The way back, to ``shape`` but for the first dimension."""
+        flat = blocks.reshape(-1, *shape[1:])
+        return flat if self.full else flat[self.node]
 
     def aggregate(self, x: Tensor, blocks: Tensor) -> Tensor:
         """Σ_j W_ij ∘ x_j over the other atoms j of the same partial molecule.
@@ -163,14 +177,17 @@ class DenseLayout:
         steps, copies = self.shape[1], x.shape[1] if x.dim() == 3 else 1
         padded = self._pad(x.view(x.shape[0], copies, -1))
         if steps == 1:  # a matrix times few vectors: products and sums are the faster way
-            total = torch.stack(
-                [(blocks * padded[:, :, :, copy]).sum(2) for copy in range(copies)], 2
+            size = per_block(blocks, blocks[0].numel())
+            parts = zip(blocks.split(size), padded.split(size), strict=True)
+            each = range(copies)
+            total = torch.cat(
+                [torch.stack([(w * p[:, :, :, k]).sum(2) for k in each], 2) for w, p in parts]
             )
         else:
             columns = padded.permute(0, 4, 2, 1, 3).flatten(3)
             total = torch.matmul(blocks, columns).unflatten(3, (steps, copies))
             total = total.permute(0, 3, 2, 4, 1)
-        return total.reshape(-1, *x.shape[1:])[self.node]
+        return self._unpad(total, x.shape)
 
     def aggregate_vectors(self, x: Tensor, blocks: Tensor, direction: Tensor) -> Tensor:
         """Σ_j r̂_ij ⊗ (W_ij ∘ x_j) [num_nodes, 3, channels].
@@ -189,7 +206,7 @@ class DenseLayout:
             directed = (blocks.unsqueeze(2) * direction.unsqueeze(1)).flatten(2, 3)
             total = torch.matmul(directed, columns).unflatten(2, (3, atoms))
             total = total.permute(0, 4, 3, 2, 1)
-        return total.reshape(-1, 3, x.shape[1])[self.node]
+        return self._unpad(total, torch.Size((-1, 3, x.shape[1])))
 
 
 @dataclass(frozen=True)

@@ -63,10 +63,9 @@ class FocusMixer(nn.Module):
         self.act = ShiftedSoftplus()
 
     def forward(self, x: Tensor, focus: Tensor, distance: Tensor) -> Tensor:
-        """x and ``focus``, the features of the node's focus [num_nodes, channels]; ``distance``
-        between the two [num_nodes] in Å."""
-        seen = self.own(x) + self.focus(focus) + self.distance(self.expansion(distance))
-        return self.act(seen)
+        """x [num_nodes, channels]; of the node's focus, what `focus` makes of its features
+        [num_nodes, channels]; the ``distance`` between the two [num_nodes] in Å."""
+        return self.act(self.own(x) + focus + self.distance(self.expansion(distance)))
 
 
 class TypeHead(nn.Module):

@@ -5,19 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.utils import cumsum, scatter
+from torch_geometric.utils import scatter
 
 from .environments import UNKNOWN, environments, hidden, open_neighbors
 from .generator import SchNetGen
 from .graphs import bond_lengths, bond_matrix
 from .orders import ORDERS, reorder
-from .steps import (
-    all_steps,
-    last_scaffold_steps,
-    partial_molecules,
-    random_steps,
-    scaffold_steps,
-)
+from .steps import all_steps, partial_molecules, random_steps, scaffold_steps
 
 
 def perturbed(molecules: Data, noise: float, generator: torch.Generator | None) -> Data:
@@ -102,35 +96,15 @@ def _hydrogens_loss(model: SchNetGen, x: Tensor, molecules: Data, partial: Data)
     return _mean_loss(model.hydrogen_head(x[asked]), lacking)
 
 
-def repeated(molecules: Data, num: int) -> Data:
-    """The batch and ``num`` copies of it behind, as one batch."""
-    counts = molecules.ptr.diff().repeat(num + 1)
-    return Data(
-        z=molecules.z.repeat(num + 1),
-        pos=molecules.pos.repeat(num + 1, 1),
-        batch=torch.repeat_interleave(counts),
-        ptr=cumsum(counts),
-    )
-
-
 def _steps(
-    molecules: Data, whole: int, num: int, num_hydrogens: int, generator: torch.Generator
+    molecules: Data, num: int, num_hydrogens: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """The steps to train on, as in `all_steps`: of the molecules behind the first ``whole`` ones
-    only the last of the scaffold."""
+    """The steps to train on, as in `all_steps`."""
     if num:
-        steps = random_steps(molecules.ptr, num, generator)
-    elif num_hydrogens:
-        steps = scaffold_steps(molecules, num_hydrogens, generator)
-    else:
-        steps = all_steps(molecules.ptr)
-    first = steps[0] < whole
-    molecule, size = last_scaffold_steps(molecules)
-    later = molecule >= whole
-    return (
-        torch.cat([steps[0][first], molecule[later]]),
-        torch.cat([steps[1][first], size[later]]),
-    )
+        return random_steps(molecules.ptr, num, generator)
+    if num_hydrogens:
+        return scaffold_steps(molecules, num_hydrogens, generator)
+    return all_steps(molecules.ptr)
 
 
 def losses(
@@ -141,7 +115,6 @@ def losses(
     noise: float = 0.0,
     num_steps: int = 0,
     num_hydrogen_steps: int = 0,
-    num_revision_steps: int = 0,
 ) -> dict[str, Tensor]:
     """Cross-entropies in nats of everything the model predicts.
 
@@ -154,18 +127,14 @@ def losses(
         num_steps: random steps of each molecule; 0 for all.
         num_hydrogen_steps: random steps of each molecule that place a hydrogen, beside all steps
             that place something else; 0 for all.
-        num_revision_steps: of each molecule, the last of the scaffold in so many other orders.
 
     Returns:
         ``distance``: mean over all distances, the paper's loss; and ``focus``, ``type``,
         ``hydrogens``, ``next_environment`` and ``environment`` (of a first atom) where the model
         has those heads.
     """
-    whole = molecules.ptr.numel() - 1
-    if num_revision_steps:
-        molecules = repeated(molecules, num_revision_steps)
     molecules = reorder(molecules, ORDERS[model.config.order](molecules, generator))
-    steps = _steps(molecules, whole, num_steps, num_hydrogen_steps, generator)
+    steps = _steps(molecules, num_steps, num_hydrogen_steps, generator)
     placed = perturbed(molecules, noise, generator) if noise else molecules
     partial = partial_molecules(placed, *steps)
     graphs, batch = partial.next_z.numel(), partial.batch

@@ -14,13 +14,11 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from .blocks import per_block
 from .random_numbers import draw_without_replacement, gumbel, rotations
 
 #: Added to the log-probability of what is not allowed: lost against anything that is.
 PENALTY = -1e4
-#: Most numbers in a temporary tensor of distances: what stays in a processor's cache; on a GPU
-#: without Triton, what keeps all of it busy.
-BLOCK, GPU_BLOCK = 1 << 17, 1 << 24
 
 
 def grid(extent: float, spacing: float, device: torch.device | None = None) -> Tensor:
@@ -47,10 +45,6 @@ def upsample(log_prob: Tensor, factor: int) -> Tensor:
     """Log-probabilities on bins ``factor`` times finer, linear in between."""
     size = (log_prob.shape[-1] - 1) * factor + 1
     return torch.nn.functional.interpolate(log_prob, size=size, mode="linear", align_corners=True)
-
-
-def _block(tensor: Tensor) -> int:
-    return GPU_BLOCK if tensor.is_cuda else BLOCK
 
 
 def _kernels(log_prob: Tensor) -> ModuleType | None:
@@ -104,11 +98,20 @@ def log_scores(
     """
     if kernels := _kernels(log_prob):
         return kernels.log_scores(candidates, pos, log_prob, spacing, reach, limit, PENALTY)
-    block = max(1, _block(pos) // (pos.shape[0] * pos.shape[1]))
-    parts = candidates.mT.contiguous().split(block, dim=-1)
-    return torch.cat(
-        [_block_scores(part, pos, log_prob, spacing, reach, limit) for part in parts], dim=1
-    )
+    molecules, placed = pos.shape[:2]
+    size = min(molecules, per_block(pos, placed * candidates.shape[-2]))
+    blocks = []
+    for start in range(0, molecules, size):
+        here = slice(start, start + size)
+        few = candidates if candidates.dim() == 2 else candidates[here]
+        closest, most = (None if part is None else part[here] for part in (reach, limit))
+        columns = few.mT.split(per_block(pos, size * placed), dim=-1)
+        scores = [
+            _block_scores(part, pos[here], log_prob[here], spacing, closest, most)
+            for part in columns
+        ]
+        blocks.append(scores[0] if len(scores) == 1 else torch.cat(scores, dim=1))
+    return torch.cat(blocks)
 
 
 def _block_scores(
@@ -120,16 +123,18 @@ def _block_scores(
     limit: Tensor | None,
 ) -> Tensor:
     """`log_scores` of candidates [3, num] or [num_molecules, 3, num], all at once."""
-    # |c − r|² by one small matrix product; at Å scales its rounding is far below a bin.
-    squared = torch.matmul(pos, candidates).mul_(-2.0)
-    squared += candidates.square().sum(-2, keepdim=True)
-    squared += pos.square().sum(2, keepdim=True)
+    # |c − r|² in bins by one small matrix product; its rounding is far below a bin.
+    pos, candidates = pos / spacing, candidates / spacing
+    one = pos.new_ones(())
+    pos = torch.cat([-2.0 * pos, pos.square().sum(2, True), one.expand(*pos.shape[:2], 1)], 2)
+    square = candidates.square().sum(-2, True)
+    candidates = torch.cat([candidates, one.expand_as(square), square], -2)
+    squared = torch.matmul(pos, candidates)
     allowed = None
     if reach is not None and limit is not None:
-        near = (squared < reach.square().unsqueeze(2)).sum(1)
+        near = (squared < (reach / spacing).square().unsqueeze(2)).sum(1)
         allowed = near <= limit.unsqueeze(1)
-    distance = squared.clamp_(min=0.0).sqrt_()
-    bins = distance.mul_(1.0 / spacing).add_(0.5).clamp_(max=log_prob.shape[2] - 1).long()
+    bins = squared.clamp_(min=0.0).sqrt_().add_(0.5).clamp_(max=log_prob.shape[2] - 1).long()
     scores = log_prob.gather(2, bins).sum(1)
     return scores if allowed is None else scores + PENALTY * ~allowed
 
@@ -246,6 +251,13 @@ class Shell:
         rows = torch.arange(len(choice), device=fine.device)
         return self.center + fine[rows, choice], scores[rows, choice] - log_norm
 
+    def below_peak(self, position: Tensor) -> Tensor:
+        """How much less than the largest the log-probabilities of the distances at given positions
+        [num_molecules, 3] are, in their mean [num_molecules]."""
+        distance = (self.pos - position.unsqueeze(1)).norm(dim=2, keepdim=True)
+        bins = (distance / self.spacing).round().clamp(max=self.log_prob.shape[2] - 1).long()
+        return (self.log_prob.amax(2) - self.log_prob.gather(2, bins).squeeze(2)).mean(1)
+
     def log_density(self, position: Tensor, keys: Tensor) -> Tensor:
         """Log-density of given positions [num_molecules, 3], with the same norm."""
         log_norm = self._fine(keys)[3]
@@ -278,7 +290,7 @@ def sample(
     if kernels := _kernels(log_prob):
         return kernels.sample(candidates, pos, log_prob, spacing, keys)
     molecules = pos.shape[0]
-    block = max(1, (max_elements or _block(pos)) // molecules)
+    block = max(1, max_elements // molecules) if max_elements else per_block(pos, molecules)
     best = log_prob.new_full((molecules,), -torch.inf)
     choice = torch.zeros(molecules, dtype=torch.long, device=pos.device)
     score = torch.zeros_like(best)

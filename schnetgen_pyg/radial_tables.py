@@ -71,20 +71,21 @@ class RadialTable:
 
     def __call__(self, distance: Tensor) -> list[Tensor]:
         """The tensors for distances [num_pairs] in Å, once differentiable by them."""
+        needs_slopes = torch.is_grad_enabled() and distance.requires_grad
         with torch.no_grad():
             cells = self.rows.shape[0] // 4
             place = (distance / self.spacing - 1).clamp(max=cells)
             knot = place.floor().clamp(0, cells - 1)
             t, zero = place - knot, torch.zeros_like(place)
             powers = torch.stack([zero + 1, t, t * t, t * t * t], 1)
-            rates = torch.stack([zero, zero + 1, 2 * t, 3 * t * t], 1) / self.spacing
             row = 4 * knot.long().unsqueeze(1) + torch.arange(4, device=distance.device)
-            values, slopes = F.embedding_bag(
-                row.repeat(2, 1),
-                self.rows,
-                per_sample_weights=torch.cat([powers, rates]),
-                mode="sum",
-            ).chunk(2)
+            if needs_slopes:
+                rates = torch.stack([zero, zero + 1, 2 * t, 3 * t * t], 1) / self.spacing
+                row, powers = row.repeat(2, 1), torch.cat([powers, rates])
+            found = F.embedding_bag(row, self.rows, per_sample_weights=powers, mode="sum")
+            if not needs_slopes:
+                return list(found.split(self.widths, 1))
+            values, slopes = found.chunk(2)
         results: tuple[Tensor, ...] = _WithSlopes.apply(
             distance, slopes.split(self.widths, 1), *values.split(self.widths, 1)
         )
@@ -97,6 +98,10 @@ class KeptTable:
     def __init__(self) -> None:
         self.state: Any = None
         self.table: RadialTable
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, as other processes get, makes its own."""
+        return {"state": None}
 
     def of(self, network: nn.Module, spacing: float = SPACING) -> RadialTable:
         """``network`` has ``radial(distance)`` and ``radial_stop`` (see `serves`)."""

@@ -9,7 +9,6 @@ never changes a bond.
 
 from __future__ import annotations
 
-import networkx
 import torch
 from torch import Tensor
 
@@ -25,13 +24,19 @@ LEVELS = ((8, 2), (8, 3))
 
 
 @torch.inference_mode()
-def revise(builder: Builder, fixed: int = 0) -> None:
+def revise(builder: Builder, fixed: int = 0) -> Tensor:
     """Draw the placed atoms but the first ``fixed`` ones anew, each ``config.revisions`` times
-    or, where others cannot be taken out, more often."""
+    or, where others cannot be taken out, more often.
+
+    Returns:
+        how many nats the distances of a placed atom, given all others, are less probable than the
+        most probable ones, in the mean over the last round [count]; 0 where nothing is revised.
+    """
     size, rows = builder.placed, builder.rows
     steps = builder.config.revisions * (size - fixed)
+    surprise = builder.pos.new_zeros(builder.count)
     if size < 3 or not steps or not builder.model.config.focus:
-        return
+        return surprise
     movable = _movable(builder, fixed)
     index = torch.arange(size, dtype=torch.int32, device=rows.device)
     order = (uniform(builder.keys(size, 5), index) + 2.0 * ~movable).argsort(1)
@@ -42,45 +47,56 @@ def revise(builder: Builder, fixed: int = 0) -> None:
         place = (atom == chosen.unsqueeze(1)).int().argmax(1)
         atom = atom.gather(1, builder.to_last(place))
         before = builder.pos[:, size - 1].clone()
-        after = _draw(builder, size - 1, builder.keys(step, 4))
+        shell, after = _draw(builder, size - 1, builder.keys(step, 4))
         bonds = [_bonded(builder, size - 1, position) for position in (before, after)]
         keep = (bonds[0] == bonds[1]).all(1) & (number > 0)
         builder.pos[:, size - 1] = torch.where(keep.unsqueeze(1), after, before)
+        if step >= steps - (size - fixed):
+            surprise += shell.below_peak(builder.pos[:, size - 1]) / (size - fixed)
     builder.reorder(atom.argsort(1))
+    return surprise * builder.temperature
 
 
 def _movable(builder: Builder, fixed: int) -> Tensor:
     """Whether the others stay connected without each atom [count, size]."""
     size = builder.placed
     bonds = rules.bonds(builder.z[:, :size], builder.pos[:, :size])
-    movable = torch.ones(builder.count, size, dtype=torch.bool)
+    near = (bonds | torch.eye(size, dtype=torch.bool, device=bonds.device)).float()
+    movable = torch.empty(builder.count, size, dtype=torch.bool, device=bonds.device)
+    for place in range(size):
+        others = [k for k in range(size) if k != place]
+        path = near[:, others][:, :, others]  # of 1, 2, 4, … bonds
+        for _ in range(size.bit_length()):
+            path = (path @ path).clamp_(max=1.0)
+        movable[:, place] = (path > 0).all(2).all(1)
     movable[:, :fixed] = False
-    for row, matrix in zip(movable, bonds.cpu().numpy(), strict=True):
-        row[list(networkx.articulation_points(networkx.from_numpy_array(matrix)))] = False
-    return movable.to(bonds.device)
+    return movable
 
 
-def _draw(builder: Builder, last: int, keys: Tensor) -> Tensor:
-    """A position for the atom at the place ``last`` near the one it has [count, 3]."""
+def _draw(builder: Builder, last: int, keys: Tensor) -> tuple[placement.Shell, Tensor]:
+    """The candidates for the atom at the place ``last`` near where it is, and one of them
+    [count, 3]."""
     model, count = builder.model, builder.count
     x, partial, _ = builder.features(last)
     own = builder.pos[:, last]
     y = model.meet(x, builder.z[:, last], partial.batch, builder.environment[:, last])
     focus = model.focus_head(y, partial.batch, count).view(count, last)
     focus = choose(focus + rules.PENALTY * ~_bonded(builder, last, own), keys)
-    log_prob = model.distance_log_prob(y, partial, builder.rows * last + focus)
+    placed = builder.pos[:, :last]
+    reach = float((placed[builder.rows, focus] - own).norm(dim=1).max()) + REACH + COARSE_SPACING
+    log_prob = builder.distances(y.view(count, last, -1), placed, focus, reach)
     shell = placement.Shell(
         center=own,
         inner=0.0,
         outer=REACH,
         largest=REACH,
-        pos=builder.pos[:, :last],
-        log_prob=log_prob.view(count, last, -1) / builder.temperature,
+        pos=placed,
+        log_prob=log_prob,
         spacing=model.bins.spacing,
         coarse_spacing=COARSE_SPACING,
         levels=LEVELS,
     )
-    return shell.sample(keys)[0]
+    return shell, shell.sample(keys)[0]
 
 
 def _bonded(builder: Builder, last: int, position: Tensor) -> Tensor:

@@ -25,7 +25,10 @@ class SamplingConfig:
         attempts: how often the scaffold of a molecule is built at most, where the hydrogens that
             its atoms were to have cannot complete it (models with environments).
         revisions: how often the heavy atoms of a scaffold are placed once more, given all others
-            (models with a focus); such molecules come without a log-probability.
+            (models with a focus); hydrogens of different atoms are then placed at once. Such
+            molecules come without a log-probability.
+        max_surprise: a revised scaffold is begun anew, too, where the distances of an atom, given
+            all others, are in the mean so many nats less probable than the most probable ones.
         batch_size: molecules built at once; by default 128 on a CPU and 2,048 on a GPU.
         jobs: processes; on GPUs one for each. By default as many as pay: one per core, but none
             for fewer than 256 molecules.
@@ -40,7 +43,8 @@ class SamplingConfig:
     shell_spacing: float = 0.25
     valence_rules: bool = True
     attempts: int = 10
-    revisions: int = 2
+    revisions: int = 1
+    max_surprise: float = 0.55
     batch_size: int | None = None
     jobs: int | None = None
     max_elements: int = 1 << 27
@@ -48,6 +52,7 @@ class SamplingConfig:
     def __post_init__(self) -> None:
         hot = self.temperature is None or 0 < self.temperature < float("inf")
         require(hot, "temperature", self.temperature, "positive")
+        require(self.max_surprise > 0, "max_surprise", self.max_surprise, "positive")
         for name in ("choice_temperature", "grid_extent", "grid_spacing", "shell_spacing"):
             value = getattr(self, name)
             require(0 < value < float("inf"), name, value, "positive")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -66,23 +66,30 @@ class FilterCache:
     blocks."""
 
     def __init__(self, model: SchNetGen, num_molecules: int, num_atoms: int):
-        self.representation = model.representation
+        self.representation, self.table = model.representation, model.filter_table()
         self.num_molecules, self.num_atoms = num_molecules, num_atoms
         self.blocks: list[Tensor] = []
+        #: Of so many atoms all pairs are known.
+        self.known = 0
+
+    def forget(self) -> None:
+        self.blocks, self.known = [], 0
 
     def make_room(self, num_atoms: int) -> None:
         """For the pairs of so many atoms; without it there, all pairs are forgotten."""
         if num_atoms > self.num_atoms:
-            self.num_atoms, self.blocks = num_atoms, []
+            self.num_atoms = num_atoms
+            self.forget()
 
     def add(self, graph: Graph) -> list[Tensor]:
         """Evaluate the pairs listed in ``graph``; return the filters of all placed pairs."""
         assert graph.dense is not None
-        weights = self.representation.pair_filters(graph)
+        weights = self.representation.pair_filters(replace(graph, table=self.table))
         if not self.blocks:
             shape = self.num_molecules, self.num_atoms, self.num_atoms
             self.blocks = [weight.new_zeros(*shape, weight.shape[1]) for weight in weights]
         width, atoms = graph.dense.shape[2], self.num_atoms
+        self.known = width
         row, column = graph.dense.cell // width, graph.dense.cell % width
         cell = (row // width * atoms + row % width) * atoms + column
         for block, weight, parity in zip(

@@ -51,15 +51,6 @@ def scaffold_steps(
     return molecule[kept], size[kept]
 
 
-def last_scaffold_steps(molecules: Data) -> tuple[Tensor, Tensor]:
-    """The step of each molecule that places the last atom but hydrogens, as in `all_steps`; for
-    molecules with one at most, none."""
-    batch = torch.repeat_interleave(molecules.ptr.diff())
-    size = scatter((molecules.z != 1).long(), batch, dim_size=molecules.ptr.numel() - 1) - 1
-    molecule = (size > 0).nonzero().squeeze(1)
-    return molecule, size[molecule]
-
-
 def partial_molecules(molecules: Data, molecule: Tensor, size: Tensor) -> Data:
     """One batch of partial molecules.
 

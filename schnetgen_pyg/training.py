@@ -57,8 +57,6 @@ class TrainingConfig:
         partial_molecules: random partial molecules of each molecule per step; 0 for all.
         hydrogen_steps: random partial molecules of each molecule per step to which a hydrogen is
             added, beside all to which something else is; 0 for all.
-        revision_steps: of each molecule per step, scaffolds that lack one atom in so many other
-            orders: what a sampler that revises asks for.
         ema_decay: decay of an exponential moving average of the weights; 0 for none.
         gradient_clip: largest norm of the gradient; 0 for no clipping.
         num_validation: structures held out of the data for the validation loss.
@@ -80,7 +78,6 @@ class TrainingConfig:
     position_noise: float = 0.0
     partial_molecules: int = 0
     hydrogen_steps: int = 0
-    revision_steps: int = 0
     ema_decay: float = 0.0
     gradient_clip: float = 0.0
     num_validation: int = 100
@@ -99,7 +96,6 @@ class TrainingConfig:
         for name in (
             "partial_molecules",
             "hydrogen_steps",
-            "revision_steps",
             "gradient_clip",
             "num_validation",
             "num_samples",
@@ -146,7 +142,6 @@ class GeneratorModule(pl.LightningModule):
             noise=self.config.position_noise,
             num_steps=self.config.partial_molecules,
             num_hydrogen_steps=self.config.hydrogen_steps,
-            num_revision_steps=self.config.revision_steps,
         )
 
     def training_step(self, molecules: Data, _: int) -> Tensor:

@@ -1,0 +1,15 @@
+"""How much is computed at once: what stays in a processor's cache, so that the next operation finds
+it there; on a GPU, what keeps all of it busy."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+#: Numbers in the largest temporary tensor.
+CPU_BLOCK, GPU_BLOCK = 1 << 18, 1 << 24
+
+
+def per_block(like: Tensor, numbers: int) -> int:
+    """How many things of so many ``numbers`` each are computed at once, on the device of a
+    tensor."""
+    return max(1, (GPU_BLOCK if like.is_cuda else CPU_BLOCK) // max(1, numbers))
