@@ -10,7 +10,16 @@ import schnetgen_pyg
 PACKAGE = Path(schnetgen_pyg.__file__).parent
 ORDER = (
     *("structures", "storage", "workers", "chemistry", "geometry", "datasets"),
-    *("blocks", "pair_sums", "radial_tables", "graphs", "orders", "steps", "layers", "representations"),
+    *(
+        "blocks",
+        "pair_sums",
+        "radial_tables",
+        "graphs",
+        "orders",
+        "steps",
+        "layers",
+        "representations",
+    ),
     *(
         "distances",
         "random_numbers",

@@ -5,8 +5,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from scipy.spatial.transform import Rotation
+from torch_geometric.data import Data
 
-from schnetgen_pyg import InputError, SchNetGen, generate
+from schnetgen_pyg import InputError, SchNetGen, blocks, generate
 from schnetgen_pyg import log_prob as log_prob_of
 from schnetgen_pyg.heads import NewAtomProduct
 from schnetgen_pyg.losses import losses
@@ -159,3 +160,23 @@ def test_full_disk_keeps_the_old_checkpoint(model, tmp_path):
     with full_disk(2000), pytest.raises(InputError, match=r"m.safetensors: could not be written"):
         model.save(path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("parts", [{}, {"order": "bonded", "focus": True}], ids=["paper", "focus"])
+def test_scores_are_log_probabilities_up_to_a_constant(parts, monkeypatch):
+    """Whole or in blocks, all bins or those up to a distance."""
+    model = small_model(**parts).eval()
+    batch = batch_of([5, 8])
+    partial = Data(pos=batch.pos, batch=batch.batch)
+    x = torch.randn(13, 16)
+    arguments = x, partial, torch.tensor([2, 9]) if parts else None
+    expected = model.distance_log_prob(*arguments)
+    monkeypatch.setattr(blocks, "CPU_BLOCK", 4 * 150)
+    with torch.no_grad():
+        scores = model.distance_scores(*arguments, reach=4.0)
+        assert torch.allclose(model.distance_log_prob(*arguments), expected, atol=1e-5)
+    bins = scores.shape[1]
+    assert (bins - 2) * model.bins.spacing < 4.0 + model.bins.spacing
+    assert (bins - 1) * model.bins.spacing >= 4.0
+    constant = scores - expected[:, :bins]
+    assert torch.allclose(constant, constant[:, :1].expand_as(constant), atol=1e-4)

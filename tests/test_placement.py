@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import schnetgen_pyg
-from schnetgen_pyg import placement
+from schnetgen_pyg import blocks, placement
 from schnetgen_pyg.random_numbers import random_keys
 
 
@@ -39,6 +39,40 @@ def test_scores_against_a_loop():
                 distance = (candidate - pos[molecule, atom]).norm()
                 total += float(log_prob[molecule, atom, min(round(float(distance) / spacing), 59)])
             assert float(scores[molecule, c]) == pytest.approx(total, abs=1e-4)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 3000), st.booleans(), st.booleans())
+def test_blocks_do_not_change_the_scores(numbers, own, closed):
+    """Of candidates for all or for each, with and without atoms that must not come too close."""
+    pos, log_prob, spacing = toy()
+    candidates = placement.grid(1.0, 0.5)
+    if own:
+        candidates = candidates + 0.1 * torch.arange(3)[:, None, None]
+    limits = (torch.full((3, 4), 0.8), torch.tensor([0, 1, 2])) if closed else ()
+    whole = placement.log_scores(candidates, pos, log_prob, spacing, *limits)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "CPU_BLOCK", numbers)
+        parts = placement.log_scores(candidates, pos, log_prob, spacing, *limits)
+    assert torch.allclose(whole, parts, atol=1e-4)
+    if closed:
+        distance = torch.cdist(candidates.expand(3, -1, -1), pos)
+        forbidden = (distance < 0.8).sum(2) > torch.tensor([[0], [1], [2]])
+        assert ((whole < -5e3) == forbidden).all()
+        assert forbidden.any()
+
+
+def test_below_peak():
+    """Nothing at the most probable distances, elsewhere the difference in nats."""
+    peaks = torch.tensor([[[10, 20]]])
+    centers = 0.1 * torch.arange(60)
+    log_prob = torch.log_softmax(-((centers - 0.1 * peaks.mT) ** 2) / 0.02, 2)
+    pos = torch.tensor([[[0.0, 0, 0], [3.0, 0, 0]]])
+    shell = placement.Shell(pos[:, 0], 0.5, 1.5, 1.5, pos, log_prob, 0.1)
+    assert float(shell.below_peak(torch.tensor([[1.0, 0, 0]]))) == pytest.approx(0.0, abs=1e-5)
+    # 0.5 Å from both peaks: (0.25 / 0.02) nats in the mean.
+    aside = shell.below_peak(torch.tensor([[1.5, 0, 0]]))
+    assert float(aside) == pytest.approx(12.5, rel=1e-3)
 
 
 def test_samples_follow_the_distribution():

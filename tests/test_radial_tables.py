@@ -1,7 +1,10 @@
+import pickle
+
 import pytest
 import torch
 
-from schnetgen_pyg.radial_tables import RadialTable
+from schnetgen_pyg.radial_tables import KeptTable, RadialTable
+from schnetgen_pyg.representations import SchNet
 
 DISTANCE = torch.linspace(0.3, 3.9, 501, dtype=torch.float64)
 
@@ -47,3 +50,20 @@ def test_single_precision():
     found = table(dtype=torch.float32)(DISTANCE.float())
     assert found[0].dtype == torch.float32
     assert torch.allclose(found[0].double(), function(DISTANCE)[0], atol=2e-6)
+
+
+def test_values_are_the_same_without_derivatives():
+    distance = DISTANCE.clone().requires_grad_()
+    with_slopes = table()(distance)
+    for a, b in zip(with_slopes, table()(DISTANCE), strict=True):
+        assert torch.equal(a.detach(), b)
+
+
+def test_copies_make_their_own():
+    kept = KeptTable()
+    network = SchNet(8, 8, 1, 10, cutoff=3.0)
+    first = kept.of(network)
+    assert kept.of(network) is first
+    copied = pickle.loads(pickle.dumps(kept))
+    assert not hasattr(copied, "table")
+    assert torch.equal(copied.of(network).rows, first.rows)

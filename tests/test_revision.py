@@ -1,16 +1,24 @@
 """Scaffolds placed once more by their own model."""
 
+from types import SimpleNamespace
+
+import networkx
 import numpy as np
 import pytest
 import torch
 from ase.build import molecule
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch_geometric.data import Batch
 
 from schnetgen_pyg import Potential, SchNetGen, generate, rules
 from schnetgen_pyg.building import Builder
 from schnetgen_pyg.calculator import predict
+from schnetgen_pyg.environments import environments
 from schnetgen_pyg.revision import _movable, revise
 from schnetgen_pyg.sampling_config import SamplingConfig
 from schnetgen_pyg.state import State
+from schnetgen_pyg.structures import as_data
 
 from .conftest import small_model
 
@@ -103,3 +111,87 @@ def test_strain_is_released():
         for structures in (first, revised)
     )
     assert np.mean(np.subtract(before, after)) > 0.05  # eV
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(3, 10), st.integers(0, 10_000))
+def test_movable_atoms_are_no_articulation_points(size, seed):
+    graph = networkx.random_labeled_tree(size, seed=seed)
+    graph.add_edges_from(networkx.gnp_random_graph(size, 1.0 / size, seed=seed).edges)
+    matrix = torch.tensor(networkx.to_numpy_array(graph, range(size))).bool().unsqueeze(0)
+    builder = SimpleNamespace(
+        placed=size, count=1, z=torch.ones(1, size), pos=torch.zeros(1, size, 3)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rules, "bonds", lambda z, pos: matrix)
+        movable = _movable(builder, 0)[0]
+    needed = set(networkx.articulation_points(graph))
+    assert movable.tolist() == [atom not in needed for atom in range(size)]
+
+
+def test_surprising_scaffolds_are_begun_anew():
+    """Fewer distances are improbable; what surprised nobody is as it was; any batches do."""
+    model = SchNetGen.from_pretrained("c7h10o2")
+    all_kept, few, other = (
+        generate(model, "C7H10O2", 24, seed=4, jobs=1, max_surprise=most, batch_size=size)
+        for most, size in ((np.inf, 24), (0.3, 24), (0.3, 7))
+    )
+    same = [
+        bool((a.numbers == b.numbers).all()) and np.allclose(a.positions, b.positions, atol=1e-4)
+        for a, b in zip(all_kept, few, strict=True)
+    ]
+    assert 2 < sum(same) < 22
+    for a, b in zip(few, other, strict=True):
+        assert (a.numbers == b.numbers).all()
+        assert abs(a.positions - b.positions).max() < 1e-3
+    surprise = []
+    for molecules in (all_kept, few):
+        z = torch.tensor(np.stack([m.numbers for m in molecules]))
+        state = State.start(z, torch.tensor(np.stack([m.positions for m in molecules])).float())
+        # Their environments are in the bonds of the finished molecules.
+        batch = Batch.from_data_list(as_data(molecules))
+        state.environment.copy_(environments(batch).view_as(z))
+        builder = Builder(model, state, 9, torch.arange(24), 0, SamplingConfig())
+        surprise.append(float(revise(builder).mean()))
+    assert surprise[1] < 0.7 * surprise[0]
+
+
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=12).filter(any))
+def test_hydrogens_of_different_atoms_at_once(missing):
+    """In at most three rounds every atom gets what it lacks, one hydrogen in each."""
+    left = sum(missing)
+    builder = SimpleNamespace(
+        scored=False,
+        at_most=None,
+        model=SimpleNamespace(config=SimpleNamespace(hydrogens=True)),
+        config=SimpleNamespace(valence_rules=True),
+        atoms=len(missing) + left,
+        z=torch.tensor([[6] * len(missing) + [1] * left]),
+    )
+    size, lacking = len(missing), torch.tensor(missing)
+    for _ in range(3):
+        if size == builder.atoms:
+            break
+        number = Builder._hydrogens_at_once(builder, size)
+        neediest = lacking.topk(number)
+        assert (neediest.values > 0).all()
+        lacking[neediest.indices] -= 1
+        size += number
+    assert size == builder.atoms
+    assert (lacking == 0).all()
+
+
+def test_every_atom_gets_the_hydrogens_that_were_foretold():
+    """Whether they come one by one or several at once."""
+    model = SchNetGen.from_pretrained("c7h10o2")
+    one_by_one, at_once = (
+        generate(model, "C7H10O2", 32, seed=1, jobs=1, revisions=k) for k in (0, 1)
+    )
+    for atoms, others in zip(one_by_one, at_once, strict=True):
+        for each in (atoms, others):
+            to_hydrogen = bonds(each)[:9, 9:]
+            assert (to_hydrogen.sum(0) == 1).all()
+        heavy = np.allclose(atoms.positions[:9], others.positions[:9], atol=0.5)
+        if heavy and (atoms.numbers == others.numbers).all():
+            numbers = [bonds(each)[:9, 9:].sum(1) for each in (atoms, others)]
+            assert (numbers[0] == numbers[1]).all()
