@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import cProfile
 import json
+import math
 import pstats
 import statistics
 import sys
@@ -58,6 +59,10 @@ def ours(num: int, rounds: int, cores: int) -> dict[str, list[float]]:
     ways = {
         "one process": (model, {"jobs": 1}),
         f"{cores} processes": (model, {"jobs": cores}),
+        f"{cores} processes, surprising scaffolds kept": (
+            model,
+            {"jobs": cores, "max_surprise": math.inf},
+        ),
         f"{cores} processes, not revised": (model, {"jobs": cores, "revisions": 0}),
         "one process, filters not kept": (naive, {"jobs": 1}),
     }
@@ -85,7 +90,7 @@ def profile(num: int) -> dict[str, float]:
     parts = {
         "filters of new pairs": times["state.add"],
         "features of placed atoms": times["generator.features"],
-        "distance distributions": times["generator.distance_log_prob"],
+        "distance distributions": times["generator.distance_scores"],
         "search for positions": times["placement.sample"],
     }
     everything = found.total_tt  # type: ignore[attr-defined]
