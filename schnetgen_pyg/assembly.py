@@ -9,6 +9,7 @@ from torch_geometric.data import Data
 
 from .building import Builder
 from .generator import SchNetGen
+from .hydrogens import add_hydrogens
 from .random_numbers import random_keys, uniform
 from .revision import revise
 from .sampling_config import SamplingConfig
@@ -64,7 +65,9 @@ def assemble(
         pending = torch.cat([pending, rows[again]])
     for rows in torch.arange(len(index)).split(batch_size):
         state = result.rows(rows).to(device)
-        Builder(model, state, scaffold, index[rows], seed, config).run()
+        builder = Builder(model, state, scaffold, index[rows], seed, config)
+        add_hydrogens(builder)
+        builder.run()
         result.write(rows, state)
     result.pos.add_(origin)
     if fragment is not None:

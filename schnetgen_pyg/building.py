@@ -12,7 +12,7 @@ from .environments import UNKNOWN, UNKNOWN_OPEN, allowed_environments, open_plac
 from .generator import SchNetGen
 from .graphs import bond_lengths
 from .losses import allowed_types
-from .random_numbers import choose, gumbel, random_keys, uniform
+from .random_numbers import choose, random_keys
 from .sampling_config import SamplingConfig
 from .state import FilterCache, State, StepRecord
 from .steps import partial_molecules, step_graph
@@ -71,8 +71,6 @@ class Builder:
         self.bonds = torch.zeros(self.count, 0, 0, dtype=torch.bool, device=device)
         #: Hydrogens that every placed atom lacks, once the scaffold is there.
         self.missing: Tensor | None = None
-        #: Hydrogens that one atom can lack at most, once several are placed at once.
-        self.at_most: int | None = None
         self.history: list[StepRecord] | None = None
         elements = torch.tensor(model.config.elements)
         self.largest = float(bond_lengths(elements.unsqueeze(0), elements.unsqueeze(1)).max())
@@ -85,8 +83,9 @@ class Builder:
         undecided = bool((self.environment[:, 0] == UNKNOWN).all())
         if self.model.config.environments and undecided and self.placed == 1 < self.atoms:
             self._choose_environment(self.model.environment_head(self.features(1)[0]), 0)
-        while self.placed < (size or self.atoms):
-            self.placed += self._step(self.placed)
+        for place in range(self.placed, size or self.atoms):
+            self._step(place)
+            self.placed = place + 1
         return self
 
     @torch.inference_mode()
@@ -162,13 +161,10 @@ class Builder:
         filters = None if self.cache is None else self.cache.add(graph)
         return model.features(partial, graph, remaining, filters), partial, remaining
 
-    def _step(self, size: int) -> int:
-        """Place atom ``size`` of every molecule, or several hydrogens at once; how many."""
+    def _step(self, size: int) -> None:
+        """Place atom ``size`` of every molecule."""
         model = self.model
         x, partial, remaining = self.features(size)
-        if number := self._hydrogens_at_once(size):
-            self._place_hydrogens(x, partial, size, number)
-            return number
         if model.config.next_type:
             self._choose_type(x, partial, remaining, size)
         if model.config.environments and (self.z[:, size] != 1).any():
@@ -182,7 +178,6 @@ class Builder:
             if self.history is not None:
                 self.history.append(StepRecord(log_prob))
             self._place_on_grid(log_prob / self.temperature, size)
-        return 1
 
     def _choose_type(self, x: Tensor, partial: Data, remaining: Tensor, size: int) -> None:
         log_prob = self.model.type_head(x, partial.batch, allowed_types(self.model, remaining))
@@ -239,12 +234,12 @@ class Builder:
 
     def _place_by_focus(self, x: Tensor, y: Tensor, partial: Data, size: int) -> None:
         """p(r) = Σ_f p(f) p(r | f): draw f, then r; the probability is that of the sum."""
-        focus_log_prob = self._focus_log_prob(x, y, partial, size)
+        focus_log_prob = self.focus_log_prob(x, y, partial, size)
         terms = torch.full_like(focus_log_prob, -torch.inf)
         y, keys = y.view(self.count, size, -1), self.keys(size, 0)
         if not self.forced:
             focus = choose(focus_log_prob, self.keys(size, 2))
-            shell = self._shell(y, self.rows, focus, size)
+            shell = self.shell(y, self.rows, focus, size)
             self.pos[:, size], terms[self.rows, focus] = shell.sample(keys)
             if self.missing is not None:
                 # Hydrogens are bonded to one atom: the focus.
@@ -259,7 +254,7 @@ class Builder:
         possible = (distance < bond + margin) & (distance > SHORTEST_BOND * bond - margin)
         rows, focus = (possible & terms.isinf()).nonzero(as_tuple=True)
         if len(rows):
-            shell = self._shell(y, rows, focus, size)
+            shell = self.shell(y, rows, focus, size)
             terms[rows, focus] = shell.log_density(self.pos[rows, size], keys[:, rows])
         joint = focus_log_prob + terms
         self.log_prob += joint.logsumexp(1)
@@ -274,46 +269,7 @@ class Builder:
             self.missing[self.rows, joint.argmax(1)] -= 1
             self.missing.clamp_(min=0)
 
-    def _hydrogens_at_once(self, size: int) -> int:
-        """How many hydrogens of different atoms can come next in every molecule of this formula,
-        if only they are left and no probability is asked for.
-
-        No atom of several lacks more than three of ``left`` hydrogens; then at most ``left // 3``
-        atoms lack three. When the neediest ⌈left / 3⌉ have got one, none lacks more than two.
-        """
-        if self.scored or not (self.model.config.hydrogens and self.config.valence_rules):
-            return 0
-        left = self.atoms - size
-        if self.at_most is None:
-            tame = rules.valences(self.z[:, :size]).max() <= 4
-            if not (tame and size > 1 and (self.z[:, size:] == 1).all()):
-                return 0
-            self.at_most = 3
-        number = -(-left // self.at_most)
-        self.at_most = max(1, self.at_most - 1)
-        return number
-
-    def _place_hydrogens(self, x: Tensor, partial: Data, size: int, number: int) -> None:
-        """Place the next hydrogens of ``number`` atoms of each molecule, each given what is there
-        now: those that lack most or, where that is not known, by their focus head."""
-        y = self.model.meet(x, self.z[:, size], partial.batch, self.environment[:, size])
-        priority = self._focus_log_prob(x, y, partial, size)
-        assert self.missing is not None
-        missing, keys = self.missing[:, :size], self.keys(size, 2)
-        index = torch.arange(size, dtype=torch.int32, device=x.device)
-        known = missing.sum(1, keepdim=True) > 0
-        noise = uniform(keys, index)
-        priority = torch.where(known, missing + noise, priority + gumbel(keys, index))
-        focus = priority.topk(number, dim=1).indices
-        rows = self.rows.repeat_interleave(number)
-        keys = torch.stack([self.keys(size + k, 0) for k in range(number)], 2).flatten(1)
-        shell = self._shell(y.view(self.count, size, -1), rows, focus.flatten(), size)
-        position, _ = shell.sample(keys)
-        self.pos[:, size : size + number] = position.view(self.count, number, 3)
-        self.missing.scatter_add_(1, focus, -torch.ones_like(focus, dtype=self.missing.dtype))
-        self.missing.clamp_(min=0)
-
-    def _focus_log_prob(self, x: Tensor, y: Tensor, partial: Data, size: int) -> Tensor:
+    def focus_log_prob(self, x: Tensor, y: Tensor, partial: Data, size: int) -> Tensor:
         """Normalised log-probability of every placed atom as focus [count, size]."""
         shape = self.count, size
         log_prob = self.model.focus_head(y, partial.batch, self.count).view(shape)
@@ -380,7 +336,7 @@ class Builder:
             log_prob = self.model.distance_scores(*arguments, reach=farthest)
         return log_prob.view(count, size, -1) / self.temperature
 
-    def _shell(self, y: Tensor, rows: Tensor, focus: Tensor, size: int) -> placement.Shell:
+    def shell(self, y: Tensor, rows: Tensor, focus: Tensor, size: int) -> placement.Shell:
         """The candidates around each ``focus`` of molecules ``rows`` and their log-probabilities,
         from the features ``y`` [count, size, channels]."""
         config, centers = self.config, self.model.bins.centers

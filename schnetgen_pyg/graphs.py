@@ -8,7 +8,6 @@ edge of every partial molecule.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,8 +19,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import cumsum, to_dense_batch
 
-from .blocks import per_block
 from .chemistry import COVALENT_FACTOR, COVALENT_RADII
+from .layouts import DenseLayout, TargetRows
 from .pair_sums import pair_sum
 from .radial_tables import RadialTable
 from .structures import InputError
@@ -114,124 +113,6 @@ def bond_matrix(molecules: Data) -> tuple[Tensor, Tensor]:
     near = torch.cdist(pos, pos) < bond_lengths(z.unsqueeze(2), z.unsqueeze(1))
     near &= mask.unsqueeze(2) & mask.unsqueeze(1)
     return near & ~torch.eye(z.shape[1], dtype=torch.bool, device=z.device), mask
-
-
-@dataclass(frozen=True)
-class DenseLayout:
-    """Where nodes and pairs lie in padded blocks [molecules, steps, atoms].
-
-    With it a sum of messages is a batch of small matrix products per molecule and channel, which
-    never forms an [edges, channels] tensor.
-
-    Attributes:
-        shape: (num_molecules, num_steps, num_atoms) of the padded blocks.
-        node: flat position of each node in [molecules * steps * atoms].
-        cell: flat positions of each pair, both ways, in [molecules * atoms * atoms] [2, num_pairs].
-    """
-
-    shape: tuple[int, int, int]
-    node: Tensor
-    cell: Tensor
-
-    @property
-    def full(self) -> bool:
-        """Whether every padded place is a node, then in the same order."""
-        return self.node.numel() == math.prod(self.shape)
-
-    def spread(self, weight: Tensor, parity: int = 1) -> Tensor:
-        """Weights of pairs [num_pairs, channels] in blocks: [molecules, channels, atoms, atoms],
-        or [molecules, atoms, atoms, channels] where every molecule has one step. With ``parity``
-        −1 an edge from the later to the earlier atom has the opposite sign."""
-        molecules, steps, atoms = self.shape
-        both = torch.cat([weight, parity * weight])
-        blocks = weight.new_zeros(molecules * atoms * atoms, weight.shape[1])
-        blocks = blocks.index_copy(0, self.cell.reshape(-1), both)
-        blocks = blocks.view(molecules, atoms, atoms, -1)
-        return blocks if steps == 1 else blocks.permute(0, 3, 1, 2).contiguous()
-
-    def _pad(self, x: Tensor) -> Tensor:
-        """Node features [num_nodes, copies, channels] in [molecules, steps, atoms, copies,
-        channels]."""
-        molecules, steps, atoms = self.shape
-        if not self.full:
-            padded = x.new_zeros(molecules * steps * atoms, *x.shape[1:])
-            x = padded.index_copy(0, self.node, x)
-        return x.view(molecules, steps, atoms, *x.shape[1:])
-
-    def _unpad(self, blocks: Tensor, shape: torch.Size) -> Tensor:
-        """The way back, to ``shape`` but for the first dimension."""
-        flat = blocks.reshape(-1, *shape[1:])
-        return flat if self.full else flat[self.node]
-
-    def aggregate(self, x: Tensor, blocks: Tensor) -> Tensor:
-        """Σ_j W_ij ∘ x_j over the other atoms j of the same partial molecule.
-
-        Args:
-            x: node features [num_nodes, channels], or several of them
-                [num_nodes, copies, channels].
-            blocks: from `spread`.
-
-        Returns:
-            the shape of ``x``.
-        """
-        steps, copies = self.shape[1], x.shape[1] if x.dim() == 3 else 1
-        padded = self._pad(x.view(x.shape[0], copies, -1))
-        if steps == 1:  # a matrix times few vectors: products and sums are the faster way
-            size = per_block(blocks, blocks[0].numel())
-            parts = zip(blocks.split(size), padded.split(size), strict=True)
-            each = range(copies)
-            total = torch.cat(
-                [torch.stack([(w * p[:, :, :, k]).sum(2) for k in each], 2) for w, p in parts]
-            )
-        else:
-            columns = padded.permute(0, 4, 2, 1, 3).flatten(3)
-            total = torch.matmul(blocks, columns).unflatten(3, (steps, copies))
-            total = total.permute(0, 3, 2, 4, 1)
-        return self._unpad(total, x.shape)
-
-    def aggregate_vectors(self, x: Tensor, blocks: Tensor, direction: Tensor) -> Tensor:
-        """Σ_j r̂_ij ⊗ (W_ij ∘ x_j) [num_nodes, 3, channels].
-
-        Args:
-            x: node features [num_nodes, channels].
-            blocks: from `spread`.
-            direction: unit vectors of the pairs, from `spread` with parity −1.
-        """
-        steps, atoms = self.shape[1:]
-        padded = self._pad(x.unsqueeze(1))
-        if steps == 1:
-            total = torch.matmul(direction.mT, blocks * padded[:, :, :, 0])
-        else:
-            columns = padded.permute(0, 4, 2, 1, 3).flatten(3)
-            directed = (blocks.unsqueeze(2) * direction.unsqueeze(1)).flatten(2, 3)
-            total = torch.matmul(directed, columns).unflatten(2, (3, atoms))
-            total = total.permute(0, 4, 3, 2, 1)
-        return self._unpad(total, torch.Size((-1, 3, x.shape[1])))
-
-
-@dataclass(frozen=True)
-class TargetRows:
-    """One padded row of edges for every node that they lead to: with it Σ_j r̂_ij ⊗ m_ij is one
-    matrix product per node, which never forms the products of single edges.
-
-    Attributes:
-        shape: number of nodes and of edges in a row.
-        slot: place of each edge in [num_nodes * width].
-    """
-
-    shape: tuple[int, int]
-    slot: Tensor
-
-    def pad(self, values: Tensor) -> Tensor:
-        """Values of edges [num_edges, channels] in rows [num_nodes, width, channels], zero where
-        there is no edge."""
-        nodes, width = self.shape
-        rows = values.new_zeros(nodes * width, values.shape[1])
-        return rows.index_copy(0, self.slot, values).view(nodes, width, values.shape[1])
-
-    def flat(self, rows: Tensor) -> Tensor:
-        """The way back: values in rows [num_nodes, width, channels] to [num_edges, channels]."""
-        return rows.flatten(0, 1).index_select(0, self.slot)
 
 
 @dataclass(frozen=True)

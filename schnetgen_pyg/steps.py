@@ -12,7 +12,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import cumsum, scatter
 
-from .graphs import DenseLayout, Graph, radius_pairs, ranges
+from .graphs import Graph, radius_pairs, ranges
+from .layouts import DenseLayout
 
 #: Padded blocks are used up to this many cells per directed edge they hold.
 DENSE_CELLS_PER_EDGE = 12

@@ -12,6 +12,7 @@ ORDER = (
     *("structures", "storage", "workers", "chemistry", "geometry", "datasets"),
     *(
         "blocks",
+        "layouts",
         "pair_sums",
         "radial_tables",
         "graphs",
@@ -31,7 +32,7 @@ ORDER = (
         "generator",
         "losses",
     ),
-    *("sampling_config", "state", "building", "revision", "assembly", "sampling"),
+    *("sampling_config", "state", "building", "revision", "hydrogens", "assembly", "sampling"),
     *("streaming", "batches", "callbacks", "training", "potentials", "calculator", "methods"),
     *("potential_data", "potential_training", "labelling", "conventions", "poses"),
     *("distributions", "tables", "evaluation", "repeats", "optimizers", "relaxation", "report"),

@@ -11,8 +11,9 @@ from itertools import pairwise, product
 import torch
 from torch import Tensor, nn
 
-from ..graphs import Graph, TargetRows
+from ..graphs import Graph
 from ..layers import BesselBasis, PolynomialCutoff, mlp
+from ..layouts import TargetRows
 from ..structures import require
 
 #: Degree and parity of a tensor's components under rotation and reflection.

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..graphs import Graph, TargetRows
+from ..graphs import Graph
 from ..layers import BesselBasis, CosineCutoff, mlp
+from ..layouts import TargetRows
 from ..structures import InputError, require
 
 #: Under the root of the norms of vectors, whose gradient is infinite at zero.
