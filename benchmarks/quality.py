@@ -4,8 +4,8 @@
 
 Generates ``--num`` structures for every seed with the sampler's own settings and with strict ones,
 and for the first seed at other temperatures, without revision, with scaffolds that lead nowhere
-kept, and without the rules of valence, and judges them; prints the mean and the standard deviation over the seeds, and writes
-``results/quality.json``. A run that was stopped continues.
+kept, and without the rules of valence, and judges them; prints the mean and the standard deviation
+over the seeds, and writes ``results/quality.json``. A run that was stopped continues.
 """
 
 from __future__ import annotations
