@@ -52,8 +52,8 @@ def generated(
 ) -> tuple[list[Any], dict[str, Any]]:
     """Structures of one setting, from the disk where they are there already."""
     usual, settings = asdict(replace(SamplingConfig(), jobs=config.jobs)), asdict(config)
-    changes = [f"{key}={value:g}_" for key, value in settings.items() if value != usual[key]]
-    path = options.out / f"{''.join(changes)}seed={seed}.extxyz"
+    changes = [f"{key}{value:g}_" for key, value in settings.items() if value != usual[key]]
+    path = options.out / f"{''.join(changes)}seed{seed}.extxyz"
     log = path.with_suffix(".json")
     if not path.exists():
         fresh = not path.with_name(path.name + ".partial.json").exists()
