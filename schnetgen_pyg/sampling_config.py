@@ -29,8 +29,8 @@ class SamplingConfig:
             molecules come without a log-probability.
         max_surprise: a revised scaffold is begun anew, too, where the distances of an atom, given
             all others, are in the mean so many nats less probable than the most probable ones;
-            2 is more than any real scaffold has for the bundled model. Lower values give better
-            geometries, but fewer different molecules, and take longer.
+            2 is more than any of 400 training scaffolds has for the bundled model. Lower values
+            give fewer different molecules and take longer.
         batch_size: molecules built at once; by default 128 on a CPU and 2,048 on a GPU.
         jobs: processes; on GPUs one for each. By default as many as pay: one per core, but none
             for fewer than 256 molecules.
