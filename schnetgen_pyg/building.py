@@ -12,7 +12,7 @@ from .environments import UNKNOWN, UNKNOWN_OPEN, allowed_environments, open_plac
 from .generator import SchNetGen
 from .graphs import bond_lengths
 from .losses import allowed_types
-from .random_numbers import choose, random_keys
+from .random_numbers import choose, molecule_keys, step_keys
 from .sampling_config import SamplingConfig
 from .state import FilterCache, State, StepRecord
 from .steps import partial_molecules, step_graph
@@ -54,6 +54,7 @@ class Builder:
         self.temperature = default if config.temperature is None else config.temperature
         self.index, self.placed = index.to(device), placed
         self.attempt = torch.zeros_like(self.index) if attempt is None else attempt.to(device)
+        self.own_keys = molecule_keys(seed, self.index)
         self.forced = forced
         self.z, self.pos, self.environment = state.z, state.pos, state.environment
         self.log_prob = state.log_prob
@@ -98,11 +99,7 @@ class Builder:
         bonds = rules.bonds(z, self.pos[:, :size])
         dead = (bonds.sum(2) != environment // 5).any(1)
         dead |= hydrogens.sum(1) != self.atoms - size
-        left = (rules.valences(z) - bonds.sum(2) - hydrogens).cpu().numpy()
-        pairs = bonds.triu().cpu()
-        for row in (~dead).nonzero().flatten().tolist():
-            dead[row] = not rules.closes(left[row], pairs[row].nonzero().numpy())
-        return dead
+        return dead | ~rules.closes(rules.valences(z) - bonds.sum(2) - hydrogens, bonds)
 
     def to_last(self, place: Tensor) -> Tensor:
         """Make the atoms at one place of each molecule [count] the last of the placed ones; the
@@ -137,7 +134,7 @@ class Builder:
     def keys(self, step: int, purpose: int) -> Tensor:
         """Of the random numbers for one purpose."""
         number = (step + 100_000 * purpose + 1_000_000 * self.attempt).int()
-        return random_keys(self.seed, self.index, number)
+        return step_keys(self.own_keys, number)
 
     def features(self, size: int) -> tuple[Tensor, Data, Tensor]:
         """Features of the first ``size`` atoms, their batch, and what is left of the formula."""

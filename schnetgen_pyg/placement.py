@@ -32,9 +32,11 @@ def grid(extent: float, spacing: float, device: torch.device | None = None) -> T
 
 
 @lru_cache(maxsize=16)
-def ball(radius: float, spacing: float) -> Tensor:
+def ball(radius: float, spacing: float, device: torch.device | None = None) -> Tensor:
     """Cubic lattice points [num_points, 3] no further than ``radius`` from the origin (Å), by
     ascending distance."""
+    if device is not None:
+        return ball(radius, spacing).to(device)
     points = grid(radius, spacing) + 0.5 * spacing
     distance = points.norm(dim=1)
     order = distance.argsort(stable=True)
@@ -203,12 +205,14 @@ class Shell:
 
     def _lattice(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """The coarse cubes that any molecule needs [num_cubes, 3], and their numbers."""
-        lattice = ball(self.largest + self.coarse_spacing, self.coarse_spacing).to(device)
-        radius, margin = lattice.norm(dim=1), 0.5 * self.coarse_spacing
+        spacing, margin = self.coarse_spacing, 0.5 * self.coarse_spacing
+        # Counted on the CPU: for a GPU one would have to wait.
+        radius = ball(self.largest + spacing, spacing).norm(dim=1)
         first, last = (
             int(torch.searchsorted(radius, limit))
             for limit in (self.inner - margin, self.outer + margin)
         )
+        lattice = ball(self.largest + spacing, spacing, device)
         return lattice[first:last], torch.arange(first, last, device=device)
 
     def _fine(self, keys: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

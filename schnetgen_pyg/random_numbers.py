@@ -25,25 +25,31 @@ def _to_int32(value: int) -> int:
     return value - (1 << 32) if value >= 1 << 31 else value
 
 
-def random_keys(seed: int, molecule: Tensor, step: int | Tensor) -> Tensor:
-    """Two 32-bit keys for each molecule at one step.
+def molecule_keys(seed: int, molecule: Tensor) -> Tensor:
+    """Two 32-bit keys for each molecule, from which `step_keys` makes those of a step.
 
     Args:
         seed: the user's seed.
         molecule: index of each molecule in the whole run [num_molecules].
-        step: what the numbers are for, the same for all or [num_molecules] (int32).
 
     Returns:
         int32 [2, num_molecules].
     """
-    molecule = molecule.to(torch.int32)
-    keys = []
-    for salt in (0x1B873593, 0x2C1B3C6D):
-        key = _mix(torch.full_like(molecule, _to_int32(seed)) ^ salt)
-        key = _mix(key + _to_int32(seed >> 32))
-        key = _mix(key ^ molecule)
-        keys.append(_mix(key + step))
-    return torch.stack(keys)
+    salts = torch.tensor([[0x1B873593], [0x2C1B3C6D]], dtype=torch.int32, device=molecule.device)
+    keys = _mix(salts ^ _to_int32(seed))
+    keys = _mix(keys + _to_int32(seed >> 32))
+    return _mix(keys ^ molecule.to(torch.int32))
+
+
+def step_keys(keys: Tensor, step: int | Tensor) -> Tensor:
+    """Of `molecule_keys`, those of one step: what the numbers are for, the same for all or
+    [num_molecules] (int32)."""
+    return _mix(keys + step)
+
+
+def random_keys(seed: int, molecule: Tensor, step: int | Tensor) -> Tensor:
+    """`step_keys` of `molecule_keys`: two for each molecule at one step [2, num_molecules]."""
+    return step_keys(molecule_keys(seed, molecule), step)
 
 
 def uniform(keys: Tensor, index: Tensor) -> Tensor:

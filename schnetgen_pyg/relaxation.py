@@ -194,7 +194,8 @@ def _rank(
 ) -> dict[int, Any]:
     """Predicted energy of the chosen structures, or why there is none; computed where it is not
     stored."""
-    missing = [k for k in chosen if k not in store.rows("energy")]
+    known = store.rows("energy")
+    missing = [k for k in chosen if k not in known]
     items = [store.structures[k] for k in missing]
     results: Any = each_in_processes(
         partial(energies, method=method), items, size=CHUNK, jobs=jobs, timeout=SPARE * CHUNK

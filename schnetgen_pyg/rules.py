@@ -11,8 +11,10 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from .blocks import per_block
 from .graphs import bond_lengths
 from .placement import PENALTY
 
@@ -78,15 +80,26 @@ def _patterns(num_bonds: int, num_pi: int) -> np.ndarray | None:
     return raised[raised.max(1, initial=0) <= 2]
 
 
-def closes(left: np.ndarray, bonds: np.ndarray) -> bool:
-    """Whether valences that are left [atoms] can be paired into double and triple bonds along the
-    bonds [num_bonds, 2] there are; too many ways to look at count as yes."""
-    if (left < 0).any() or left.sum() % 2:
-        return False
-    raised = _patterns(len(bonds), int(left.sum()) // 2)
-    if raised is None:
-        return True
-    return bool((raised @ _incidence(bonds, len(left)) == left).all(1).any())
+def closes(left: Tensor, bonds: Tensor) -> Tensor:
+    """Whether valences that are left [molecules, atoms] can be paired into double and triple bonds
+    along the bonds [molecules, atoms, atoms] there are; too many ways to look at count as yes
+    [molecules]."""
+    total, pairs = left.sum(1), bonds.triu()
+    able = (left >= 0).all(1) & (total % 2 == 0)
+    number = torch.where(able, pairs.sum((1, 2)), -1)
+    kinds = torch.stack([number, total // 2], 1)
+    for num_bonds, num_pi in kinds[able].unique(dim=0).tolist():
+        raised = _patterns(num_bonds, num_pi)
+        if raised is None:
+            continue
+        patterns = torch.from_numpy(raised).to(left.device, torch.float32)
+        alike = (kinds == kinds.new_tensor([num_bonds, num_pi])).all(1).nonzero().squeeze(1)
+        for rows in alike.split(per_block(pairs, max(1, patterns.shape[0]) * left.shape[1])):
+            ends = pairs[rows].nonzero()[:, 1:].view(len(rows), num_bonds, 2)
+            incidence = F.one_hot(ends, left.shape[1]).sum(2).float()
+            paired = patterns @ incidence == left[rows].unsqueeze(1)
+            able[rows] = paired.all(2).any(1)
+    return able
 
 
 def _incidence(bonds: np.ndarray, num_atoms: int) -> np.ndarray:

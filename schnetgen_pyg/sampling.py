@@ -29,7 +29,6 @@ from .structures import (
     parse_formula,
     require,
     symbols,
-    to_ase,
 )
 
 #: Molecules that pay for another process.
@@ -137,6 +136,17 @@ def _jobs(model: SchNetGen, num_molecules: int, config: SamplingConfig) -> int:
     return max(1, min(most, num_molecules // PER_JOB))
 
 
+def _batch_size(model: SchNetGen, num_atoms: int, config: SamplingConfig) -> int:
+    """How many molecules are built at once."""
+    device = model.bins.centers.device
+    usual, most = 128, 1 << 27
+    if device.type == "cuda":
+        # A quarter of the memory, in single precision.
+        usual, most = 8192, torch.cuda.get_device_properties(device).total_memory // 16
+    per_molecule = model.config.num_interactions * model.config.num_filters * num_atoms**2
+    return max(1, min(config.batch_size or usual, (config.max_elements or most) // per_molecule))
+
+
 def sample(
     model: SchNetGen,
     formula: str | Sequence[int] | Tensor,
@@ -161,9 +171,7 @@ def sample(
     if fragment is not None:
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
     remaining = _remaining(numbers, fragment)
-    per_molecule = model.config.num_interactions * model.config.num_filters * numbers.numel() ** 2
-    usual = config.batch_size or (2048 if model.bins.centers.is_cuda else 128)
-    batch = max(1, min(usual, config.max_elements // per_molecule))
+    batch = _batch_size(model, numbers.numel(), config)
     jobs = min(_jobs(model, num_molecules, config), math.ceil(num_molecules / batch))
     num_parts = jobs * math.ceil(num_molecules / (jobs * PART * batch))
     per_part = math.ceil(num_molecules / num_parts)
@@ -173,12 +181,12 @@ def sample(
         arguments = (remaining, fragment, seed, config, batch)
         results = _build_parts(model.eval(), parts, jobs, *arguments)
         for part, built in zip(parts, results, strict=True):
-            for row, number in enumerate(part.tolist()):
-                atoms = to_ase(Data(z=built.z[row], pos=built.pos[row]))
-                atoms.info["sample"] = number
-                if not built.log_prob[row].isnan():
-                    atoms.info["log_prob"] = float(built.log_prob[row])
-                yield atoms
+            z, pos = built.z.numpy(), built.pos.double().numpy()
+            for row, (number, log_prob) in enumerate(
+                zip(part.tolist(), built.log_prob.tolist(), strict=True)
+            ):
+                info = {"sample": number} | ({} if math.isnan(log_prob) else {"log_prob": log_prob})
+                yield ase.Atoms(z[row], pos[row], info=info)
 
     return molecules()
 

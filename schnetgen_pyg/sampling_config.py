@@ -31,11 +31,12 @@ class SamplingConfig:
             all others, are in the mean so many nats less probable than the most probable ones;
             2 is more than any of 400 training scaffolds has for the bundled model. Lower values
             give fewer different molecules and take longer.
-        batch_size: molecules built at once; by default 128 on a CPU and 2,048 on a GPU.
+        batch_size: molecules built at once; by default 128 on a CPU and 8,192 on a GPU.
         jobs: processes; on GPUs one for each. By default as many as pay: one per core, but none
             for fewer than 256 molecules.
         max_elements: the most numbers in the filters that are kept of a batch; larger batches
-            are built in parts. It does not change the molecules.
+            are built in parts. It does not change the molecules. By default 2²⁷, or a quarter of a
+            GPU's memory.
     """
 
     temperature: float | None = None
@@ -49,7 +50,7 @@ class SamplingConfig:
     max_surprise: float = 2.0
     batch_size: int | None = None
     jobs: int | None = None
-    max_elements: int = 1 << 27
+    max_elements: int | None = None
 
     def __post_init__(self) -> None:
         hot = self.temperature is None or 0 < self.temperature < float("inf")
@@ -60,6 +61,6 @@ class SamplingConfig:
             require(0 < value < float("inf"), name, value, "positive")
         require(self.shell_spacing <= 0.5, "shell_spacing", self.shell_spacing, "at most 0.5 Å")
         require(self.revisions >= 0, "revisions", self.revisions, "0 or more")
-        for name in ("attempts", "batch_size", "jobs"):
+        for name in ("attempts", "batch_size", "jobs", "max_elements"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "at least 1")

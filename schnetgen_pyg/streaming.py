@@ -19,6 +19,8 @@ from .structures import InputError, as_data, file_format, keep_whole_frames, rep
 
 #: Settings that do not change the molecules.
 COSMETIC = ("batch_size", "jobs", "max_elements")
+#: What a partial file is already.
+PLAIN = (".extxyz", ".xyz")
 
 
 def _run_settings(
@@ -104,6 +106,9 @@ def generate_file(
                 f"{partial}: could not be written ({error}); the molecules before are kept, the "
                 "same command continues with the next one"
             ) from error
-    write(path, ase.io.read(partial, index=f":{num_molecules}", format="extxyz"))
-    partial.unlink()
+    if path.suffix in PLAIN and done <= num_molecules:
+        partial.replace(path)
+    else:
+        write(path, ase.io.read(partial, index=f":{num_molecules}", format="extxyz"))
+        partial.unlink()
     settings.unlink()

@@ -73,9 +73,16 @@ def test_every_fate(orca, tmp_path):
     assert again.records == result.records
 
 
-def test_lowest_energies_first(orca):
+def test_lowest_energies_first(orca, tmp_path, monkeypatch):
     structures = [pair("N", length) for length in (1.5, 1.12, 1.3, 1.2)]
-    result = relax(structures, method="orca", top=2, rank="orca", jobs=1)
+    settings = {"method": "orca", "top": 2, "rank": "orca", "jobs": 1, "out": tmp_path / "r.db"}
+    result = relax(structures, **settings)
+    read, calls = relaxation._Store.rows, []
+    monkeypatch.setattr(
+        relaxation._Store, "rows", lambda store, kind: calls.append(kind) or read(store, kind)
+    )
+    assert relax(structures, **settings).records == result.records
+    assert calls.count("energy") <= 3  # however many structures
     assert [record["structure"] for record in result.records] == [1, 3]
     assert result.records[0]["predicted_energy"] < result.records[1]["predicted_energy"]
     mixed = [*structures, pair("O", 1.2)]
