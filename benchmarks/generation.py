@@ -3,6 +3,7 @@
     python benchmarks/generation.py --peer PEER_ENV/bin/python
     python benchmarks/generation.py --profile
     python benchmarks/generation.py --batches
+    python benchmarks/generation.py --gpu --num 65536 --peer PEER_ENV/bin/python
 
 Three parts, one after the other: the bundled model in one and in several processes, and without
 revision or keeping the filters of placed pairs; the peer, where its environment is given (see
@@ -10,6 +11,8 @@ revision or keeping the filters of placed pairs; the peer, where its environment
 10 to 200, with a radius graph. Writes ``results/generation.json``. With ``--profile`` only where
 the processor's time goes: ``results/generation_profile.json``. With ``--batches`` only one training
 step and the placing of one atom over the number of molecules: ``results/generation_batches.json``.
+With ``--gpu`` the bundled model and the peer on a GPU, ours over the size of the batch, too:
+``results/generation_gpu.json``.
 """
 
 from __future__ import annotations
@@ -40,6 +43,9 @@ FORMULA = "C7H10O2"
 PACKAGE = Path(schnetgen_pyg.__file__).parent
 SIZES = (10, 25, 50, 100, 200)
 BATCHES = (1, 4, 16, 64)
+STRICT = {"revisions": 1, "max_surprise": 0.55}
+#: By name, a model and how it samples.
+Ways = dict[str, tuple[SchNetGen, dict[str, Any]]]
 #: Atoms per Å³ in an organic molecule with its hydrogens, about.
 DENSITY = 0.1
 
@@ -51,22 +57,35 @@ def rate(model: SchNetGen, num: int, seed: int, **settings: Any) -> float:
 
 
 def ours(num: int, rounds: int, cores: int) -> dict[str, list[float]]:
-    """Molecules per second of every way, in turn."""
+    """Molecules per second on the CPU."""
     model = SchNetGen.from_pretrained("c7h10o2")
     naive = SchNetGen.from_pretrained("c7h10o2")
     naive.shares_filters = False  # every step evaluates the filters of all edges anew
-    ways = {
+    ways: Ways = {
         "one process": (model, {"jobs": 1}),
         f"{cores} processes": (model, {"jobs": cores}),
-        f"{cores} processes, strict": (
-            model,
-            {"jobs": cores, "revisions": 1, "max_surprise": 0.55},
-        ),
+        f"{cores} processes, strict": (model, {"jobs": cores} | STRICT),
         f"{cores} processes, not revised": (model, {"jobs": cores, "revisions": 0}),
         "one process, filters not kept": (naive, {"jobs": 1}),
     }
     for chosen, settings in ways.values():  # starts the processes
         rate(chosen, 256, 99, **settings)
+    return in_turn(ways, num, rounds)
+
+
+def ours_on_gpu(num: int, rounds: int) -> dict[str, list[float]]:
+    """Molecules per second on a GPU."""
+    model = SchNetGen.from_pretrained("c7h10o2").cuda()
+    ways: Ways = {"one GPU": (model, {})}
+    ways |= {"one GPU, strict": (model, STRICT), "one GPU, not revised": (model, {"revisions": 0})}
+    ways |= {f"one GPU, {n:,} at once": (model, {"batch_size": n}) for n in (512, 2048)}
+    for chosen, settings in ways.values():  # compiles the kernels
+        rate(chosen, 2048, 99, **settings)
+    return in_turn(ways, num, rounds)
+
+
+def in_turn(ways: Ways, num: int, rounds: int) -> dict[str, list[float]]:
+    """Molecules per second of every way, one after the other."""
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds):
         for name, (chosen, settings) in ways.items():
@@ -166,6 +185,7 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=2560)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer", help="Python of an environment with schnetpack-gschnet")
+    parser.add_argument("--gpu", action="store_true", help="only on a GPU")
     parser.add_argument("--profile", action="store_true", help="only where the time goes")
     parser.add_argument("--batches", action="store_true", help="only over the size of the batch")
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
@@ -186,18 +206,26 @@ def main() -> None:
         save("generation_batches", {"atoms": 19, "rows": rows}, seed=0)
         return
     cores = joblib.cpu_count()
-    rates = ours(options.num, options.rounds, cores)
+    if options.gpu:
+        rates = ours_on_gpu(options.num, options.rounds)
+    else:
+        rates = ours(options.num, options.rounds, cores)
     medians = {name: statistics.median(values) for name, values in rates.items()}
+    print(medians, flush=True)
     theirs: dict[str, Any] = {}
     if options.peer:
         script = Path(__file__).parent / "peers" / "gschnet_generate.py"
-        theirs = run([options.peer, str(script)])
+        on_gpu = ["--device", "cuda", "--molecules", "512"] if options.gpu else []
+        theirs = run([options.peer, str(script), *on_gpu])
+    record = {"molecules": options.num, "rates": rates, "medians": medians, "peer": theirs}
+    if options.gpu:
+        save("generation_gpu", record, seed=0)
+        return
     sizes = {}
     for size in SIZES:
         sizes[size] = run([*own, str(size)])
         print(size, sizes[size], flush=True)
     print(medians, theirs)
-    record = {"molecules": options.num, "rates": rates, "medians": medians, "peer": theirs}
     save("generation", record | {"cores": cores, "sizes": sizes}, seed=0)
 
 

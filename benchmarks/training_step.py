@@ -6,6 +6,10 @@ of blocks, with filters per directed edge, and, where its environment is given, 
 after the other, in several rounds; medians count.
 
     python benchmarks/training_step.py --data train.extxyz.gz --peer PEER_ENV/bin/python
+
+    python benchmarks/training_step.py --device cuda --molecules 20 200 --data … --peer …
+
+writes ``results/training_step_gpu.json``.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from common import run, save
@@ -56,31 +61,38 @@ WAYS: dict[str, Callable[[Data, Data], Graph]] = {
 class Trainer:
     """Our training step, split into preparation (order, partial molecules, graph) and the rest."""
 
-    def __init__(self, structures: list[Data], way: Callable[[Data, Data], Graph]):
+    def __init__(
+        self, structures: list[Data], way: Callable[[Data, Data], Graph], device: torch.device
+    ):
         torch.manual_seed(0)
-        self.structures, self.way = structures, way
-        self.model = SchNetGen()
+        self.structures, self.way, self.device = structures, way, device
+        self.model = SchNetGen().to(device)
         self.optimizer = torch.optim.Adam(self.model.parameters())
         self.round = 0
 
     def step(self, half: bool = False) -> tuple[float, float]:
         start = time.perf_counter()
-        batch = Batch.from_data_list(self.structures)
+        batch = Batch.from_data_list(self.structures).to(self.device)
         self.round += 1
         molecules = reorder(batch, scaffold_first(batch, seeded(self.round)))
         partial = partial_molecules(molecules, *all_steps(molecules.ptr))
         graph = self.way(molecules, partial)
-        prepared = time.perf_counter()
+        prepared = self.now()
         self.optimizer.zero_grad()
         target = molecules.pos[partial.next_atom][partial.batch]
         distance = (partial.pos - target).norm(dim=1)
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             x = self.model.meet(self.model.features(partial, graph), partial.next_z, partial.batch)
             log_prob = self.model.distance_log_prob(x, partial)
             loss = self.model.bins.cross_entropy(log_prob, distance).mean()
         loss.backward()
         self.optimizer.step()
-        return prepared - start, time.perf_counter() - prepared
+        return prepared - start, self.now() - prepared
+
+    def now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
 
 #: The C library's allocator maps and faults the peer's large tensors anew at every use; these
@@ -95,25 +107,20 @@ ALLOCATORS = {
 }
 
 
-def peer(python: str, options: argparse.Namespace, environment: dict[str, str]) -> dict:
+def peer(
+    python: str, options: argparse.Namespace, molecules: int, environment: dict[str, str]
+) -> dict:
     script = Path(__file__).parent / "peers" / "gschnet_step.py"
     command = [python, str(script), "--data", options.data, "--repeats", "2"]
-    command += ["--molecules", str(options.molecules), "--threads", str(options.threads)]
+    command += ["--molecules", str(molecules), "--threads", str(options.threads)]
+    command += ["--device", options.device]
     return run(command, options.threads, **environment)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", required=True, help="structures, at least as many as molecules")
-    parser.add_argument("--molecules", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--peer", help="Python of an environment with schnetpack-gschnet")
-    options = parser.parse_args()
-
-    torch.set_num_threads(options.threads)
-    structures = [Data(z=d.z, pos=d.pos) for d in load(options.data)[: options.molecules]]
-    trainers = {name: Trainer(structures, way) for name, way in WAYS.items()}
+def measure(structures: list[Data], options: argparse.Namespace) -> dict[str, Any]:
+    """Times of all ways and of the peer, in turn."""
+    device = torch.device(options.device)
+    trainers = {name: Trainer(structures, way, device) for name, way in WAYS.items()}
     times: dict[str, dict[str, list[float]]] = {
         name: {"prepare_seconds": [], "step_seconds": []} for name in trainers
     }
@@ -121,14 +128,15 @@ def main() -> None:
         trainer.step(name == MIXED)
         trainer.step(name == MIXED)
     theirs: dict = {}
+    peers = dict(list(ALLOCATORS.items())[: None if device.type == "cpu" else 1])
     for number in range(options.rounds):
         for name, trainer in trainers.items():
             for _ in range(3):
                 prepare, step = trainer.step(name == MIXED)
                 times[name]["prepare_seconds"].append(prepare)
                 times[name]["step_seconds"].append(step)
-        for name, environment in ALLOCATORS.items() if options.peer else ():
-            measured = peer(options.peer, options, environment)
+        for name, environment in peers.items() if options.peer else ():
+            measured = peer(options.peer, options, len(structures), environment)
             row = times.setdefault(name, {"prepare_seconds": [], "step_seconds": []})
             for key in row:
                 row[key] += measured.pop(key)
@@ -145,15 +153,31 @@ def main() -> None:
             f"{name:32} {row['prepare_seconds']:8.3f} s + {row['step_seconds']:8.3f} s "
             f"= {ratios[name]:6.1f} x"
         )
-    figures = {
-        "molecules": options.molecules,
+    return {
+        "molecules": len(structures),
         "threads": options.threads,
         "medians": medians,
         "times_ours": ratios,
         "peer": theirs,
         "seconds": times,
     }
-    save("training_step", figures, seed=0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", required=True, help="structures, at least as many as molecules")
+    parser.add_argument("--molecules", type=int, nargs="+", default=[20])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--peer", help="Python of an environment with schnetpack-gschnet")
+    options = parser.parse_args()
+
+    torch.set_num_threads(options.threads)
+    structures = [Data(z=d.z, pos=d.pos) for d in load(options.data)[: max(options.molecules)]]
+    rows = [measure(structures[:number], options) for number in options.molecules]
+    name = "training_step" if options.device == "cpu" else "training_step_gpu"
+    save(name, rows[0] if len(rows) == 1 else {"rows": rows}, seed=0)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from schnetgen_pyg.representations import REPRESENTATIONS, SchNet
 from schnetgen_pyg.storage import save_model
 from schnetgen_pyg.structures import InputError
 
-from .conftest import METHANE, batch_of, small_model
+from .conftest import METHANE, batch_of, needs_gpu, small_model
 
 SETTINGS = {"hidden_channels": 12, "num_filters": 10, "num_interactions": 2, "num_gaussians": 12}
 
@@ -427,3 +427,17 @@ def test_what_cannot_be_tabulated_is_refused():
         Potential("painn", (1,), cutoff=None, max_distance=5.0).tabulate()
     with pytest.raises(InputError, match="Allegro cannot be tabulated"):
         Potential("allegro", (1,)).tabulate()
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", sorted(REPRESENTATIONS))
+def test_gpu_and_cpu_agree(name):
+    torch.manual_seed(0)
+    potential = Potential(name, (1, 6)).eval()
+    batch = batch_of([5, 7])
+    found = potential(batch.z, batch.pos, batch.batch, compute_forces=True)
+    arguments = (part.cuda() for part in (batch.z, batch.pos, batch.batch))
+    on_gpu = potential.cuda()(*arguments, compute_forces=True)
+    assert torch.allclose(on_gpu.energy.cpu(), found.energy, rtol=1e-4, atol=1e-4)
+    largest = float(found.forces.abs().max())
+    assert torch.allclose(on_gpu.forces.cpu(), found.forces, atol=1e-3 * largest)

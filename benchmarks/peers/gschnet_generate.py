@@ -1,5 +1,4 @@
-"""Time the placing of atoms by schnetpack-gschnet, on the CPU, in the environment of
-`gschnet_step.py`.
+"""Time the placing of atoms by schnetpack-gschnet, in the environment of `gschnet_step.py`.
 
 The model has the peer's settings for QM9 and random weights, so what it makes are no molecules:
 what is measured is the time per placed atom, and molecules of 19 atoms per second follow from it.
@@ -28,7 +27,8 @@ ATOMS = 19
 def without_stop(model: torch.nn.Module) -> None:
     """Never sample the stop type."""
     predict = model.predict_type
-    stop = model.types_to_classes(torch.tensor([model.stop_type]))
+    device = next(model.parameters()).device
+    stop = model.types_to_classes(torch.tensor([model.stop_type], device=device))
 
     def predict_type(inputs: dict, use_log_probabilities: bool = True) -> dict:
         inputs = predict(inputs, use_log_probabilities=use_log_probabilities)
@@ -47,12 +47,13 @@ def main() -> None:
     parser.add_argument("--interactions", type=int, default=6)
     parser.add_argument("--features", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
     rates = []
     with contextlib.redirect_stdout(sys.stderr), torch.no_grad():
-        model = build_task(args.interactions, args.features).model.eval()
+        model = build_task(args.interactions, args.features).model.eval().to(args.device)
         without_stop(model)
         for repeat in range(args.repeats + 1):
             start = perf_counter()
@@ -63,7 +64,7 @@ def main() -> None:
                 grid_distance_min=0.7,
                 grid_spacing=0.05,
                 conditions={"trajectory": {}, "step": {}, "atom": {}},
-                device=torch.device("cpu"),
+                device=torch.device(args.device),
                 t=0.1,
             )
             atoms = args.molecules * ATOMS
@@ -78,6 +79,7 @@ def main() -> None:
         "atoms_per_second": rates,
         "molecules_per_second": sorted(rates)[len(rates) // 2] / ATOMS,
         "batch": args.molecules,
+        "device": args.device,
     }
     print(json.dumps(result))
 

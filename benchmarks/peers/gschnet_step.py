@@ -1,4 +1,4 @@
-"""Time a training step of G-SchNet as schnetpack-gschnet implements it, on the CPU.
+"""Time a training step of G-SchNet as schnetpack-gschnet implements it.
 
 The peer has its own environment; nothing of schnetgen_pyg is imported here:
 
@@ -129,7 +129,7 @@ def build_task(num_interactions: int, num_features: int) -> ConditionalGenerativ
 def train_step(
     task: ConditionalGenerativeSchNetTask, optimizer: torch.optim.Optimizer, batch: Batch
 ) -> float:
-    """One optimiser step; returns the loss."""
+    """One optimiser step; returns the loss, for which a GPU is waited for."""
     optimizer.zero_grad()
     loss = task.loss_fn(task.predict_without_postprocessing(batch), batch)
     loss.backward()
@@ -143,19 +143,23 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if len(molecules) < args.molecules:
         raise SystemExit(f"{args.data} holds only {len(molecules)} molecules")
     dataset = database(molecules, folder / "molecules.db")
-    task = build_task(args.interactions, args.features)
+    task = build_task(args.interactions, args.features).to(args.device)
+
+    def prepared() -> Batch:
+        return {key: value.to(args.device) for key, value in prepare(dataset).items()}
+
     optimizer = task.configure_optimizers()
     for _ in range(2):
-        train_step(task, optimizer, prepare(dataset))
+        train_step(task, optimizer, prepared())
 
     prepare_seconds, step_seconds = [], []
     for repeat in range(args.repeats):
         start = perf_counter()
-        batch = prepare(dataset)
-        prepared = perf_counter()
+        batch = prepared()
+        middle = perf_counter()
         loss = train_step(task, optimizer, batch)
-        step_seconds.append(round(perf_counter() - prepared, 4))
-        prepare_seconds.append(round(prepared - start, 4))
+        step_seconds.append(round(perf_counter() - middle, 4))
+        prepare_seconds.append(round(middle - start, 4))
         print(
             f"{repeat + 1}/{args.repeats}: prepared in {prepare_seconds[-1]} s, step in "
             f"{step_seconds[-1]} s, loss {loss:.4f}; {len(batch[properties.idx_i])} directed "
@@ -170,6 +174,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "molecules": args.molecules,
         "interactions": args.interactions,
         "features": args.features,
+        "device": args.device,
         "parameters": sum(p.numel() for p in task.parameters()),
         "num_steps": len(batch[properties.n_atoms]),
         "num_nodes": len(batch[properties.Z]),
@@ -189,6 +194,7 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=128, help="features of an atom")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     if min(args.molecules, args.repeats, args.threads) < 1:
         parser.error("--molecules, --repeats and --threads must be at least 1")
