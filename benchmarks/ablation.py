@@ -23,7 +23,6 @@ import torch
 import yaml
 from ase.optimize import LBFGS
 from common import COMMIT, save
-from tblite.ase import TBLite
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, fit, generate, load
 from schnetgen_pyg.batches import Molecules, seeded
@@ -86,6 +85,8 @@ def settings(kind: type, values: dict[str, Any]) -> Any:
 
 def strain(molecules: list[Any]) -> list[float]:
     """Energy in kcal/mol that each molecule loses in a relaxation with GFN2-xTB."""
+    from tblite.ase import TBLite
+
     drops = []
     for atoms in molecules:
         atoms = atoms.copy()

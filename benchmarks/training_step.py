@@ -45,7 +45,10 @@ def edge_filters(molecules: Data, partial: Data) -> Graph:
     graph = step_graph(molecules, partial, dense=False)
     pair = graph.edge_pair
     return Graph(
-        graph.distance[pair], graph.vector[pair], graph.edge_index, torch.arange(len(pair))
+        graph.distance[pair],
+        graph.vector[pair],
+        graph.edge_index,
+        torch.arange(len(pair), device=pair.device),
     )
 
 

@@ -9,11 +9,15 @@ from torch_geometric.data import Data
 
 from .building import Builder
 from .generator import SchNetGen
+from .graphs import ranges
 from .hydrogens import add_hydrogens
 from .random_numbers import random_keys, uniform
 from .revision import revise
 from .sampling_config import SamplingConfig
 from .state import State
+
+#: A batch of so many times fewer molecules than usual hardly takes less time.
+FEW = 8
 
 
 @torch.inference_mode()
@@ -47,22 +51,27 @@ def assemble(
     result = _start(index, attempt, remaining, moved, seed)
     while len(pending):
         rows, pending = pending[:batch_size], pending[batch_size:]
-        tried = attempt[rows]
-        state = _start(index[rows], tried, remaining, moved, seed).to(device)
-        builder = Builder(model, state, max(1, fixed), index[rows], seed, config, tried)
+        # A few molecules take as long as many: their next attempts are made together.
+        together = max(1, batch_size // (FEW * len(rows)))
+        owner, tried = ranges((attempts - attempt[rows]).clamp(max=together))
+        tried, owner = tried + attempt[rows[owner]], rows[owner]
+        state = _start(index[owner], tried, remaining, moved, seed).to(device)
+        builder = Builder(model, state, max(1, fixed), index[owner], seed, config, tried)
         builder.run(scaffold)
-        again = tried + 1 < attempts
-        if attempts > 1:
-            again &= builder.dead_ends().cpu()
-        kept = (~again).nonzero().squeeze(1)
+        last = tried + 1 == attempts
+        usable = last if attempts == 1 else last | ~builder.dead_ends().cpu()
+        kept = usable.nonzero().squeeze(1)
+        kept = kept[owner[kept].diff(prepend=owner.new_tensor([-1])) != 0]  # the first of each
+        attempt[owner] = tried + 1
+        attempt[owner[kept]] = tried[kept] + 1
+        again = torch.ones(len(index), dtype=torch.bool)
         if len(kept):
             state = state.rows(kept.to(device))
-            builder = Builder(model, state, scaffold, index[rows[kept]], seed, config, tried[kept])
+            builder = Builder(model, state, scaffold, index[owner[kept]], seed, config, tried[kept])
             surprise = revise(builder, fixed).cpu()
-            result.write(rows[kept], state)
-            again[kept] = (surprise > config.max_surprise) & (tried[kept] + 1 < attempts)
-        attempt[rows] += 1
-        pending = torch.cat([pending, rows[again]])
+            result.write(owner[kept], state)
+            again[owner[kept]] = (surprise > config.max_surprise) & ~last[kept]
+        pending = torch.cat([pending, rows[again[rows]]])
     for rows in torch.arange(len(index)).split(batch_size):
         state = result.rows(rows).to(device)
         builder = Builder(model, state, scaffold, index[rows], seed, config)

@@ -1,12 +1,14 @@
 """Counter-based random numbers: each is a hash of (seed, molecule, step, counter).
 
-So a molecule is the same in any batch and on any device; `placement_kernels` has the same hash.
+So a molecule is the same in any batch and on any device; `fused_kernels` has the same hash.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from .kernels import kernels
 
 _MASK = 0xFFFFFFFF
 
@@ -62,6 +64,8 @@ def uniform(keys: Tensor, index: Tensor) -> Tensor:
     Returns:
         float32 [num_molecules, num].
     """
+    if fused := kernels(keys):
+        return fused.noise(keys, index, False)
     bits = _mix(index ^ keys[0].unsqueeze(1))
     bits = _mix(bits + keys[1].unsqueeze(1))
     return (((bits >> 8) & 0xFFFFFF).float() + 0.5) * 2.0**-24
@@ -69,6 +73,8 @@ def uniform(keys: Tensor, index: Tensor) -> Tensor:
 
 def gumbel(keys: Tensor, index: Tensor) -> Tensor:
     """Standard Gumbel noise, as `uniform`; −log of an exponential variate."""
+    if fused := kernels(keys):
+        return fused.noise(keys, index, True)
     return -torch.log(-torch.log1p(-uniform(keys, index)))
 
 
@@ -109,12 +115,12 @@ def draw_without_replacement(
 def rotations(keys: Tensor) -> Tensor:
     """Uniformly random rotation matrices [num_molecules, 3, 3] (Shoemake 1992)."""
     u = uniform(keys, torch.arange(3, dtype=torch.int32, device=keys.device))
-    a, b = 2 * torch.pi * u[:, 1], 2 * torch.pi * u[:, 2]
-    low, high = (1 - u[:, 0]).sqrt(), u[:, 0].sqrt()
-    x, y, z, w = low * a.sin(), low * a.cos(), high * b.sin(), high * b.cos()
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return torch.stack([torch.stack(row, 1) for row in rows], 1)
+    angle = 2 * torch.pi * u[:, 1:]
+    parts = torch.stack([angle.sin(), angle.cos()], 2)
+    # A quaternion (x, y, z | w), and by it the images of the three axes, the columns of the matrix.
+    parts = parts * torch.stack([1 - u[:, 0], u[:, 0]], 1).sqrt().unsqueeze(2)
+    quaternion = parts.flatten(1)
+    vector, scalar = quaternion[:, None, :3], quaternion[:, None, 3:]
+    axes = torch.eye(3, device=keys.device).expand(len(u), -1, -1)
+    turned = torch.linalg.cross(vector, axes)
+    return (axes + 2 * (scalar * turned + torch.linalg.cross(vector, turned))).mT

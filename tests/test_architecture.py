@@ -23,8 +23,9 @@ ORDER = (
     ),
     *(
         "distances",
+        "fused_kernels",
+        "kernels",
         "random_numbers",
-        "placement_kernels",
         "placement",
         "rules",
         "environments",

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import schnetgen_pyg
-from schnetgen_pyg import blocks, placement
+from schnetgen_pyg import blocks, kernels, placement
 from schnetgen_pyg.random_numbers import random_keys
 
 
@@ -135,8 +135,9 @@ def test_ball():
 
 def test_upsampling_is_linear():
     log_prob = torch.tensor([[[0.0, 1.0, -1.0]]])
-    fine = placement.upsample(log_prob, 4)[0, 0]
-    assert torch.allclose(fine, torch.tensor([0, 0.25, 0.5, 0.75, 1, 0.5, 0, -0.5, -1]))
+    for way in (placement.upsample, placement._upsample):
+        fine = way(log_prob, 4)[0, 0]
+        assert torch.allclose(fine, torch.tensor([0, 0.25, 0.5, 0.75, 1, 0.5, 0, -0.5, -1]))
 
 
 def peaked(num, seed=0):
@@ -231,9 +232,9 @@ def test_plain_torch_where_the_kernels_fail(monkeypatch):
         raise RuntimeError("Failed to find C compiler")
 
     broken = SimpleNamespace(sample=fail)
-    monkeypatch.setattr(schnetgen_pyg, "placement_kernels", broken, raising=False)
+    monkeypatch.setattr(schnetgen_pyg, "fused_kernels", broken, raising=False)
     with pytest.warns(UserWarning, match="Triton fails on cpu .Failed to find C compiler"):
-        assert placement._load_kernels.__wrapped__(torch.device("cpu")) is None
+        assert kernels._load.__wrapped__(torch.device("cpu")) is None
 
 
 @pytest.mark.slow
@@ -241,7 +242,7 @@ def test_kernels_with_the_interpreter():
     """The tests of the GPU's kernels, on the CPU: interpreting is chosen before Triton is
     imported, so in a process of their own."""
     pytest.importorskip("triton")
-    tests = Path(__file__).with_name("test_placement_kernels.py")
+    tests = Path(__file__).with_name("test_fused_kernels.py")
     command = [sys.executable, "-m", "pytest", "-q", str(tests)]
     environment = os.environ | {"TRITON_INTERPRET": "1"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from schnetgen_pyg import placement, random_numbers
 
 triton = pytest.importorskip("triton")
-tl = pytest.importorskip("triton.language")
 
-from schnetgen_pyg import placement_kernels  # noqa: E402
+from schnetgen_pyg import fused_kernels  # noqa: E402
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -23,23 +22,18 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@triton.jit
-def _noise_kernel(uniform, gumbel, keys, num: tl.constexpr):
-    index = tl.arange(0, num)
-    first_key, second_key = tl.load(keys), tl.load(keys + 1)
-    tl.store(uniform + index, placement_kernels._uniform(index, first_key, second_key))
-    tl.store(gumbel + index, placement_kernels._gumbel(index, first_key, second_key))
-
-
 @pytest.mark.parametrize("seed", [0, 1, 2**40 + 3])
-def test_same_noise(seed):
-    num = 1 << 16
-    keys = random_numbers.random_keys(seed, torch.tensor([5]), 7)
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("num", [3, 256, 4097])
+def test_same_noise(seed, own, num):
+    """The same counters for all molecules, and their own for each."""
+    keys = random_numbers.random_keys(seed, torch.arange(3), 7)
     index = torch.arange(num, dtype=torch.int32)
-    uniform, gumbel = torch.empty(2, num, device=DEVICE)
-    _noise_kernel[(1,)](uniform, gumbel, keys.flatten().to(DEVICE), num)
-    assert torch.equal(uniform.cpu(), random_numbers.uniform(keys, index)[0])
-    assert torch.allclose(gumbel.cpu(), random_numbers.gumbel(keys, index)[0], atol=1e-5, rtol=1e-6)
+    if own:
+        index = index + torch.tensor([[0], [1 << 28], [-5]], dtype=torch.int32)
+    found = [fused_kernels.noise(keys.to(DEVICE), index.to(DEVICE), kind) for kind in (False, True)]
+    assert torch.equal(found[0].cpu(), random_numbers.uniform(keys, index))
+    assert torch.allclose(found[1].cpu(), random_numbers.gumbel(keys, index), atol=1e-5, rtol=1e-6)
 
 
 def lattice(generator, *shape):
@@ -71,7 +65,7 @@ def test_same_sample(shape):
     keys = random_numbers.random_keys(seed, torch.arange(molecules), placed)
     choice, log_p = placement.sample(candidates, pos, log_prob, 1 / 16, keys)
     arguments = [t.to(DEVICE) for t in (candidates, pos, log_prob)]
-    fused = placement_kernels.sample(*arguments, 1 / 16, keys.to(DEVICE))
+    fused = fused_kernels.sample(*arguments, 1 / 16, keys.to(DEVICE))
     assert torch.equal(fused[0].cpu(), choice)
     assert torch.allclose(fused[1].cpu(), log_p, atol=1e-4)
 
@@ -92,7 +86,7 @@ def test_same_scores(shape, own_candidates, limited):
     on_device = [
         None if t is None else t.to(DEVICE) for t in (candidates, pos, log_prob, reach, limit)
     ]
-    fused = placement_kernels.log_scores(
+    fused = fused_kernels.log_scores(
         *on_device[:3], 1 / 16, *on_device[3:], placement.PENALTY
     ).cpu()
     assert fused.shape == scores.shape
@@ -114,7 +108,7 @@ def test_same_sample_from_the_grid_of_the_paper():
     keys = random_numbers.random_keys(0, torch.arange(len(pos)), 0)
     choice, log_p = placement.sample(candidates, pos, log_prob, 0.05, keys)
     arguments = [t.to(DEVICE) for t in (candidates, pos, log_prob)]
-    fused = placement_kernels.sample(*arguments, 0.05, keys.to(DEVICE))
+    fused = fused_kernels.sample(*arguments, 0.05, keys.to(DEVICE))
     assert torch.equal(fused[0].cpu(), choice)
     assert torch.allclose(fused[1].cpu(), log_p, atol=1e-4)
 
@@ -138,7 +132,7 @@ def test_same_positions_around_a_focus(monkeypatch):
         return [t.cpu() for t in shell.sample(keys.to(device))]
 
     position, log_density = draw("cpu")
-    monkeypatch.setattr(placement, "_kernels", lambda _: placement_kernels)
+    monkeypatch.setattr(placement, "kernels", lambda _: fused_kernels)
     fused = draw(DEVICE)
     same = (position - fused[0]).norm(dim=1) < 1e-4
     assert same.sum() >= 3  # rounding may move a candidate to the next bin
@@ -152,7 +146,7 @@ def test_nothing_possible_and_nothing_finite():
     candidates = placement.grid(1.0, 0.25)
     arguments = [t.to(DEVICE) for t in (candidates, pos, log_prob)]
     keys = random_numbers.random_keys(0, torch.arange(3), 0).to(DEVICE)
-    choice, log_p = (t.cpu() for t in placement_kernels.sample(*arguments, 0.05, keys))
+    choice, log_p = (t.cpu() for t in fused_kernels.sample(*arguments, 0.05, keys))
     assert ((choice >= 0) & (choice < len(candidates))).all()
     assert torch.isfinite(log_p[2])
 
@@ -162,7 +156,7 @@ def test_cpu_and_gpu_choose_the_same():
     pos, log_prob = realistic()
     candidates = placement.grid(4.4, 0.2)
     keys = random_numbers.random_keys(1, torch.arange(len(pos)), 0)
-    assert placement._kernels(log_prob.cuda()) is placement_kernels
+    assert placement.kernels(log_prob.cuda()) is fused_kernels
     choice, log_p = placement.sample(candidates, pos, log_prob, 0.05, keys)
     arguments = [t.cuda() for t in (candidates, pos, log_prob)]
     on_gpu = placement.sample(*arguments, 0.05, keys.cuda())

@@ -1,7 +1,8 @@
-"""`placement.log_scores` and `placement.sample` as one Triton kernel each.
+"""`placement.log_scores`, `placement.sample` and the noise of `random_numbers`, each as one Triton
+kernel.
 
 A program scores one block of candidates of one molecule in registers; no distance, and in `sample`
-no score, is written to memory. `placement` imports this module only for tensors on a GPU.
+no score, is written to memory. `kernels` imports this module only for tensors on a GPU.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor
 #: Candidates of a program: enough to hide the latency of the tables, and for the few of a shell.
 SAMPLE_BLOCK = 1024
 SCORE_BLOCK = 256
+NOISE_BLOCK = 256
 #: What changes from step to step; a kernel for each of its divisors would be compiled otherwise.
 _VARIABLE = ("stride", "num", "placed", "bins", "molecules")
 
@@ -45,6 +47,40 @@ def _gumbel(index, first_key, second_key):
     square = s * s
     series = 2.0 * s * (1.0 + square * (1.0 / 3 + square * (1.0 / 5 + square * (1.0 / 7))))
     return -tl.log(tl.where(u < 0.25, series, -tl.log(1.0 - u)))
+
+
+@triton.jit(do_not_specialize=("stride", "num", "molecules"))
+def _noise_kernel(
+    out, keys, index, stride, num, molecules, GUMBEL: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    blocks = tl.cdiv(num, BLOCK)
+    molecule = (tl.program_id(0) // blocks).to(tl.int64)
+    place = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
+    counter = tl.load(index + molecule * stride + place, mask=place < num, other=0)
+    first_key, second_key = tl.load(keys + molecule), tl.load(keys + molecules + molecule)
+    if GUMBEL:
+        noise = _gumbel(counter, first_key, second_key)
+    else:
+        noise = _uniform(counter, first_key, second_key)
+    tl.store(out + molecule * num + place, noise, mask=place < num)
+
+
+def noise(keys: Tensor, index: Tensor, gumbel: bool) -> Tensor:
+    """`random_numbers.uniform` or `random_numbers.gumbel`."""
+    molecules, num = keys.shape[1], index.shape[-1]
+    out = torch.empty(molecules, num, device=keys.device)
+    with torch.cuda.device_of(keys):
+        _noise_kernel[(molecules * triton.cdiv(num, NOISE_BLOCK),)](
+            out,
+            keys.contiguous(),
+            index.contiguous(),
+            num if index.dim() == 2 else 0,
+            num,
+            molecules,
+            GUMBEL=gumbel,
+            BLOCK=NOISE_BLOCK,
+        )
+    return out
 
 
 @triton.jit
