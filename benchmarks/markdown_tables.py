@@ -12,7 +12,8 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 
 def source(name: str, record: dict[str, Any]) -> str:
     versions = record["versions"]
+    machine = record["processor"] if record["device"] == "cpu" else record["device"]
     return (
-        f"`benchmarks/results/{name}.json`: commit {record['commit']}, {record['processor']}, "
+        f"`benchmarks/results/{name}.json`: commit {record['commit']}, {machine}, "
         f"torch {versions['torch']}, seed {record['seed']}."
     )

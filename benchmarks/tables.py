@@ -14,6 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from generation_tables import (
+    generation,
+    generation_batches,
+    generation_gpu,
+    generation_profile,
+)
 from markdown_tables import markdown, source
 from potential_tables import (
     potential,
@@ -26,6 +32,8 @@ HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 #: Of C7H10O2 in QM9, of which we have the training isomers and most of the others.
 ISOMERS = 6095
+#: What the times of a training step are compared with.
+OURS = "filters per pair, padded blocks"
 
 
 def paper(record: dict[str, Any]) -> str:
@@ -115,6 +123,35 @@ def training_step(record: dict[str, Any]) -> str:
     note = (
         f"{record['molecules']} molecules C7H10O2, all partial molecules, 9 blocks, 128 features, "
         f"{record['threads']} CPU threads, medians. {source('training_step', record)}"
+    )
+    return markdown(header, rows) + "\n\n" + note
+
+
+def training_step_gpu(record: dict[str, Any]) -> str:
+    """The same for several numbers of molecules."""
+    rows = [
+        [
+            part["molecules"],
+            name,
+            f"{1000 * row['prepare_seconds']:,.0f}",
+            f"{1000 * row['step_seconds']:,.0f}",
+            f"{part['times_ours'][name]:.1f}",
+            f"{row['step_seconds'] / part['medians'][OURS]['step_seconds']:.1f}",
+        ]
+        for part in record["rows"]
+        for name, row in part["medians"].items()
+    ]
+    header = [
+        "molecules",
+        "",
+        "preparation (ms)",
+        "forward, backward, Adam (ms)",
+        "times ours",
+        "without preparation",
+    ]
+    note = (
+        "On a GPU; the peer prepares on the CPU, by default in several processes beside the "
+        f"training. {source('training_step_gpu', record)}"
     )
     return markdown(header, rows) + "\n\n" + note
 
@@ -216,74 +253,12 @@ def time_to_valid(record: dict[str, Any]) -> str:
         for row in record["rows"]
     ]
     header = ["steps", "training (s)", "valid", "valid, every scaffold kept", "valid, no rules"]
+    on_gpu = record["device"] != "cpu"
+    place = "a GPU" if on_gpu else f"the CPU with {record['threads']} threads"
     note = (
-        f"Preset `{record['preset']}` from nothing on the CPU with {record['threads']} threads, "
+        f"Preset `{record['preset']}` from nothing on {place}, "
         f"{record['structures']:,} structures. {record['note'] and record['note'] + '. '}"
-        f"{source('time_to_valid', record)}"
-    )
-    return markdown(header, rows) + "\n\n" + note
-
-
-def generation(record: dict[str, Any]) -> str:
-    rows = [[f"`c7h10o2`, {name}", f"{rate:,.1f}"] for name, rate in record["medians"].items()]
-    if record["peer"]:
-        rows.append(
-            ["schnetpack-gschnet, one process", f"{record['peer']['molecules_per_second']:,.2f}"]
-        )
-    sizes = [
-        [
-            size,
-            f"{row['neighbors_per_atom']:.0f}",
-            f"{1000 * row['training_seconds']:,.0f}",
-            f"{row['training_mib']:,.0f}",
-            f"{1000 * row['seconds_per_placed_atom']:.1f}",
-        ]
-        for size, row in record["sizes"].items()
-    ]
-    header = [
-        "atoms",
-        "neighbours of each",
-        "training step (ms)",
-        "its memory (MiB)",
-        "placing an atom (ms)",
-    ]
-    note = (
-        "The peer has random weights and its stop steps are left out; what counts is the time per "
-        "atom. Below: 4 molecules of growing size, 10 random partial molecules of each, cutoff "
-        f"5 Å. {source('generation', record)}"
-    )
-    return (
-        markdown(["molecules of 19 atoms per second on the CPU", ""], rows)
-        + "\n\n"
-        + note
-        + "\n\n"
-        + markdown(header, sizes)
-    )
-
-
-def generation_profile(record: dict[str, Any]) -> str:
-    rows = [[name, f"{share:.0%}"] for name, share in record["shares"].items()]
-    note = (
-        f"Shares of the processor's time, one process, {record['molecules']} molecules. "
-        f"{source('generation_profile', record)}"
-    )
-    return markdown(["where the time of generation goes", ""], rows) + "\n\n" + note
-
-
-def generation_batches(record: dict[str, Any]) -> str:
-    rows = [
-        [
-            number,
-            f"{1000 * row['training_seconds']:,.0f}",
-            f"{row['training_mib']:,.0f}",
-            f"{1000 * row['seconds_per_placed_atom']:.1f}",
-        ]
-        for number, row in record["rows"].items()
-    ]
-    header = ["molecules", "training step (ms)", "its memory (MiB)", "placing an atom (ms)"]
-    note = (
-        f"The same over the number of molecules of {record['atoms']} atoms, 10 partial molecules "
-        f"of each. {source('generation_batches', record)}"
+        f"{source('time_to_valid' + '_gpu' * on_gpu, record)}"
     )
     return markdown(header, rows) + "\n\n" + note
 
@@ -326,12 +301,15 @@ def relaxation(record: dict[str, Any]) -> str:
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "paper": paper,
     "training_step": training_step,
+    "training_step_gpu": training_step_gpu,
     "quality": quality,
     "ablation": ablation,
     "generation": generation,
+    "generation_gpu": generation_gpu,
     "generation_profile": generation_profile,
     "generation_batches": generation_batches,
     "time_to_valid": time_to_valid,
+    "time_to_valid_gpu": time_to_valid,
     "relaxation": relaxation,
     "potential_painn": potential,
     "potential_schnet": potential,
