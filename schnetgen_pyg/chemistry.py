@@ -8,12 +8,15 @@ every atom has a valence that RDKit allows. It accepts all 6,095 isomers of C7H1
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import ase
 import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
 from scipy.spatial.distance import pdist
+
+from .structures import InputError
 
 #: Bonds are shorter than this times the sum of the covalent radii.
 COVALENT_FACTOR = 1.15
@@ -136,3 +139,19 @@ def describe(atoms: ase.Atoms) -> dict[str, str]:
             "stereo_smiles": smiles(perception.mol, stereo=True),
         }
     return record
+
+
+def drawing_tools() -> Any:
+    """RDKit's module ``Draw``, which is linked with libraries that servers may lack.
+
+    Raises:
+        InputError: where it cannot be loaded.
+    """
+    try:
+        from rdkit.Chem import Draw
+    except ImportError as error:
+        raise InputError(
+            f"RDKit cannot draw here ({error}): it needs X11's libraries (Debian's libxrender1 and "
+            "libxext6), also without a screen"
+        ) from error
+    return Draw

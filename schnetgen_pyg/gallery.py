@@ -11,9 +11,8 @@ import ase
 from ase.data import chemical_symbols
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDepictor
-from rdkit.Chem.Draw import rdMolDraw2D
 
-from .chemistry import connectivity, perceive
+from .chemistry import connectivity, drawing_tools, perceive
 from .conventions import Record
 from .evaluation import Evaluation
 
@@ -23,7 +22,7 @@ WIDTH, HEIGHT = 180, 135
 
 def drawing(mol: Chem.Mol) -> str:
     """RDKit's 2-D drawing as SVG; strokes of one colour are one path, for a fifth of the size."""
-    drawer = rdMolDraw2D.MolDraw2DSVG(WIDTH, HEIGHT, -1, -1, True)
+    drawer = drawing_tools().rdMolDraw2D.MolDraw2DSVG(WIDTH, HEIGHT, -1, -1, True)
     options: Any = drawer.drawOptions()
     options.clearBackground, options.padding = False, 0.08
     options.fixedBondLength = 26
@@ -50,7 +49,7 @@ def _flat(atoms: ase.Atoms, mol: Chem.Mol | None) -> Chem.Mol:
     flat.RemoveAllConformers()
     if mol:
         Chem.RemoveStereochemistry(flat)
-        flat = rdMolDraw2D.PrepareMolForDrawing(flat, kekulize=True)
+        flat = drawing_tools().rdMolDraw2D.PrepareMolForDrawing(flat, kekulize=True)
     else:
         flat.UpdatePropertyCache(strict=False)
     rdDepictor.Compute2DCoords(flat)

@@ -10,9 +10,8 @@ from pathlib import Path
 import ase
 import pandas as pd
 from rdkit import Chem
-from rdkit.Chem import Draw
 
-from .chemistry import connectivity, perceive
+from .chemistry import connectivity, drawing_tools, perceive
 from .evaluation import Evaluation
 from .structures import InputError, replacing
 
@@ -62,14 +61,18 @@ def write_sdf(path: str | os.PathLike[str], mols: Sequence[Chem.Mol]) -> None:
 def draw_molecules(
     path: str | os.PathLike[str], mols: Sequence[Chem.Mol], columns: int = 4
 ) -> None:
-    """2-D drawings in a grid (PNG), with SMILES and where each molecule is known from."""
+    """2-D drawings in a grid (PNG), with SMILES and where each molecule is known from.
+
+    Raises:
+        InputError: where RDKit cannot draw.
+    """
     flat = []
     for mol in mols:
         drawn = Chem.RemoveHs(mol)
         drawn.RemoveAllConformers()
         flat.append(drawn)
     legends = [f"{mol.GetProp('smiles')}  ({mol.GetProp('known_from')})" for mol in mols]
-    image = Draw.MolsToGridImage(
+    image = drawing_tools().MolsToGridImage(
         flat, molsPerRow=columns, subImgSize=(300, 240), legends=legends, returnPNG=False
     )
     with replacing(path) as temporary:

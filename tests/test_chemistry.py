@@ -1,3 +1,4 @@
+import sys
 import time
 
 import ase
@@ -6,8 +7,8 @@ import pytest
 from ase.build import molecule
 
 from schnetgen_pyg import load
-from schnetgen_pyg.chemistry import describe, fingerprint, perceive, smiles
-from schnetgen_pyg.structures import to_ase
+from schnetgen_pyg.chemistry import describe, drawing_tools, fingerprint, perceive, smiles
+from schnetgen_pyg.structures import InputError, to_ase
 
 from .conftest import METHANE
 
@@ -101,3 +102,9 @@ def test_random_soups_are_answered_quickly():
             atoms = ase.Atoms("C7O2H10", generator.normal(0, spread, (19, 3)))
             assert perceive(atoms).failure
     assert time.monotonic() - start < 60
+
+
+def test_a_system_without_libraries_for_drawing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rdkit.Chem.Draw", None)
+    with pytest.raises(InputError, match=r"RDKit cannot draw here .*libxrender1"):
+        drawing_tools()
