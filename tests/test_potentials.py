@@ -433,7 +433,7 @@ def test_what_cannot_be_tabulated_is_refused():
 @pytest.mark.parametrize("name", sorted(REPRESENTATIONS))
 def test_gpu_and_cpu_agree(name):
     torch.manual_seed(0)
-    potential = Potential(name, (1, 6)).eval()
+    potential = Potential(name, (1, 6, 8)).eval()
     batch = batch_of([5, 7])
     found = potential(batch.z, batch.pos, batch.batch, compute_forces=True)
     arguments = (part.cuda() for part in (batch.z, batch.pos, batch.batch))
