@@ -236,12 +236,17 @@ class Shell:
         rows = torch.arange(len(choice), device=fine.device)
         return self.center + fine[rows, choice], scores[rows, choice] - log_norm
 
-    def below_peak(self, position: Tensor) -> Tensor:
+    def below_peak(self, position: Tensor, margin: float) -> Tensor:
         """How much less than the largest the log-probabilities of the distances at given positions
-        [num_molecules, 3] are, in their mean [num_molecules]."""
+        [num_molecules, 3] are, in their mean [num_molecules]; of distances up to the longest and
+        ``margin`` (Å) more, for how far ``log_prob`` reaches depends on the other molecules."""
         distance = (self.pos - position.unsqueeze(1)).norm(dim=2, keepdim=True)
-        bins = (distance / self.spacing).round().clamp(max=self.log_prob.shape[2] - 1).long()
-        return (self.log_prob.amax(2) - self.log_prob.gather(2, bins).squeeze(2)).mean(1)
+        most = self.log_prob.shape[2] - 1
+        bins = (distance / self.spacing).round().clamp(max=most).long()
+        longest = (distance.amax(1, keepdim=True) + margin) / self.spacing
+        beyond = torch.arange(most + 1, device=position.device) > longest
+        peak = self.log_prob.masked_fill(beyond, -torch.inf).amax(2)
+        return (peak - self.log_prob.gather(2, bins).squeeze(2)).mean(1)
 
     def log_density(self, position: Tensor, keys: Tensor) -> Tensor:
         """Log-density of given positions [num_molecules, 3], with the same norm."""

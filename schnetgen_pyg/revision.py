@@ -21,40 +21,53 @@ from .random_numbers import choose, uniform
 REACH = 0.3
 COARSE_SPACING = 0.1
 LEVELS = ((8, 2), (8, 3))
+#: Share of the atoms that are drawn in a round after the first.
+LATER = 1 / 3
 
 
 @torch.inference_mode()
 def revise(builder: Builder, fixed: int = 0) -> Tensor:
-    """Draw the placed atoms but the first ``fixed`` ones anew, each ``config.revisions`` times
-    or, where others cannot be taken out, more often.
+    """Draw the placed atoms but the first ``fixed`` ones anew in ``config.revisions`` rounds: in
+    the first every one of them, in later ones those that were the most surprising.
 
     Returns:
-        how many nats the distances of a placed atom, given all others, are less probable than the
-        most probable ones, in the mean over the last round [count]; 0 where nothing is revised.
+        how many nats the distances of an atom, given all others, are less probable than the most
+        probable ones, in the mean [count]; 0 where nothing is revised.
     """
     size, rows = builder.placed, builder.rows
-    steps = builder.config.revisions * (size - fixed)
-    surprise = builder.pos.new_zeros(builder.count)
-    if size < 3 or not steps or not builder.model.config.focus:
-        return surprise
+    surprise = builder.pos.new_zeros(builder.count, size)  # of each atom
+    if size < 3 or size <= fixed or not builder.model.config.focus:
+        return surprise.sum(1)
     movable = _movable(builder, fixed)
+    number = movable.sum(1).clamp(min=1)
     index = torch.arange(size, dtype=torch.int32, device=rows.device)
     order = (uniform(builder.keys(size, 5), index) + 2.0 * ~movable).argsort(1)
-    number = movable.sum(1)
     atom = index.long().expand(builder.count, -1)  # which one is at each place
-    for step in range(steps):
-        chosen = order[rows, step % number.clamp(min=1)]
-        place = (atom == chosen.unsqueeze(1)).int().argmax(1)
-        atom = atom.gather(1, builder.to_last(place))
-        before = builder.pos[:, size - 1].clone()
-        shell, after = _draw(builder, size - 1, builder.keys(step, 4))
-        bonds = [_bonded(builder, size - 1, position) for position in (before, after)]
-        keep = (bonds[0] == bonds[1]).all(1) & (number > 0)
-        builder.pos[:, size - 1] = torch.where(keep.unsqueeze(1), after, before)
-        if step >= steps - (size - fixed):
-            surprise += shell.below_peak(builder.pos[:, size - 1]) / (size - fixed)
+    steps = [size - fixed] + [round(LATER * (size - fixed))] * (builder.config.revisions - 1)
+    step = 0
+    for turn in range(builder.config.revisions):
+        waiting = movable.clone()
+        for k in range(steps[turn]):
+            worst = surprise.masked_fill(~waiting, -1.0).argmax(1)
+            chosen = worst if turn else order[rows, k % number]
+            waiting[rows, chosen] = False
+            place = (atom == chosen.unsqueeze(1)).int().argmax(1)
+            atom = atom.gather(1, builder.to_last(place))
+            surprise[rows, chosen] = _redraw(builder, size - 1, movable.any(1), step)
+            step += 1
     builder.reorder(atom.argsort(1))
-    return surprise * builder.temperature
+    return (surprise * movable).sum(1) / number * builder.temperature
+
+
+def _redraw(builder: Builder, last: int, able: Tensor, step: int) -> Tensor:
+    """Draw the atoms at the place ``last`` anew in molecules that are ``able`` to [count], unless
+    that changes a bond; how surprising its distances are then [count]."""
+    before = builder.pos[:, last].clone()
+    shell, after = _draw(builder, last, builder.keys(step, 4))
+    bonds = [_bonded(builder, last, position) for position in (before, after)]
+    keep = (bonds[0] == bonds[1]).all(1) & able
+    builder.pos[:, last] = torch.where(keep.unsqueeze(1), after, before)
+    return shell.below_peak(builder.pos[:, last], REACH)
 
 
 def _movable(builder: Builder, fixed: int) -> Tensor:
@@ -83,7 +96,9 @@ def _draw(builder: Builder, last: int, keys: Tensor) -> tuple[placement.Shell, T
     focus = model.focus_head(y, partial.batch, count).view(count, last)
     focus = choose(focus + rules.PENALTY * ~_bonded(builder, last, own), keys)
     placed = builder.pos[:, :last]
-    reach = float((placed[builder.rows, focus] - own).norm(dim=1).max()) + REACH + COARSE_SPACING
+    # As far as an atom can come, and a margin to see whether it should be farther.
+    reach = 2 * (REACH + COARSE_SPACING)
+    reach += float((placed[builder.rows, focus] - own).norm(dim=1).max())
     log_prob = builder.distances(y.view(count, last, -1), placed, focus, reach)
     shell = placement.Shell(
         center=own,

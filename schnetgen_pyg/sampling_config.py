@@ -24,9 +24,10 @@ class SamplingConfig:
             hydrogens so that no electron stays unpaired (models with a focus).
         attempts: how often the scaffold of a molecule is built at most, where the hydrogens that
             its atoms were to have cannot complete it (models with environments).
-        revisions: how often the heavy atoms of a scaffold are placed once more, given all others
-            (models with a focus); hydrogens of different atoms are then placed at once. Such
-            molecules come without a log-probability.
+        revisions: rounds in which heavy atoms of a scaffold are placed once more, given all others
+            (models with a focus): all of them in the first, in later ones the third that was the
+            most surprising. Hydrogens of different atoms are then placed at once. Such molecules
+            come without a log-probability.
         max_surprise: a revised scaffold is begun anew, too, where the distances of an atom, given
             all others, are in the mean so many nats less probable than the most probable ones;
             2 is more than any of 400 training scaffolds has for the bundled model. Lower values

@@ -63,16 +63,23 @@ def test_blocks_do_not_change_the_scores(numbers, own, closed):
 
 
 def test_below_peak():
-    """Nothing at the most probable distances, elsewhere the difference in nats."""
+    """Nothing at the most probable distances, elsewhere the difference in nats; what lies beyond
+    the margin does not count, nor where the table ends."""
     peaks = torch.tensor([[[10, 20]]])
     centers = 0.1 * torch.arange(60)
     log_prob = torch.log_softmax(-((centers - 0.1 * peaks.mT) ** 2) / 0.02, 2)
     pos = torch.tensor([[[0.0, 0, 0], [3.0, 0, 0]]])
     shell = placement.Shell(pos[:, 0], 0.5, 1.5, 1.5, pos, log_prob, 0.1)
-    assert float(shell.below_peak(torch.tensor([[1.0, 0, 0]]))) == pytest.approx(0.0, abs=1e-5)
+    best = torch.tensor([[1.0, 0, 0]])
+    assert float(shell.below_peak(best, 0.3)) == pytest.approx(0.0, abs=1e-5)
     # 0.5 Å from both peaks: (0.25 / 0.02) nats in the mean.
-    aside = shell.below_peak(torch.tensor([[1.5, 0, 0]]))
-    assert float(aside) == pytest.approx(12.5, rel=1e-3)
+    aside = torch.tensor([[1.5, 0, 0]])
+    assert float(shell.below_peak(aside, 0.55)) == pytest.approx(12.5, rel=1e-3)
+    # From 1.5 Å to both, a margin of 0.2 Å does not reach the second peak.
+    near = float(shell.below_peak(aside, 0.2))
+    assert near == pytest.approx((12.5 + 12.5 - 0.09 / 0.02) / 2, rel=1e-3)
+    shorter = placement.Shell(pos[:, 0], 0.5, 1.5, 1.5, pos, log_prob[:, :, :18], 0.1)
+    assert float(shorter.below_peak(aside, 0.2)) == pytest.approx(near, rel=1e-5)
 
 
 def test_samples_follow_the_distribution():
