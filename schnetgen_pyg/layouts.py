@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .blocks import per_block
-
 
 @dataclass(frozen=True)
 class DenseLayout:
@@ -71,13 +69,11 @@ class DenseLayout:
         """
         steps, copies = self.shape[1], x.shape[1] if x.dim() == 3 else 1
         padded = self._pad(x.view(x.shape[0], copies, -1))
-        if steps == 1:  # a matrix times few vectors: products and sums are the faster way
-            size = per_block(blocks, blocks[0].numel())
-            parts = zip(blocks.split(size), padded.split(size), strict=True)
-            each = range(copies)
-            total = torch.cat(
-                [torch.stack([(w * p[:, :, :, k]).sum(2) for k in each], 2) for w, p in parts]
-            )
+        if steps == 1:  # a matrix times few vectors: one neighbor after the other is faster
+            weights, neighbors = blocks.unsqueeze(3), padded[:, 0]
+            total = weights[:, :, 0] * neighbors[:, 0].unsqueeze(1)
+            for place in range(1, self.shape[2]):
+                total.addcmul_(weights[:, :, place], neighbors[:, place].unsqueeze(1))
         else:
             columns = padded.permute(0, 4, 2, 1, 3).flatten(3)
             total = torch.matmul(blocks, columns).unflatten(3, (steps, copies))

@@ -91,10 +91,11 @@ class FilterCache:
         width, atoms = graph.dense.shape[2], self.num_atoms
         self.known = width
         row, column = graph.dense.cell // width, graph.dense.cell % width
-        cell = (row // width * atoms + row % width) * atoms + column
+        cells = (row // width * atoms + row % width) * atoms + column
         for block, weight, parity in zip(
             self.blocks, weights, self.representation.parity, strict=True
         ):
-            both = torch.cat([weight, parity * weight])
-            block.view(-1, weight.shape[1]).index_copy_(0, cell.flatten(), both)
+            for cell, sign in zip(cells, (1, parity), strict=True):
+                values = weight if sign == 1 else sign * weight
+                block.view(-1, weight.shape[1]).index_copy_(0, cell, values)
         return [block[:, :width, :width] for block in self.blocks]
