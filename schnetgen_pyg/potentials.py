@@ -233,6 +233,11 @@ class Potential(nn.Module):
         ptr, batch, cell = self._check(z, pos, batch, cell, compute_stress)
         size = ptr.numel() - 1
         derivatives = compute_forces or compute_stress
+        if derivatives and torch.is_inference_mode_enabled():
+            raise InputError(
+                "forces are derivatives, which torch.inference_mode() rules out; call the model "
+                "outside it, or inside torch.no_grad()"
+            )
         create_graph = self.training if create_graph is None else create_graph
         final = not create_graph if derivatives else not torch.is_grad_enabled()
         cutoff: float | None = self.representation.cutoff  # type: ignore[assignment]

@@ -429,6 +429,17 @@ def test_what_cannot_be_tabulated_is_refused():
         Potential("allegro", (1,)).tabulate()
 
 
+def test_forces_without_gradients():
+    """They are there within `no_grad`, and inference mode is refused."""
+    potential, batch = small_potential(), batch_of([4])
+    arguments = batch.z, batch.pos.double()
+    expected = potential(*arguments, compute_forces=True).forces
+    with torch.no_grad():
+        assert torch.equal(potential(*arguments, compute_forces=True).forces, expected)
+    with torch.inference_mode(), pytest.raises(InputError, match="inference_mode"):
+        potential(*arguments, compute_forces=True)
+
+
 @needs_gpu
 @pytest.mark.parametrize("name", sorted(REPRESENTATIONS))
 def test_gpu_and_cpu_agree(name):
