@@ -183,10 +183,13 @@ def quality(record: dict[str, Any]) -> str:
         "different molecules in neither",
     ]
     training = record["training"]
+    usual = next(iter(record["rows"].values()))["commit"]
+    earlier = {row["commit"] for row in record["rows"].values()} - {usual}
+    made = f" (others than the first row: {', '.join(sorted(earlier))})" if earlier else ""
     note = (
         f"{record['structures']:,} structures for each seed, mean ± standard deviation over "
         f"{len(record['seeds'])} seeds or one; {training['step']:,} steps in the last training run "
-        f"of the model. {source('quality', record)}"
+        f"of the model. Generated at commit {usual}{made}. {source('quality', record)}"
     )
     return markdown(header, rows) + "\n\n" + note
 
