@@ -44,7 +44,7 @@ def ball(radius: float, spacing: float, device: torch.device | None = None) -> T
 
 def upsample(log_prob: Tensor, factor: int) -> Tensor:
     """Log-probabilities on bins ``factor`` times finer, linear in between."""
-    if log_prob.is_cuda:  # for which torch's kernel takes 300 times as long
+    if log_prob.is_cuda:  # torch's kernel took two thirds of a GPU's time in generation
         return _upsample(log_prob, factor)
     size = (log_prob.shape[-1] - 1) * factor + 1
     return torch.nn.functional.interpolate(log_prob, size=size, mode="linear", align_corners=True)

@@ -36,16 +36,17 @@ def revise(builder: Builder, fixed: int = 0) -> Tensor:
     """
     size, rows = builder.placed, builder.rows
     surprise = builder.pos.new_zeros(builder.count, size)  # of each atom
-    if size < 3 or size <= fixed or not builder.model.config.focus:
+    rounds = builder.config.revisions
+    if size < 3 or size <= fixed or not rounds or not builder.model.config.focus:
         return surprise.sum(1)
     movable = _movable(builder, fixed)
-    number = movable.sum(1).clamp(min=1)
+    able, number = movable.any(1), movable.sum(1).clamp(min=1)
     index = torch.arange(size, dtype=torch.int32, device=rows.device)
     order = (uniform(builder.keys(size, 5), index) + 2.0 * ~movable).argsort(1)
     atom = index.long().expand(builder.count, -1)  # which one is at each place
-    steps = [size - fixed] + [round(LATER * (size - fixed))] * (builder.config.revisions - 1)
+    steps = [size - fixed] + [round(LATER * (size - fixed))] * (rounds - 1)
     step = 0
-    for turn in range(builder.config.revisions):
+    for turn in range(rounds):
         waiting = movable.clone()
         for k in range(steps[turn]):
             worst = surprise.masked_fill(~waiting, -1.0).argmax(1)
@@ -53,7 +54,7 @@ def revise(builder: Builder, fixed: int = 0) -> Tensor:
             waiting[rows, chosen] = False
             place = (atom == chosen.unsqueeze(1)).int().argmax(1)
             atom = atom.gather(1, builder.to_last(place))
-            surprise[rows, chosen] = _redraw(builder, size - 1, movable.any(1), step)
+            surprise[rows, chosen] = _redraw(builder, size - 1, able, step)
             step += 1
     builder.reorder(atom.argsort(1))
     return (surprise * movable).sum(1) / number * builder.temperature
