@@ -56,14 +56,14 @@ class Builder:
         self.attempt = torch.zeros_like(self.index) if attempt is None else attempt.to(device)
         self.own_keys = molecule_keys(seed, self.index)
         self.forced = forced
+        self.state, self.log_prob = state, state.log_prob
         self.z, self.pos, self.environment = state.z, state.pos, state.environment
-        self.log_prob = state.log_prob
         self.count, self.atoms = self.z.shape
         self.rows = torch.arange(self.count, device=device)
         # Views: what is written to the state is in them.
         ptr = torch.arange(self.count + 1, device=device) * self.atoms
         self.molecules = Data(z=self.z.view(-1), pos=self.pos.view(-1, 3), ptr=ptr)
-        self.cache = FilterCache(model, self.count, placed) if model.shares_filters else None
+        self.cache = FilterCache(model, placed) if model.shares_filters else None
         #: Of positions that are revised later, the probability is not known.
         self.scored = forced or not (model.config.focus and config.revisions)
         if not self.scored:
@@ -75,6 +75,14 @@ class Builder:
         self.history: list[StepRecord] | None = None
         elements = torch.tensor(model.config.elements)
         self.largest = float(bond_lengths(elements.unsqueeze(0), elements.unsqueeze(1)).max())
+
+    def take(self, rows: Tensor | slice) -> Builder:
+        """A builder of some of the molecules, with the filters that are known: of a copy of their
+        state, or of the state itself where they are a slice."""
+        arguments = self.placed, self.index[rows], self.seed, self.config, self.attempt[rows]
+        taken = Builder(self.model, self.state.rows(rows), *arguments)
+        taken.cache = None if self.cache is None else self.cache.rows(rows)
+        return taken
 
     @torch.inference_mode()
     def run(self, size: int | None = None) -> Builder:
@@ -111,12 +119,8 @@ class Builder:
         source[:, last - 1] = torch.where(place == last, last - 1, last)
         source[rows, last] = place
         self._reorder(source)
-        if self.cache is not None and self.cache.blocks:
-            for block in self.cache.blocks:
-                moved = block[:, last - 1].clone()
-                block[rows, place] = moved
-                block[rows, :, place] = block[:, :, last - 1]
-            self.cache.known = last - 1
+        if self.cache is not None:
+            self.cache.replace(place, last - 1)
         return source
 
     def reorder(self, source: Tensor) -> None:
@@ -147,13 +151,11 @@ class Builder:
             places = self._open_places(size).clamp(0, UNKNOWN_OPEN - 1)
             partial.environment = environment.flatten()
             partial.open = places.masked_fill(environment == UNKNOWN, UNKNOWN_OPEN).flatten()
-        graph = step_graph(
-            self.molecules,
-            partial,
-            model.config.cutoff,
-            placed_before=0 if self.cache is None else self.cache.known,
-            dense=self.cache is not None,
-        )
+        if self.cache is None:
+            graph = step_graph(self.molecules, partial, model.config.cutoff, dense=False)
+        else:  # filters beyond the cutoff are zero
+            known = self.cache.known
+            graph = step_graph(self.molecules, partial, placed_before=known, dense=True)
         remaining = model.remaining(self.molecules, partial)
         filters = None if self.cache is None else self.cache.add(graph)
         return model.features(partial, graph, remaining, filters), partial, remaining

@@ -19,12 +19,14 @@ class DenseLayout:
     Attributes:
         shape: (num_molecules, num_steps, num_atoms) of the padded blocks.
         node: flat position of each node in [molecules * steps * atoms].
-        cell: flat positions of each pair, both ways, in [molecules * atoms * atoms] [2, num_pairs].
+        molecule: of each pair [num_pairs].
+        place: of the later and of the earlier atom of each pair in their molecule [2, num_pairs].
     """
 
     shape: tuple[int, int, int]
     node: Tensor
-    cell: Tensor
+    molecule: Tensor
+    place: Tensor
 
     @property
     def full(self) -> bool:
@@ -33,14 +35,15 @@ class DenseLayout:
 
     def spread(self, weight: Tensor, parity: int = 1) -> Tensor:
         """Weights of pairs [num_pairs, channels] in blocks: [molecules, channels, atoms, atoms],
-        or [molecules, atoms, atoms, channels] where every molecule has one step. With ``parity``
-        −1 an edge from the later to the earlier atom has the opposite sign."""
+        or [neighbors, molecules, atoms, channels] where every molecule has one step. With
+        ``parity`` −1 an edge from the later to the earlier atom has the opposite sign."""
         molecules, steps, atoms = self.shape
         both = torch.cat([weight, parity * weight])
+        target, source = torch.cat([self.place, self.place.flip(0)], 1)
+        cell = (source * molecules + self.molecule.repeat(2)) * atoms + target
         blocks = weight.new_zeros(molecules * atoms * atoms, weight.shape[1])
-        blocks = blocks.index_copy(0, self.cell.reshape(-1), both)
-        blocks = blocks.view(molecules, atoms, atoms, -1)
-        return blocks if steps == 1 else blocks.permute(0, 3, 1, 2).contiguous()
+        blocks = blocks.index_copy(0, cell, both).view(atoms, molecules, atoms, -1)
+        return blocks if steps == 1 else blocks.permute(1, 3, 2, 0).contiguous()
 
     def _pad(self, x: Tensor) -> Tensor:
         """Node features [num_nodes, copies, channels] in [molecules, steps, atoms, copies,
@@ -70,10 +73,10 @@ class DenseLayout:
         steps, copies = self.shape[1], x.shape[1] if x.dim() == 3 else 1
         padded = self._pad(x.view(x.shape[0], copies, -1))
         if steps == 1:  # a matrix times few vectors: one neighbor after the other is faster
-            weights, neighbors = blocks.unsqueeze(3), padded[:, 0]
-            total = weights[:, :, 0] * neighbors[:, 0].unsqueeze(1)
+            weights = blocks.unsqueeze(3)
+            total = weights[0] * padded[:, :, 0]
             for place in range(1, self.shape[2]):
-                total.addcmul_(weights[:, :, place], neighbors[:, place].unsqueeze(1))
+                total.addcmul_(weights[place], padded[:, :, place])
         else:
             columns = padded.permute(0, 4, 2, 1, 3).flatten(3)
             total = torch.matmul(blocks, columns).unflatten(3, (steps, copies))
@@ -91,7 +94,8 @@ class DenseLayout:
         steps, atoms = self.shape[1:]
         padded = self._pad(x.unsqueeze(1))
         if steps == 1:
-            total = torch.matmul(direction.mT, blocks * padded[:, :, :, 0])
+            directed = (blocks * padded[:, 0].transpose(0, 1)).permute(1, 2, 0, 3)
+            total = torch.matmul(direction.permute(1, 2, 3, 0), directed)
         else:
             columns = padded.permute(0, 4, 2, 1, 3).flatten(3)
             directed = (blocks.unsqueeze(2) * direction.unsqueeze(1)).flatten(2, 3)

@@ -28,45 +28,58 @@ LATER = 1 / 3
 @torch.inference_mode()
 def revise(builder: Builder, fixed: int = 0) -> Tensor:
     """Draw the placed atoms but the first ``fixed`` ones anew in ``config.revisions`` rounds: in
-    the first every one of them, in later ones those that were the most surprising.
+    the first every one that can be, in later ones those that were the most surprising.
 
     Returns:
         how many nats the distances of an atom, given all others, are less probable than the most
         probable ones, in the mean [count]; 0 where nothing is revised.
     """
-    size, rows = builder.placed, builder.rows
-    surprise = builder.pos.new_zeros(builder.count, size)  # of each atom
-    rounds = builder.config.revisions
-    if size < 3 or size <= fixed or not rounds or not builder.model.config.focus:
-        return surprise.sum(1)
+    size = builder.placed
+    mean = builder.pos.new_zeros(builder.count)
+    if size < 3 or not builder.config.revisions or not builder.model.config.focus:
+        return mean
     movable = _movable(builder, fixed)
-    able, number = movable.any(1), movable.sum(1).clamp(min=1)
-    index = torch.arange(size, dtype=torch.int32, device=rows.device)
+    # Molecules with most of such atoms first: those that have no more to draw are the last ones.
+    number, rows = movable.sum(1).sort(descending=True)
+    number, rows = number[number > 0], rows[number > 0]
+    if len(rows):
+        some = builder.take(rows)
+        later = round(LATER * (size - fixed))
+        mean[rows] = _revise(some, movable[rows], number, later)
+        builder.pos[rows] = some.pos
+    return mean
+
+
+def _revise(builder: Builder, movable: Tensor, number: Tensor, later: int) -> Tensor:
+    """`revise` for molecules with the most ``movable`` atoms [count, size] first: their ``number``
+    [count] is at least one. In rounds after the first no more than ``later`` are drawn."""
+    size = builder.placed
+    index = torch.arange(size, dtype=torch.int32, device=number.device)
     order = (uniform(builder.keys(size, 5), index) + 2.0 * ~movable).argsort(1)
-    atom = index.long().expand(builder.count, -1)  # which one is at each place
-    steps = [size - fixed] + [round(LATER * (size - fixed))] * (rounds - 1)
-    step = 0
-    for turn in range(rounds):
-        waiting = movable.clone()
-        for k in range(steps[turn]):
-            worst = surprise.masked_fill(~waiting, -1.0).argmax(1)
-            chosen = worst if turn else order[rows, k % number]
-            waiting[rows, chosen] = False
-            place = (atom == chosen.unsqueeze(1)).int().argmax(1)
-            atom = atom.gather(1, builder.to_last(place))
-            surprise[rows, chosen] = _redraw(builder, size - 1, able, step)
-            step += 1
+    atom = index.long().repeat(builder.count, 1)  # which one is at each place
+    surprise = builder.pos.new_zeros(builder.count, size)  # of each atom
+    left = [n for n in (number.unsqueeze(1) > index).sum(0).tolist() if n]
+    for turn in range(builder.config.revisions):
+        waiting, part = movable.clone(), builder
+        for k, count in enumerate(left[:later] if turn else left):
+            part = part.take(slice(count))  # those that have more than k to draw
+            worst = surprise[:count].masked_fill(~waiting[:count], -1.0).argmax(1)
+            chosen = worst if turn else order[:count, k]
+            waiting[part.rows, chosen] = False
+            place = (atom[:count] == chosen.unsqueeze(1)).int().argmax(1)
+            atom[:count] = atom[:count].gather(1, part.to_last(place))
+            surprise[part.rows, chosen] = _redraw(part, size - 1, turn * size + k)
     builder.reorder(atom.argsort(1))
     return (surprise * movable).sum(1) / number * builder.temperature
 
 
-def _redraw(builder: Builder, last: int, able: Tensor, step: int) -> Tensor:
-    """Draw the atoms at the place ``last`` anew in molecules that are ``able`` to [count], unless
-    that changes a bond; how surprising its distances are then [count]."""
+def _redraw(builder: Builder, last: int, step: int) -> Tensor:
+    """Draw the atoms at the place ``last`` anew, unless that changes a bond; how surprising its
+    distances are then [count]."""
     before = builder.pos[:, last].clone()
     shell, after = _draw(builder, last, builder.keys(step, 4))
     bonds = [_bonded(builder, last, position) for position in (before, after)]
-    keep = (bonds[0] == bonds[1]).all(1) & able
+    keep = (bonds[0] == bonds[1]).all(1)
     builder.pos[:, last] = torch.where(keep.unsqueeze(1), after, before)
     return shell.below_peak(builder.pos[:, last], REACH)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 
 import torch
@@ -49,8 +50,8 @@ class State:
     def start(cls, z: Tensor, pos: Tensor) -> State:
         return cls(z, pos, torch.full_like(z, UNKNOWN), pos.new_zeros(len(z)))
 
-    def rows(self, rows: Tensor) -> State:
-        """A copy of some of them."""
+    def rows(self, rows: Tensor | slice) -> State:
+        """Some of them: a copy, or a view where they are a slice."""
         return State(*(part[rows] for part in vars(self).values()))
 
     def to(self, device: torch.device) -> State:
@@ -63,14 +64,20 @@ class State:
 
 class FilterCache:
     """What the representation knows of all placed pairs, kept from step to step as padded
-    blocks."""
+    blocks [neighbors, molecules, atoms, channels]."""
 
-    def __init__(self, model: SchNetGen, num_molecules: int, num_atoms: int):
+    def __init__(self, model: SchNetGen, num_atoms: int):
         self.representation, self.table = model.representation, model.filter_table()
-        self.num_molecules, self.num_atoms = num_molecules, num_atoms
+        self.num_atoms = num_atoms
         self.blocks: list[Tensor] = []
         #: Of so many atoms all pairs are known.
         self.known = 0
+
+    def rows(self, rows: Tensor | slice) -> FilterCache:
+        """That of some of the molecules: a copy, or a view where they are a slice."""
+        some = copy.copy(self)
+        some.blocks = [block[:, rows] for block in self.blocks]
+        return some
 
     def forget(self) -> None:
         self.blocks, self.known = [], 0
@@ -82,20 +89,32 @@ class FilterCache:
             self.forget()
 
     def add(self, graph: Graph) -> list[Tensor]:
-        """Evaluate the pairs listed in ``graph``; return the filters of all placed pairs."""
+        """Evaluate the pairs listed in ``graph``, which are all those of atoms that are new;
+        return the filters of all placed pairs."""
         assert graph.dense is not None
         weights = self.representation.pair_filters(replace(graph, table=self.table))
+        molecules, _, width = graph.dense.shape
         if not self.blocks:
-            shape = self.num_molecules, self.num_atoms, self.num_atoms
+            shape = self.num_atoms, molecules, self.num_atoms
             self.blocks = [weight.new_zeros(*shape, weight.shape[1]) for weight in weights]
-        width, atoms = graph.dense.shape[2], self.num_atoms
-        self.known = width
-        row, column = graph.dense.cell // width, graph.dense.cell % width
-        cells = (row // width * atoms + row % width) * atoms + column
         for block, weight, parity in zip(
             self.blocks, weights, self.representation.parity, strict=True
         ):
-            for cell, sign in zip(cells, (1, parity), strict=True):
-                values = weight if sign == 1 else sign * weight
-                block.view(-1, weight.shape[1]).index_copy_(0, cell, values)
-        return [block[:, :width, :width] for block in self.blocks]
+            weight = weight.view(molecules, -1, weight.shape[1])  # sorted by the later atom
+            start = 0
+            for place in range(self.known, width):
+                new = weight[:, start : start + place]
+                block[:place, :, place] = new.transpose(0, 1)
+                block[place, :, :place] = new if parity == 1 else parity * new
+                start += place
+        self.known = width
+        return [block[:width, :, :width] for block in self.blocks]
+
+    def replace(self, place: Tensor, last: int) -> None:
+        """Forget the atoms at ``place`` [count]; the ones at ``last`` come there, and those after
+        it are forgotten too."""
+        rows = torch.arange(len(place), device=place.device)
+        for block in self.blocks:
+            block[place, rows] = block[last].clone()
+            block[:, rows, place] = block[:, :, last]
+        self.known = min(self.known, last)

@@ -124,8 +124,7 @@ def step_graph(
         step_row = torch.arange(sizes.numel(), device=ptr.device) - first_step[partial.molecule]
         step_row = partial.molecule * shape[1] + step_row
         local = partial.atom - ptr[partial.molecule[partial.batch]]
-        cell = owner * width**2 + place * width + place.flip(0)
-        layout = DenseLayout(shape, step_row[partial.batch] * width + local, cell)
+        layout = DenseLayout(shape, step_row[partial.batch] * width + local, owner, place)
         return Graph(distance, vector, dense=layout)
 
     pair, copy = ranges(copies)
