@@ -173,15 +173,16 @@ class Shell:
     def _fine_table(self) -> Tensor:
         return upsample(self.log_prob, self._finer)
 
-    def _scores(self, candidates: Tensor, blur: float = 0.0) -> Tensor:
-        """Of candidates relative to the centre [num_molecules, num_candidates, 3]; with ``blur``
-        (Å) the best of distances that are so much shorter or longer."""
+    def _scores(self, candidates: Tensor, turn: Tensor, blur: float = 0.0) -> Tensor:
+        """Of candidates in the lattice, the same for all [num_candidates, 3] or
+        [num_molecules, num_candidates, 3], that `rotations` ``turn`` about the centre; with
+        ``blur`` (Å) the best of distances that are so much shorter or longer."""
         if blur < self.spacing:
             table, spacing = self._fine_table, self.spacing / self._finer
         else:
             table, spacing = blurred(self.log_prob, self.spacing, blur), self.spacing
         reach = None if self.reach is None else self.reach - blur
-        relative = self.pos - self.center.unsqueeze(1)
+        relative = torch.matmul(self.pos - self.center.unsqueeze(1), turn)
         return log_scores(candidates, relative, table, spacing, reach, self.limit)
 
     def _lattice(self, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -196,18 +197,16 @@ class Shell:
         lattice = ball(self.largest + spacing, spacing, device)
         return lattice[first:last], torch.arange(first, last, device=device)
 
-    def _fine(self, keys: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Fine candidates relative to the centre [num_molecules, num_fine, 3], their scores, their
-        Gumbel numbers with weights, and the log of the norm of the density (Å³)."""
+    def _fine(self, keys: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Fine candidates in the lattice [num_molecules, num_fine, 3], their scores, their Gumbel
+        numbers with weights, and the log of the norm of the density (Å³)."""
         device = self.pos.device
-        turn = rotations(keys).mT
         cubes, number = self._lattice(device)
-        cubes = cubes.expand(len(turn), -1, -1)
         number = number.expand(len(turn), -1)
         log_weight = self.pos.new_zeros(len(turn), 1)
         spacing = self.coarse_spacing
         for depth, (count, width) in enumerate(self.levels):
-            scores = self._scores(torch.matmul(cubes, turn), 0.5 * spacing) + log_weight
+            scores = self._scores(cubes, turn, 0.5 * spacing) + log_weight
             drawn, taken = draw_without_replacement(
                 self.flattening * scores, count, keys, _counter(number, depth)
             )
@@ -215,26 +214,28 @@ class Shell:
             offsets = torch.arange(width, device=device) * spacing
             offsets = torch.cartesian_prod(offsets, offsets, offsets)
             offsets = offsets - offsets.mean(0)
-            cubes = cubes.take_along_dim(drawn.unsqueeze(2), 1)
+            rows = torch.arange(len(turn), device=device).unsqueeze(1)
+            cubes = cubes[rows, drawn] if depth else cubes[drawn]
             cubes = (cubes.unsqueeze(2) + offsets).flatten(1, 2)
             number = number.gather(1, drawn).unsqueeze(2) * len(offsets)
             number = (number + torch.arange(len(offsets), device=device)).flatten(1)
             if depth:
                 log_weight = log_weight.gather(1, drawn)
             log_weight = (log_weight - taken).repeat_interleave(len(offsets), 1)
-        fine = torch.matmul(cubes, turn)
-        scores = self._scores(fine)
+        scores = self._scores(cubes, turn)
         weighted = scores + log_weight
         log_norm = weighted.logsumexp(1) + 3 * math.log(spacing)
         noisy = weighted + gumbel(keys, _counter(number, len(self.levels)))
-        return fine, scores, noisy, log_norm
+        return cubes, scores, noisy, log_norm
 
     def sample(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Positions [num_molecules, 3] and their log-densities (1/Å³) [num_molecules]."""
-        fine, scores, noisy, log_norm = self._fine(keys)
+        turn = rotations(keys)
+        fine, scores, noisy, log_norm = self._fine(keys, turn)
         choice = noisy.argmax(1)
         rows = torch.arange(len(choice), device=fine.device)
-        return self.center + fine[rows, choice], scores[rows, choice] - log_norm
+        position = torch.matmul(turn, fine[rows, choice].unsqueeze(2)).squeeze(2)
+        return self.center + position, scores[rows, choice] - log_norm
 
     def below_peak(self, position: Tensor, margin: float) -> Tensor:
         """How much less than the largest the log-probabilities of the distances at given positions
@@ -250,8 +251,10 @@ class Shell:
 
     def log_density(self, position: Tensor, keys: Tensor) -> Tensor:
         """Log-density of given positions [num_molecules, 3], with the same norm."""
-        log_norm = self._fine(keys)[3]
-        return self._scores((position - self.center).unsqueeze(1)).squeeze(1) - log_norm
+        turn = rotations(keys)
+        log_norm = self._fine(keys, turn)[3]
+        placed = torch.matmul((position - self.center).unsqueeze(1), turn)
+        return self._scores(placed, turn).squeeze(1) - log_norm
 
 
 def _counter(number: Tensor, depth: int) -> Tensor:

@@ -96,7 +96,9 @@ class FilterCache:
         molecules, _, width = graph.dense.shape
         if not self.blocks:
             shape = self.num_atoms, molecules, self.num_atoms
-            self.blocks = [weight.new_zeros(*shape, weight.shape[1]) for weight in weights]
+            self.blocks = [weight.new_empty(*shape, weight.shape[1]) for weight in weights]
+            for block in self.blocks:
+                block.diagonal(dim1=0, dim2=2).zero_()
         for block, weight, parity in zip(
             self.blocks, weights, self.representation.parity, strict=True
         ):
