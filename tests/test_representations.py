@@ -137,6 +137,16 @@ def test_a_batch_is_its_molecules(network):
     agree(together, torch.cat(alone))
 
 
+def test_pairs_beyond_the_cutoff_change_nothing(network):
+    """A sampler, which keeps the quantities of all pairs, lists them too."""
+    if not hasattr(network, "pair_filters"):
+        pytest.skip("takes edges only")
+    data = molecules([9])
+    near, complete = graph_of(data.pos), graph_of(data.pos, cutoff=100.0)
+    assert len(near.distance) < len(complete.distance)
+    agree(network(data.z, near), network(data.z, complete))
+
+
 def test_distant_fragments_are_additive(network):
     batch = molecules([5, 4])
     far = batch.pos + 100.0 * (batch.batch == 1).unsqueeze(1)

@@ -18,7 +18,8 @@ Networks whose messages depend on an edge only through quantities of its unorder
 too (SchNet, PaiNN). All partial molecules of a molecule then share them, and a sampler keeps them:
 
 * ``pair_filters(graph)`` → those quantities [num_pairs, …], one tensor for each of ``parity``,
-  which is −1 where the edge from the later to the earlier atom has the opposite sign;
+  which is −1 where the edge from the later to the earlier atom has the opposite sign; a pair
+  farther than the cutoff changes no features;
 * ``representation(z, graph, filters, extra)`` takes them as `Graph.dense` lays them out, and
   ``extra`` [num_nodes, hidden_channels] is added to the embeddings.
 
