@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from .environments import UNKNOWN
 from .generator import SchNetGen
 from .graphs import Graph
+from .radial_tables import RadialTable
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,14 @@ class FilterCache:
     blocks [neighbors, molecules, atoms, channels]."""
 
     def __init__(self, model: SchNetGen, num_atoms: int):
-        self.representation, self.table = model.representation, model.filter_table()
-        self.num_atoms = num_atoms
+        self.model, self.num_atoms = model, num_atoms
         self.blocks: list[Tensor] = []
         #: Of so many atoms all pairs are known.
         self.known = 0
+
+    @cached_property
+    def table(self) -> RadialTable | None:
+        return self.model.filter_table()
 
     def rows(self, rows: Tensor | slice) -> FilterCache:
         """That of some of the molecules: a copy, or a view where they are a slice."""
@@ -92,16 +97,15 @@ class FilterCache:
         """Evaluate the pairs listed in ``graph``, which are all those of atoms that are new;
         return the filters of all placed pairs."""
         assert graph.dense is not None
-        weights = self.representation.pair_filters(replace(graph, table=self.table))
+        network = self.model.representation
+        weights = network.pair_filters(replace(graph, table=self.table))
         molecules, _, width = graph.dense.shape
         if not self.blocks:
             shape = self.num_atoms, molecules, self.num_atoms
             self.blocks = [weight.new_empty(*shape, weight.shape[1]) for weight in weights]
             for block in self.blocks:
                 block.diagonal(dim1=0, dim2=2).zero_()
-        for block, weight, parity in zip(
-            self.blocks, weights, self.representation.parity, strict=True
-        ):
+        for block, weight, parity in zip(self.blocks, weights, network.parity, strict=True):
             weight = weight.view(molecules, -1, weight.shape[1])  # sorted by the later atom
             start = 0
             for place in range(self.known, width):
