@@ -97,7 +97,8 @@ def potentials_speed(record: dict[str, Any]) -> str:
     for name, cases in record["rows"].items():
         for case, row in cases.items():
             ours, found = row["ours"], [row.get(peer) for peer in peers]
-            ways = [key for key in ("forces_seconds", "tabulated_seconds") if key in ours]
+            keys = ("forces_seconds", "tabulated_seconds", "recorded_seconds")
+            ways = [key for key in keys if key in ours]
             rows.append(
                 [f"`{name}`", *case.split(" x ")]
                 + [" / ".join(f"{1000 * ours[key]:,.1f}" for key in ways)]
@@ -113,8 +114,9 @@ def potentials_speed(record: dict[str, Any]) -> str:
     header = ["", "atoms", "molecules", "forces (ms)", "training step (ms)", "its memory (MiB)"]
     note = (
         "One thread, published hyperparameters, medians. Forces: computed / with tabulated radial "
-        "functions, where there are such. Of the peers: how many times longer a force call takes, "
-        "against both, and a training step; ours also looks for the neighbours, which the peers "
-        f"are given. {record['note'] and record['note'] + '. '}{source('potentials_speed', record)}"
+        "functions / recorded, where there are such. Of the peers: how many times longer a force "
+        "call takes, against each, and a training step; ours also looks for the neighbours, which "
+        f"the peers are given. {record['note'] and record['note'] + '. '}"
+        f"{source('potentials_speed', record)}"
     )
     return markdown([*header, *peers], rows) + "\n\n" + note

@@ -131,6 +131,7 @@ class Graph:
         edge_pair: pair of each edge [num_edges], ascending in each half.
         dense: the same edges as padded blocks; where it is given the edges are left out.
         table: of the network's radial functions, to be interpolated.
+        width: the largest number of edges into a node, where that is known.
     """
 
     distance: Tensor
@@ -139,6 +140,7 @@ class Graph:
     edge_pair: Tensor | None = None
     dense: DenseLayout | None = None
     table: RadialTable | None = None
+    width: int | None = None
 
     def radial(self, function: Callable[[Tensor], list[Tensor]]) -> list[Tensor]:
         """A network's functions of the distances of pairs, from the table where there is one."""
@@ -182,11 +184,14 @@ class Graph:
     def rows(self, num_nodes: int) -> TargetRows:
         """The edges into every node as a padded row."""
         target = self.edges[1]
+        counts = target.new_zeros(num_nodes).index_add(0, target, torch.ones_like(target))
+        width = int(counts.max()) if self.width is None and num_nodes else self.width or 0
         order = target.argsort()
-        counts = torch.bincount(target, minlength=num_nodes)
-        _, place = ranges(counts)
-        width = int(counts.max()) if num_nodes else 0
-        slot = torch.empty_like(target).index_copy(0, order, target[order] * width + place)
+        here = target[order]
+        place = (
+            torch.arange(target.shape[0], device=target.device) - (counts.cumsum(0) - counts)[here]
+        )
+        slot = torch.empty_like(target).index_copy(0, order, here * width + place)
         return TargetRows((num_nodes, width), slot)
 
     def from_sources(self, x: Tensor) -> Tensor:

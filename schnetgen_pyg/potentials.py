@@ -21,6 +21,7 @@ from torch_geometric.utils import cumsum
 from .graphs import Graph, neighbor_graph
 from .layers import mlp
 from .radial_tables import SPACING, KeptTable, serves
+from .recording import RecordedForces
 from .representations import REPRESENTATIONS
 from .storage import load_model, restore, save_model
 from .structures import MAX_ATOMIC_NUMBER, InputError, require
@@ -145,8 +146,10 @@ class Potential(nn.Module):
         #: Å between the knots of tabulated radial functions; ``None``: they are computed.
         self.table_spacing: float | None = None
         self._table = KeptTable()
+        #: Force calls without Python, where they are recorded.
+        self._recorded: RecordedForces | None = None
 
-    def tabulate(self, spacing: float | None = SPACING) -> Potential:
+    def tabulate(self, spacing: float | None = SPACING, *, record: bool = False) -> Potential:
         """Interpolate the radial functions in force calls, which makes these several times faster.
 
         Energies without gradients and forces that need no further derivatives use the table;
@@ -155,6 +158,8 @@ class Potential(nn.Module):
         Args:
             spacing: between the knots in Å; the error falls with its fourth power. ``None`` to
                 compute the functions again.
+            record: record the operations of forces at the first call, which takes seconds, and
+                replay them without Python, which is several times faster for small structures.
 
         Raises:
             InputError: if the representation has no radial functions that end.
@@ -167,6 +172,7 @@ class Potential(nn.Module):
                     "functions that end (SchNet has them, and PaiNN with a cutoff)"
                 )
         self.table_spacing = spacing
+        self._recorded = RecordedForces() if record and spacing is not None else None
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Potential:
@@ -203,6 +209,17 @@ class Potential(nn.Module):
         """Energies without the references [num_graphs] in eV."""
         y = self.readout(self.representation(z, graph)).squeeze(1) * self.scale.to(graph.distance)
         return y.new_zeros(num_graphs).index_add(0, batch, y)
+
+    def _with_slope(
+        self, z: Tensor, graph: Graph, batch: Tensor, num_graphs: int, create_graph: bool
+    ) -> tuple[Tensor, Tensor]:
+        """`interaction` and its derivative by the vectors of pairs [num_pairs, 3]."""
+        if not graph.vector.requires_grad:
+            vector = graph.vector.requires_grad_()
+            graph = replace(graph, vector=vector, distance=vector.norm(dim=1))
+        energy = self.interaction(z, graph, batch, num_graphs)
+        (slope,) = torch.autograd.grad(energy.sum(), graph.vector, create_graph=create_graph)
+        return energy, slope
 
     def forward(
         self,
@@ -243,20 +260,19 @@ class Potential(nn.Module):
         cutoff: float | None = self.representation.cutoff  # type: ignore[assignment]
         with torch.set_grad_enabled(derivatives or torch.is_grad_enabled()):
             graph = neighbor_graph(pos, ptr, cutoff, cell)
-            if derivatives and not graph.vector.requires_grad:
-                vector = graph.vector.requires_grad_()
-                graph = replace(graph, vector=vector, distance=vector.norm(dim=1))
             if final and self.table_spacing is not None:
                 table = self._table.of(self.representation, self.table_spacing)
                 graph = replace(graph, table=table)
-            interaction = self.interaction(z, graph, batch, size)
+            if not derivatives:
+                interaction, slope = self.interaction(z, graph, batch, size), None
+            elif final and self._recorded is not None:
+                interaction, slope = self._recorded(self, z, graph, batch, size)
+            else:
+                interaction, slope = self._with_slope(z, graph, batch, size, create_graph)
             references = self.references.new_zeros(size).index_add(0, batch, self.references[z])
             energy = interaction.to(references) + references
-            if not derivatives:
+            if slope is None:
                 return energy
-            (slope,) = torch.autograd.grad(
-                interaction.sum(), graph.vector, create_graph=create_graph
-            )
             assert graph.edge_index is not None
             earlier, later = graph.edge_index[:, : slope.shape[0]]
             forces = torch.zeros_like(pos).index_add(0, earlier, slope).index_add(0, later, -slope)

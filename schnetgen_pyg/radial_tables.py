@@ -85,7 +85,7 @@ class RadialTable:
             found = F.embedding_bag(row, self.rows, per_sample_weights=powers, mode="sum")
             if not needs_slopes:
                 return list(found.split(self.widths, 1))
-            values, slopes = found.chunk(2)
+            values, slopes = found.view(2, -1, found.shape[1])
         results: tuple[Tensor, ...] = _WithSlopes.apply(
             distance, slopes.split(self.widths, 1), *values.split(self.widths, 1)
         )
@@ -97,15 +97,19 @@ class KeptTable:
 
     def __init__(self) -> None:
         self.state: Any = None
+        self.modules: list[nn.Module] = []
         self.table: RadialTable
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy, as other processes get, makes its own."""
-        return {"state": None}
+        return {"state": None, "modules": []}
 
     def of(self, network: nn.Module, spacing: float = SPACING) -> RadialTable:
-        """``network`` has ``radial(distance)`` and ``radial_stop`` (see `serves`)."""
-        weights = list(network.parameters())
+        """``network`` has ``radial(distance)`` and ``radial_stop`` (see `serves`), and the same
+        modules for good."""
+        if not self.modules or self.modules[0] is not network:
+            self.modules = list(network.modules())  # to list them takes longer than to look
+        weights = [w for m in self.modules for w in m._parameters.values() if w is not None]
         state = spacing, [(w.data_ptr(), w._version, w.dtype, w.device) for w in weights]
         if self.state != state:
             with torch.inference_mode(False):

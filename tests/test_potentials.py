@@ -1,3 +1,5 @@
+import copy
+
 import ase
 import ase.build
 import numpy as np
@@ -372,13 +374,14 @@ TABULATED = {
 
 
 @pytest.mark.parametrize("name", TABULATED)
-def test_tabulated_forces(name):
+@pytest.mark.parametrize("record", [False, True])
+def test_tabulated_forces(name, record):
     torch.manual_seed(0)
     potential = Potential(name, (1, 6, 8), cutoff=4.0, **TABULATED[name]).double().eval()
     batch = batch_of([7, 5]).sort()
     z, pos, of = batch.z, batch.pos.double(), batch.batch
     exact = potential(z, pos, of, compute_forces=True)
-    found = potential.tabulate()(z, pos, of, compute_forces=True)
+    found = potential.tabulate(record=record)(z, pos, of, compute_forces=True)
     largest = exact.forces.abs().max()
     assert not torch.equal(found.forces, exact.forces)
     assert (found.forces - exact.forces).abs().max() < 1e-4 * largest
@@ -393,9 +396,44 @@ def test_tabulated_forces(name):
     assert torch.equal(again.forces, exact.forces)
 
 
-def test_a_table_is_made_anew_with_the_weights():
-    potential, pos = small_potential().tabulate(), torch.tensor(METHANE.positions)
-    z = torch.tensor(METHANE.numbers)
+@pytest.mark.parametrize("name", TABULATED)
+def test_recorded_forces_of_any_sizes(name):
+    """As those that are not recorded: of other numbers of atoms and structures, of a single atom,
+    of pairs that leave the cutoff, in a cell, and of a copy."""
+    torch.manual_seed(0)
+    potential = Potential(name, (1, 6, 8), cutoff=4.0, **TABULATED[name]).eval().tabulate()
+    recorded = copy.deepcopy(potential).tabulate(record=True)
+    for sizes in ([4], [1], [1, 1], [6, 1, 3], [12]):
+        batch = batch_of(sizes, spread=2.0).sort()
+        arguments = batch.z, batch.pos, batch.batch
+        expected = potential(*arguments, compute_forces=True)
+        for model in (recorded, copy.deepcopy(recorded)) if sizes == [4] else (recorded,):
+            found = model(*arguments, compute_forces=True)
+            assert torch.allclose(found.energy, expected.energy, atol=1e-5)
+            assert torch.allclose(found.forces, expected.forces, atol=1e-5)
+    data = crystal()
+    periodic = {"cell": data.cell.float(), "compute_stress": True}
+    expected = potential(data.z, data.pos.float(), **periodic).stress
+    found = recorded(data.z, data.pos.float(), **periodic).stress
+    assert torch.allclose(found, expected, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_what_depends_on_values_is_not_recorded():
+    class Loud(SchNet):
+        def forward(self, z, graph):
+            x = super().forward(z, graph)
+            return x if float(graph.distance.detach().min()) > 0.1 else 2 * x
+
+    potential = Potential(Loud(hidden_channels=8, num_gaussians=10, cutoff=4.0), (1, 6, 8))
+    potential.eval().tabulate(record=True)
+    with pytest.raises(InputError, match="cannot record"):
+        potential(torch.tensor([6, 8]), torch.randn(2, 3), compute_forces=True)
+
+
+@pytest.mark.parametrize("record", [False, True])
+def test_a_table_is_made_anew_with_the_weights(record):
+    potential = small_potential().tabulate(record=record)
+    z, pos = torch.tensor(METHANE.numbers), torch.tensor(METHANE.positions)
 
     def forces(model):
         return model(z, pos.to(model.readout[0].weight), compute_forces=True).forces.double()
