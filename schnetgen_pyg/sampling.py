@@ -139,7 +139,7 @@ def _jobs(model: SchNetGen, num_molecules: int, config: SamplingConfig) -> int:
 def _batch_size(model: SchNetGen, num_atoms: int, config: SamplingConfig) -> int:
     """How many molecules are built at once."""
     device = model.bins.centers.device
-    usual, most = 128, 1 << 27
+    usual, most = 256, 1 << 27
     if device.type == "cuda":
         # A quarter of the memory, in single precision.
         usual, most = 8192, torch.cuda.get_device_properties(device).total_memory // 16

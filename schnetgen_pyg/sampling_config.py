@@ -32,7 +32,7 @@ class SamplingConfig:
             all others, are in the mean so many nats less probable than the most probable ones;
             2 is more than any of 400 training scaffolds has for the bundled model. Lower values
             give fewer different molecules and take longer.
-        batch_size: molecules built at once; by default 128 on a CPU and 8,192 on a GPU.
+        batch_size: molecules built at once; by default 256 on a CPU and 8,192 on a GPU.
         jobs: processes; on GPUs one for each. By default as many as pay: one per core, but none
             for fewer than 256 molecules.
         max_elements: the most numbers in the filters that are kept of a batch; larger batches
