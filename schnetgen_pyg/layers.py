@@ -21,7 +21,9 @@ class ShiftedSoftplus(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             return F.softplus(x) - math.log(2.0)
-        # The same in half the time on a CPU, but its second derivative overflows.
+        if x.device.type == "cpu" and x.numel() and x.max() < 80.0:  # eˣ does not overflow
+            return x.exp().mul_(0.5).add_(0.5).log_()
+        # The same in half the time, but its second derivative overflows.
         return torch.logaddexp(x, x.new_zeros(())).sub_(math.log(2.0))
 
 
