@@ -89,7 +89,8 @@ def in_turn(ways: Ways, num: int, rounds: int) -> dict[str, list[float]]:
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds):
         for name, (chosen, settings) in ways.items():
-            rates[name].append(rate(chosen, num, number, **settings))
+            count = num if chosen.shares_filters else num // 8
+            rates[name].append(rate(chosen, count, number, **settings))
     return rates
 
 
