@@ -111,12 +111,15 @@ def potentials_speed(record: dict[str, Any]) -> str:
                     for peer in found
                 ]
             )
+    commits = {row["commit"] for cases in record["rows"].values() for row in cases.values()}
+    others = ", ".join(sorted(commits - {record["commit"]}))
+    earlier = f"Rows without peers are of another day (commit {others}). " if others else ""
     header = ["", "atoms", "molecules", "forces (ms)", "training step (ms)", "its memory (MiB)"]
     note = (
         "One thread, published hyperparameters, medians. Forces: computed / with tabulated radial "
         "functions / recorded, where there are such. Of the peers: how many times longer a force "
         "call takes, against each, and a training step; ours also looks for the neighbours, which "
-        f"the peers are given. {record['note'] and record['note'] + '. '}"
+        f"the peers are given. {earlier}{record['note'] and record['note'] + '. '}"
         f"{source('potentials_speed', record)}"
     )
     return markdown([*header, *peers], rows) + "\n\n" + note

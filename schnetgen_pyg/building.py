@@ -79,8 +79,9 @@ class Builder:
     def take(self, rows: Tensor | slice) -> Builder:
         """A builder of some of the molecules, with the filters that are known: of a copy of their
         state, or of the state itself where they are a slice."""
-        arguments = self.placed, self.index[rows], self.seed, self.config, self.attempt[rows]
-        taken = Builder(self.model, self.state.rows(rows), *arguments)
+        state, index, attempt = self.state.rows(rows), self.index[rows], self.attempt[rows]
+        arguments = self.seed, self.config, attempt, self.forced
+        taken = Builder(self.model, state, self.placed, index, *arguments)
         taken.cache = None if self.cache is None else self.cache.rows(rows)
         return taken
 

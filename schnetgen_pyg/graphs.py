@@ -185,12 +185,13 @@ class Graph:
         """The edges into every node as a padded row."""
         target = self.edges[1]
         counts = target.new_zeros(num_nodes).index_add(0, target, torch.ones_like(target))
-        width = int(counts.max()) if self.width is None and num_nodes else self.width or 0
-        order = target.argsort()
+        width = self.width
+        if width is None:
+            width = int(counts.max()) if num_nodes else 0
+        # Not by `ranges` and bincount, whose sizes depend on values: this can be recorded.
+        order, first = target.argsort(), counts.cumsum(0) - counts
         here = target[order]
-        place = (
-            torch.arange(target.shape[0], device=target.device) - (counts.cumsum(0) - counts)[here]
-        )
+        place = torch.arange(target.shape[0], device=target.device) - first[here]
         slot = torch.empty_like(target).index_copy(0, order, here * width + place)
         return TargetRows((num_nodes, width), slot)
 

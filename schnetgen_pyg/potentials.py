@@ -162,8 +162,10 @@ class Potential(nn.Module):
                 replay them without Python, which is several times faster for small structures.
 
         Raises:
-            InputError: if the representation has no radial functions that end.
+            InputError: if the representation has no radial functions that end, or nothing is
+                tabulated that could be recorded.
         """
+        require(not record or spacing is not None, "spacing", spacing, "a number, to record")
         if spacing is not None:
             require(0 < spacing <= 0.1, "spacing", spacing, "positive and at most 0.1 Å, or None")
             if not serves(self.representation):
@@ -172,7 +174,7 @@ class Potential(nn.Module):
                     "functions that end (SchNet has them, and PaiNN with a cutoff)"
                 )
         self.table_spacing = spacing
-        self._recorded = RecordedForces() if record and spacing is not None else None
+        self._recorded = RecordedForces() if record else None
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Potential:

@@ -92,24 +92,31 @@ class RadialTable:
         return list(results)
 
 
+def _weights(network: nn.Module) -> list[nn.Parameter]:
+    """Its parameters, several times faster than `Module.parameters`, which makes their names: that
+    would be a large part of a force call of a small molecule."""
+    weights, modules = [], [network]
+    while modules:
+        module = modules.pop()
+        weights += [weight for weight in module._parameters.values() if weight is not None]
+        modules += [part for part in module._modules.values() if part is not None]
+    return weights
+
+
 class KeptTable:
     """The table of a network's radial functions, made anew where its weights have changed."""
 
     def __init__(self) -> None:
         self.state: Any = None
-        self.modules: list[nn.Module] = []
         self.table: RadialTable
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy, as other processes get, makes its own."""
-        return {"state": None, "modules": []}
+        return {"state": None}
 
     def of(self, network: nn.Module, spacing: float = SPACING) -> RadialTable:
-        """``network`` has ``radial(distance)`` and ``radial_stop`` (see `serves`), and the same
-        modules for good."""
-        if not self.modules or self.modules[0] is not network:
-            self.modules = list(network.modules())  # to list them takes longer than to look
-        weights = [w for m in self.modules for w in m._parameters.values() if w is not None]
+        """``network`` has ``radial(distance)`` and ``radial_stop`` (see `serves`)."""
+        weights = _weights(network)
         state = spacing, [(w.data_ptr(), w._version, w.dtype, w.device) for w in weights]
         if self.state != state:
             with torch.inference_mode(False):

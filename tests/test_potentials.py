@@ -447,6 +447,11 @@ def test_a_table_is_made_anew_with_the_weights(record):
         potential.representation.embedding.weight.mul_(2)
         other.representation.embedding.weight.mul_(2)
     assert torch.allclose(forces(potential), forces(other), atol=1e-4)
+    for model in (potential, other):  # a module of its own
+        model.representation.interactions[0].lin = torch.nn.Linear(12, 12).double()
+        torch.nn.init.ones_(model.representation.interactions[0].lin.weight)
+        torch.nn.init.ones_(model.representation.interactions[0].lin.bias)
+    assert torch.allclose(forces(potential), forces(other), atol=1e-4)
     single = forces(potential.float())
     assert torch.allclose(single, forces(other), atol=1e-4)
 
@@ -461,6 +466,8 @@ def test_tabulated_stress():
 def test_what_cannot_be_tabulated_is_refused():
     with pytest.raises(InputError, match=r"0\.1 Å"):
         small_potential().tabulate(0.5)
+    with pytest.raises(InputError, match="to record"):
+        small_potential().tabulate(None, record=True)
     with pytest.raises(InputError, match="PaiNN with a cutoff"):
         Potential("painn", (1,), cutoff=None, max_distance=5.0).tabulate()
     with pytest.raises(InputError, match="Allegro cannot be tabulated"):
