@@ -118,8 +118,9 @@ def potentials_speed(record: dict[str, Any]) -> str:
     note = (
         "One thread, published hyperparameters, medians. Forces: computed / with tabulated radial "
         "functions / recorded, where there are such. Of the peers: how many times longer a force "
-        "call takes, against each, and a training step; ours also looks for the neighbours, which "
-        f"the peers are given. {earlier}{record['note'] and record['note'] + '. '}"
+        "call takes, against each, and a training step. The peers are given the neighbours; "
+        "ours finds them in every call, but in recorded ones only where atoms have moved, and here "
+        f"they do not. {earlier}{record['note'] and record['note'] + '. '}"
         f"{source('potentials_speed', record)}"
     )
     return markdown([*header, *peers], rows) + "\n\n" + note

@@ -131,7 +131,7 @@ class Graph:
         edge_pair: pair of each edge [num_edges], ascending in each half.
         dense: the same edges as padded blocks; where it is given the edges are left out.
         table: of the network's radial functions, to be interpolated.
-        width: the largest number of edges into a node, where that is known.
+        target_rows: of `rows`, where they are known.
     """
 
     distance: Tensor
@@ -140,7 +140,7 @@ class Graph:
     edge_pair: Tensor | None = None
     dense: DenseLayout | None = None
     table: RadialTable | None = None
-    width: int | None = None
+    target_rows: TargetRows | None = None
 
     def radial(self, function: Callable[[Tensor], list[Tensor]]) -> list[Tensor]:
         """A network's functions of the distances of pairs, from the table where there is one."""
@@ -183,16 +183,13 @@ class Graph:
 
     def rows(self, num_nodes: int) -> TargetRows:
         """The edges into every node as a padded row."""
+        if self.target_rows is not None:
+            return self.target_rows
         target = self.edges[1]
-        counts = target.new_zeros(num_nodes).index_add(0, target, torch.ones_like(target))
-        width = self.width
-        if width is None:
-            width = int(counts.max()) if num_nodes else 0
-        # Not by `ranges` and bincount, whose sizes depend on values: this can be recorded.
-        order, first = target.argsort(), counts.cumsum(0) - counts
-        here = target[order]
-        place = torch.arange(target.shape[0], device=target.device) - first[here]
-        slot = torch.empty_like(target).index_copy(0, order, here * width + place)
+        order = target.argsort()
+        node, place = ranges(torch.bincount(target, minlength=num_nodes))
+        width = int(place.max()) + 1 if place.numel() else 0
+        slot = torch.empty_like(target).index_copy(0, order, node * width + place)
         return TargetRows((num_nodes, width), slot)
 
     def from_sources(self, x: Tensor) -> Tensor:
@@ -229,6 +226,20 @@ class Graph:
         if x.dim() == 3:
             weight = weight.unsqueeze(1)
         return self.sum_to_targets(self.weigh(self.from_sources(x), weight), x.shape[0])
+
+    def forces(self, slope: Tensor, num_nodes: int) -> Tensor:
+        """Forces [num_nodes, 3] of an energy with these slopes by ``vector`` [num_pairs, 3]."""
+        earlier, later = self.edges[:, : slope.shape[0]]
+        forces = slope.new_zeros(num_nodes, 3)
+        return forces.index_add(0, earlier, slope).index_add(0, later, -slope)
+
+    def stress(self, slope: Tensor, batch: Tensor, cell: Tensor) -> Tensor:
+        """Stress [num_graphs, 3, 3] of an energy with these slopes by ``vector`` [num_pairs, 3],
+        of structures ``batch`` [num_nodes] in cells [num_graphs, 3, 3]."""
+        owner = batch[self.edges[1, : slope.shape[0]]]
+        outer = slope.unsqueeze(2) * self.vector.unsqueeze(1)
+        strain = torch.zeros_like(cell).index_add(0, owner, outer)
+        return strain / torch.linalg.det(cell).abs()[:, None, None]
 
 
 def _periodic_pairs(pos: Tensor, cell: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:

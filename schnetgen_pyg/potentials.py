@@ -90,12 +90,6 @@ def fit_references(structures: Sequence[Data], elements: Sequence[int]) -> Tenso
     return torch.linalg.lstsq(counts.double(), energy[:, None], driver="gelsd").solution[:, 0]
 
 
-def _stress(slope: Tensor, vector: Tensor, owner: Tensor, cell: Tensor) -> Tensor:
-    """Of the energy's slopes by the vectors of pairs [num_pairs, 3], [num_graphs, 3, 3]."""
-    strain = torch.zeros_like(cell).index_add(0, owner, slope.unsqueeze(2) * vector.unsqueeze(1))
-    return strain / torch.linalg.det(cell).abs()[:, None, None]
-
-
 class Potential(nn.Module):
     """Energy of structures: Σ_i (scale · readout(x_i) + reference of z_i).
 
@@ -160,6 +154,8 @@ class Potential(nn.Module):
                 compute the functions again.
             record: record the operations of forces at the first call, which takes seconds, and
                 replay them without Python, which is several times faster for small structures.
+                Neighbours of at most 100 atoms are kept while none has moved by 0.25 Å: the sums
+                then have another order, and the last digits may differ.
 
         Raises:
             InputError: if the representation has no radial functions that end, or nothing is
@@ -212,16 +208,21 @@ class Potential(nn.Module):
         y = self.readout(self.representation(z, graph)).squeeze(1) * self.scale.to(graph.distance)
         return y.new_zeros(num_graphs).index_add(0, batch, y)
 
+    def reference_energy(self, z: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
+        """Sums of the references [num_graphs] in eV, float64."""
+        return self.references.new_zeros(num_graphs).index_add(0, batch, self.references[z])
+
     def _with_slope(
         self, z: Tensor, graph: Graph, batch: Tensor, num_graphs: int, create_graph: bool
-    ) -> tuple[Tensor, Tensor]:
-        """`interaction` and its derivative by the vectors of pairs [num_pairs, 3]."""
+    ) -> tuple[Graph, Tensor, Tensor]:
+        """The graph differentiated, `interaction` and its derivative by the vectors of pairs
+        [num_pairs, 3]."""
         if not graph.vector.requires_grad:
             vector = graph.vector.requires_grad_()
             graph = replace(graph, vector=vector, distance=vector.norm(dim=1))
         energy = self.interaction(z, graph, batch, num_graphs)
         (slope,) = torch.autograd.grad(energy.sum(), graph.vector, create_graph=create_graph)
-        return energy, slope
+        return graph, energy, slope
 
     def forward(
         self,
@@ -249,8 +250,6 @@ class Potential(nn.Module):
         Returns:
             energies [num_graphs] in eV (float64), or with a derivative a `Prediction`.
         """
-        ptr, batch, cell = self._check(z, pos, batch, cell, compute_stress)
-        size = ptr.numel() - 1
         derivatives = compute_forces or compute_stress
         if derivatives and torch.is_inference_mode_enabled():
             raise InputError(
@@ -259,33 +258,34 @@ class Potential(nn.Module):
             )
         create_graph = self.training if create_graph is None else create_graph
         final = not create_graph if derivatives else not torch.is_grad_enabled()
+        table = None
+        if final and self.table_spacing is not None:
+            table = self._table.of(self.representation, self.table_spacing)
+            if derivatives and self._recorded is not None:
+                found = self._recorded(self, table, z, pos, batch, cell, compute_stress)
+                return Prediction(*found)
+        ptr, batch, cell = self.check(z, pos, batch, cell, compute_stress)
+        size = ptr.numel() - 1
         cutoff: float | None = self.representation.cutoff  # type: ignore[assignment]
         with torch.set_grad_enabled(derivatives or torch.is_grad_enabled()):
-            graph = neighbor_graph(pos, ptr, cutoff, cell)
-            if final and self.table_spacing is not None:
-                table = self._table.of(self.representation, self.table_spacing)
-                graph = replace(graph, table=table)
-            if not derivatives:
-                interaction, slope = self.interaction(z, graph, batch, size), None
-            elif final and self._recorded is not None:
-                interaction, slope = self._recorded(self, z, graph, batch, size)
+            graph = replace(neighbor_graph(pos, ptr, cutoff, cell), table=table)
+            slope = None
+            if derivatives:
+                graph, interaction, slope = self._with_slope(z, graph, batch, size, create_graph)
             else:
-                interaction, slope = self._with_slope(z, graph, batch, size, create_graph)
-            references = self.references.new_zeros(size).index_add(0, batch, self.references[z])
-            energy = interaction.to(references) + references
+                interaction = self.interaction(z, graph, batch, size)
+            energy = interaction.to(self.references) + self.reference_energy(z, batch, size)
             if slope is None:
                 return energy
-            assert graph.edge_index is not None
-            earlier, later = graph.edge_index[:, : slope.shape[0]]
-            forces = torch.zeros_like(pos).index_add(0, earlier, slope).index_add(0, later, -slope)
-            stress = None
+            forces, stress = graph.forces(slope, z.numel()), None
             if compute_stress:
                 assert cell is not None
-                vector = graph.vector if create_graph else graph.vector.detach()
-                stress = _stress(slope, vector, batch[later], cell)
-        return Prediction(energy if create_graph else energy.detach(), forces, stress)
+                stress = graph.stress(slope, batch, cell)
+        if not create_graph:
+            energy, stress = energy.detach(), None if stress is None else stress.detach()
+        return Prediction(energy, forces, stress)
 
-    def _check(
+    def check(
         self, z: Tensor, pos: Tensor, batch: Tensor | None, cell: Tensor | None, stress: bool
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Boundaries of the structures, ``batch`` and ``cell`` in their full shapes."""

@@ -21,19 +21,37 @@ from torch.autograd.function import once_differentiable
 SPACING = 0.01
 
 
-class _WithSlopes(torch.autograd.Function):
-    """Functions of distances whose derivatives are known already."""
+class _Interpolation(torch.autograd.Function):
+    """Functions of distances from a table. One after the other, and slopes only where they are
+    asked for: large tensors cost more to allocate than to fill."""
 
     @staticmethod
-    def forward(ctx: Any, distance: Tensor, slopes: Any, *values: Tensor) -> Any:
-        ctx.slopes = slopes
-        return values
+    def forward(ctx: Any, distance: Tensor, table: RadialTable) -> Any:
+        cells = table.rows[0].shape[0] // 4
+        place = (distance / table.spacing - 1).clamp(max=cells)
+        knot = place.floor().clamp(0, cells - 1)
+        row = 4 * knot.long().unsqueeze(1) + torch.arange(4, device=distance.device)
+        t = place - knot
+        ctx.table = table
+        ctx.save_for_backward(row, t)
+        one = torch.ones_like(t)
+        return _sums(table, row, torch.stack([one, t, t * t, t * t * t], 1))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outer: Tensor) -> Any:
-        total = sum((g * slope).sum(1) for g, slope in zip(outer, ctx.slopes, strict=True))
-        return total, None, *(None for _ in outer)
+        row, t = ctx.saved_tensors
+        one = torch.ones_like(t)
+        rates = torch.stack([torch.zeros_like(t), one, 2 * t, 3 * t * t], 1) / ctx.table.spacing
+        slopes = _sums(ctx.table, row, rates)
+        return sum((g * slope).sum(1) for g, slope in zip(outer, slopes, strict=True)), None
+
+
+def _sums(table: RadialTable, row: Tensor, powers: Tensor) -> tuple[Tensor, ...]:
+    """Σ_k a_k p_k for the rows [num_pairs, 4] and powers p_k of the distances, of every part."""
+    return tuple(
+        F.embedding_bag(row, rows, per_sample_weights=powers, mode="sum") for rows in table.rows
+    )
 
 
 class RadialTable:
@@ -61,35 +79,21 @@ class RadialTable:
         with torch.no_grad(), forward_mode.dual_level():
             found = function(forward_mode.make_dual(knots, torch.ones_like(knots)))
             parts = [forward_mode.unpack_dual(each) for each in found]
-        self.widths = [part.primal.shape[1] for part in parts]
-        values = torch.cat([part.primal for part in parts], dim=1)
-        slopes = spacing * torch.cat([part.tangent for part in parts], dim=1)
-        rise, slope, next_slope = values.diff(dim=0), slopes[:-1], slopes[1:]
-        squared, cubed = 3 * rise - 2 * slope - next_slope, slope + next_slope - 2 * rise
-        rows = torch.stack([values[:-1], slope, squared, cubed], dim=1).flatten(0, 1)
-        self.rows = rows.to(like)
+        #: Of each function, four rows for each cell between two knots.
+        self.rows = []
+        #: Whether pairs farther apart than the last knot contribute nothing.
+        self.ends_in_zero = True
+        for part in parts:
+            values, slopes = part.primal, spacing * part.tangent
+            rise, slope, next_slope = values.diff(dim=0), slopes[:-1], slopes[1:]
+            squared, cubed = 3 * rise - 2 * slope - next_slope, slope + next_slope - 2 * rise
+            rows = torch.stack([values[:-1], slope, squared, cubed], dim=1).flatten(0, 1)
+            self.rows.append(rows.to(like))
+            self.ends_in_zero &= not values[-1].any()
 
     def __call__(self, distance: Tensor) -> list[Tensor]:
         """The tensors for distances [num_pairs] in Å, once differentiable by them."""
-        needs_slopes = torch.is_grad_enabled() and distance.requires_grad
-        with torch.no_grad():
-            cells = self.rows.shape[0] // 4
-            place = (distance / self.spacing - 1).clamp(max=cells)
-            knot = place.floor().clamp(0, cells - 1)
-            t, zero = place - knot, torch.zeros_like(place)
-            powers = torch.stack([zero + 1, t, t * t, t * t * t], 1)
-            row = 4 * knot.long().unsqueeze(1) + torch.arange(4, device=distance.device)
-            if needs_slopes:
-                rates = torch.stack([zero, zero + 1, 2 * t, 3 * t * t], 1) / self.spacing
-                row, powers = row.repeat(2, 1), torch.cat([powers, rates])
-            found = F.embedding_bag(row, self.rows, per_sample_weights=powers, mode="sum")
-            if not needs_slopes:
-                return list(found.split(self.widths, 1))
-            values, slopes = found.view(2, -1, found.shape[1])
-        results: tuple[Tensor, ...] = _WithSlopes.apply(
-            distance, slopes.split(self.widths, 1), *values.split(self.widths, 1)
-        )
-        return list(results)
+        return list(_Interpolation.apply(distance, self))
 
 
 def _weights(network: nn.Module) -> list[nn.Parameter]:

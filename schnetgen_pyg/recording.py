@@ -7,8 +7,10 @@ those of the derivatives too (`make_fx`), and its interpreter runs them (TorchSc
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,10 +20,16 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch_geometric.utils import cumsum
 
 from .graphs import Graph, neighbor_graph
+from .layouts import TargetRows
 from .radial_tables import RadialTable
 from .structures import InputError
 
 _ATEN = torch.ops.aten
+
+#: Å beyond the cutoff up to which pairs of few atoms are listed. Of more atoms it costs less to
+#: list the pairs anew than to work on more of them.
+SKIN = 0.5
+FEW_ATOMS = 100
 
 
 def _slice(x: Tensor, dim: int = 0, start: Any = None, end: Any = None) -> Tensor:
@@ -85,69 +93,152 @@ def record(
     return recorded
 
 
+class _Neighbors:
+    """A list of pairs that holds until an atom has moved by ``reach`` (Verlet's list).
+
+    Args:
+        potential: to check the structures with, and whose references and cutoff are taken.
+        given: ``z``, ``batch`` and ``cell`` of the call, for which alone it holds.
+        skin: of the pairs beyond the cutoff in Å, the width; ``None``: there is no cutoff.
+    """
+
+    def __init__(
+        self,
+        potential: Any,
+        pos: Tensor,
+        given: Sequence[Tensor | None],
+        stress: bool,
+        skin: float | None,
+    ):
+        z, batch, cell = given
+        assert z is not None
+        ptr, self.batch, self.cell = potential.check(z, pos, batch, cell, stress)
+        self.given = [None if each is None else each.clone() for each in given]
+        self.pos, self.stress = pos.detach().clone(), stress
+        cutoff = None if skin is None else potential.representation.cutoff + skin
+        self.reach = sys.float_info.max if skin is None else skin / 2
+        self.graph = neighbor_graph(self.pos, ptr, cutoff, self.cell)
+        references = potential.reference_energy(z, self.batch, ptr.numel() - 1)
+        self.inputs = _inputs(z, self.pos, self.graph, self.batch, references)
+
+    def serve(self, pos: Tensor, given: Sequence[Tensor | None], stress: bool) -> bool:
+        """Whether it holds for other positions."""
+        if (pos.dtype, pos.device) != (self.pos.dtype, self.pos.device):
+            return False
+        if not all(_same(*pair) for pair in zip(given, self.given, strict=True)):
+            return False
+        if pos.shape != self.pos.shape or stress > self.stress:
+            return False
+        # Not of positions that are not finite, which are for `Potential.check` to refuse.
+        return bool((pos.detach() - self.pos).norm(dim=1).max() <= self.reach)
+
+
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    alike = (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
+    return alike and torch.equal(one, other)
+
+
 class RecordedForces:
-    """Energies of a potential and their slopes by the vectors of pairs, recorded at the first call
-    and again where weights have changed."""
+    """Energies, forces and stress of a potential, recorded at the first call and again where
+    weights have changed.
+
+    Pairs up to `SKIN` beyond the cutoff contribute nothing, but keep the list of pairs valid until
+    the structures are others or an atom has moved by half of it.
+    """
 
     def __init__(self) -> None:
         self.state: Any = None
         self.function: Callable[..., tuple[Tensor, ...]]
+        self.neighbors: _Neighbors | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy, as other processes get, makes its own."""
-        return {"state": None}
+        return {"state": None, "neighbors": None}
 
     def __call__(
-        self, potential: Any, z: Tensor, graph: Graph, batch: Tensor, num_graphs: int
-    ) -> tuple[Tensor, Tensor]:
-        """`Potential.interaction` [num_graphs] and its slope [num_pairs, 3], both detached; of a
-        graph with a table."""
-        assert graph.table is not None
-        weights = [*potential.readout.parameters(), potential.scale]
-        kinds = [(x.dtype, x.device) for x in (*weights, graph.vector)]
-        state = graph.table, kinds, [(w.data_ptr(), w._version) for w in weights]
+        self,
+        potential: Any,
+        table: RadialTable,
+        z: Tensor,
+        pos: Tensor,
+        batch: Tensor | None,
+        cell: Tensor | None,
+        stress: bool,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """As those of a `Prediction`, detached."""
+        weights = [*potential.readout.parameters(), potential.scale, potential.references]
+        kinds = [(x.dtype, x.device) for x in (*weights, pos)]
+        state = table, kinds, [(w.data_ptr(), w._version) for w in weights]
         if self.state != state:
-            function = partial(_energy_and_slope, potential.interaction, graph.table)
-            examples = (_example(graph.vector, z[:1], sizes) for sizes in (range(3, 9), [4]))
+            example = partial(_example, pos, potential.references, z[:1])
+            function = partial(_derivatives, potential.interaction, table)
             with torch.inference_mode(False):
-                self.function, self.state = record(function, *examples), state
+                self.function = record(function, example(range(3, 9)), example([4]))
+            self.state, self.neighbors = state, None
+        given = z, batch, cell
+        if self.neighbors is None or not self.neighbors.serve(pos, given, stress):
+            cutoff = potential.representation.cutoff
+            kept = table.ends_in_zero and z.numel() <= FEW_ATOMS
+            skin = None if cutoff is None else SKIN * kept
+            self.neighbors = _Neighbors(potential, pos, given, stress, skin)
+        known = self.neighbors
         with torch.inference_mode():
-            energy, slope = self.function(*_inputs(z, graph, batch, num_graphs))
-        return energy, slope
+            energy, forces, slope, vector = self.function(pos.detach(), *known.inputs)
+            if not stress:
+                return energy, forces, None
+            assert known.cell is not None
+            graph = replace(known.graph, vector=vector)
+            return energy, forces, graph.stress(slope, known.batch, known.cell)
 
 
-def _inputs(z: Tensor, graph: Graph, batch: Tensor, num_graphs: int) -> tuple[Tensor, ...]:
-    """What is recorded sees sizes only as those of tensors."""
+def _inputs(
+    z: Tensor, pos: Tensor, graph: Graph, batch: Tensor, references: Tensor
+) -> tuple[Tensor, ...]:
+    """Of `_derivatives`, after the positions; it sees sizes only as those of tensors."""
     assert graph.edge_pair is not None
-    width = int(torch.bincount(graph.edges[1], minlength=1).max())
-    sizes = graph.vector.new_empty(num_graphs), graph.vector.new_empty(width)
-    return z, graph.vector.detach(), graph.edges, graph.edge_pair, batch, *sizes
+    earlier, later = graph.edges[:, : graph.distance.shape[0]]
+    image = graph.vector.detach() - (pos[later] - pos[earlier])
+    rows = graph.rows(z.numel())
+    widest = pos.new_empty(rows.shape[1])
+    return z, image, graph.edges, graph.edge_pair, rows.slot, batch, references, widest
 
 
-def _energy_and_slope(
+def _derivatives(
     interaction: Callable[..., Tensor],
     table: RadialTable,
+    pos: Tensor,
     z: Tensor,
-    vector: Tensor,
+    image: Tensor,
     edge_index: Tensor,
     edge_pair: Tensor,
+    slot: Tensor,
     batch: Tensor,
-    graphs: Tensor,
+    references: Tensor,
     widest: Tensor,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Energy, forces, slope of the energy by the vectors of pairs, and these."""
+    earlier, later = edge_index[:, : image.shape[0]]
+    vector = pos[later] - pos[earlier] + image
+    rows = TargetRows((z.shape[0], widest.shape[0]), slot)
     with torch.enable_grad():
         vector = vector.detach().requires_grad_()
         pairs = edge_index, edge_pair
-        graph = Graph(vector.norm(dim=1), vector, *pairs, table=table, width=widest.shape[0])
-        energy = interaction(z, graph, batch, graphs.shape[0])
+        graph = Graph(vector.norm(dim=1), vector, *pairs, table=table, target_rows=rows)
+        energy = interaction(z, graph, batch, references.shape[0])
         (slope,) = torch.autograd.grad(energy.sum(), vector)
-    return energy.detach(), slope
+    forces = graph.forces(slope, z.shape[0])
+    return energy.detach().to(references) + references, forces, slope, vector.detach()
 
 
-def _example(like: Tensor, z: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
-    """Inputs for complete graphs of atoms of one element at random places."""
+def _example(
+    like: Tensor, references: Tensor, z: Tensor, sizes: Sequence[int]
+) -> tuple[Tensor, ...]:
+    """Inputs of `_derivatives` for complete graphs of atoms of one element at random places."""
     counts = torch.tensor(sizes)
-    places = torch.randn(int(counts.sum()), 3, generator=torch.Generator().manual_seed(0))
-    graph = neighbor_graph(places.to(like), cumsum(counts).to(like.device), None)
+    places = torch.randn(int(counts.sum()), 3, generator=torch.Generator().manual_seed(0)).to(like)
+    graph = neighbor_graph(places, cumsum(counts).to(like.device), None)
     batch = torch.repeat_interleave(counts).to(like.device)
-    return _inputs(z.expand(len(places)).contiguous(), graph, batch, len(sizes))
+    zero = references.new_zeros(len(sizes))
+    return places, *_inputs(z.expand(len(places)).contiguous(), places, graph, batch, zero)

@@ -10,6 +10,7 @@ from ase.calculators.fd import calculate_numerical_stress
 from ase.md.verlet import VelocityVerlet
 from torch_geometric.data import Batch, Data
 
+from schnetgen_pyg import recording
 from schnetgen_pyg.calculator import PotentialCalculator, predict
 from schnetgen_pyg.graphs import neighbor_graph, periodic_pairs
 from schnetgen_pyg.potentials import Ensemble, Potential, PotentialConfig, fit_references
@@ -416,6 +417,60 @@ def test_recorded_forces_of_any_sizes(name):
     expected = potential(data.z, data.pos.float(), **periodic).stress
     found = recorded(data.z, data.pos.float(), **periodic).stress
     assert torch.allclose(found, expected, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_recorded_forces_where_neighbors_are_kept(monkeypatch):
+    """Atoms that cross the cutoff in small steps, and far; structures changed in place."""
+    listed = []
+    monkeypatch.setattr(
+        recording,
+        "neighbor_graph",
+        lambda *a: (listed.append(a[2]), neighbor_graph(*a))[1],
+    )
+    torch.manual_seed(0)
+    exact = Potential("painn", (1, 6, 8), cutoff=3.0, **TABULATED["painn"]).double().eval()
+    recorded = copy.deepcopy(exact).tabulate(record=True)
+    z, pos = torch.tensor([6, 8, 1]), torch.tensor([[0, 0, 0], [2.8, 0, 0], [0, 1.5, 0]]).double()
+
+    def agrees(*arguments, **options):
+        expected = exact(*arguments, compute_forces=True, **options)
+        found = recorded(*arguments, compute_forces=True, **options)
+        assert torch.allclose(found.energy, expected.energy, atol=1e-6)
+        assert torch.allclose(found.forces, expected.forces, atol=1e-5)
+        if expected.stress is not None:
+            assert torch.allclose(found.stress, expected.stress, atol=1e-6)
+
+    agrees(z, pos)
+    listed.clear()
+    for _ in range(8):  # in 0.24 Å the list is not made anew, and beyond it is
+        pos[1, 0] += 0.03
+        agrees(z, pos)
+    assert listed == []
+    pos[1, 0] -= 2.0
+    agrees(z, pos)
+    agrees(z, pos)
+    assert listed == [3.0 + recording.SKIN]
+    z[2] = 8
+    agrees(z, pos)
+    of = torch.tensor([0, 0, 1])
+    agrees(z, pos, of)
+    of[1] = 1
+    agrees(z, pos, of)
+    cell = (8 * torch.eye(3).double()).repeat(2, 1, 1)
+    agrees(z, pos, of, cell)
+    cell[0, 0, 0] = 4.0
+    agrees(z, pos, of, cell)
+    agrees(z, pos, of, cell, compute_stress=True)
+    assert len(listed) == 7
+    cell[0, 0, 0] = 0.0
+    agrees(z, pos, of, cell)
+    with pytest.raises(InputError, match="volume"):
+        recorded(z, pos, of, cell, compute_stress=True)
+    pos[0, 0] = float("nan")
+    with pytest.raises(InputError, match="not finite"):
+        recorded(z, pos, of, cell, compute_forces=True)
+    with pytest.raises(InputError, match="shape"):
+        recorded(z, pos[:2], of, cell, compute_forces=True)
 
 
 def test_what_depends_on_values_is_not_recorded():
