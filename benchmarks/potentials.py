@@ -11,8 +11,8 @@ how many steps that is, is found at the start. Both continue where they were sto
 ``results/potentials_qm9.json``.
 
 ``speed`` times a training step and a force call over the size of the batch and of the molecules,
-and the peak memory, each in a process of its own; SchNet and PaiNN also as the peers
-have them (see `peers/potential_speed.py`). Writes ``results/potentials_speed.json``.
+and the peak memory, in processes of their own, medians over several; SchNet and PaiNN also as the
+peers have them (see `peers/potential_speed.py`). Writes ``results/potentials_speed.json``.
 """
 
 from __future__ import annotations
@@ -225,6 +225,14 @@ def speed_of(name: str, size: int, batch: int) -> dict[str, float]:
     return record
 
 
+def medians(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of the numbers of several records that else are the same."""
+    return {
+        key: statistics.median(r[key] for r in records) if isinstance(value, float) else value
+        for key, value in records[0].items()
+    }
+
+
 def speed(options: argparse.Namespace) -> None:
     script = str(Path(__file__).parent / "peers" / "potential_speed.py")
     peers = {
@@ -235,13 +243,16 @@ def speed(options: argparse.Namespace) -> None:
     rows = result("potentials_speed")
     for size, batch in cases():
         for name in options.representations:
-            own = [sys.executable, __file__, "one", name, str(size), str(batch)]
-            row = {"commit": COMMIT, "ours": run(own)}
-            rows.setdefault(name, {})[f"{size} x {batch}"] = row
+            commands = {"ours": [sys.executable, __file__, "one", name, str(size), str(batch)]}
+            given = json.dumps(molecule(size) | {"batch": batch})
             for peer, (python, names) in peers.items():
                 if python and name in names:
-                    given = json.dumps(molecule(size) | {"batch": batch})
-                    row[peer] = run([python, script, peer, name, given])
+                    commands[peer] = [python, script, peer, name, given]
+            # One after the other, several times: a machine is not always as fast.
+            turns = [{key: run(c) for key, c in commands.items()} for _ in range(options.repeats)]
+            row: dict[str, Any] = {"commit": COMMIT, "repeats": options.repeats}
+            row |= {key: medians([turn[key] for turn in turns]) for key in commands}
+            rows.setdefault(name, {})[f"{size} x {batch}"] = row
             print(name, size, batch, json.dumps(row), flush=True)
             save("potentials_speed", {"rows": rows, "note": options.note}, seed=0)
 
@@ -259,6 +270,7 @@ def main() -> None:
     parser.add_argument("--num_validation", type=int, default=50)
     parser.add_argument("--accelerator", default="auto")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--repeats", type=int, default=3, help="of every measurement of speed")
     parser.add_argument("--graph-pes", help="Python of an environment with graph-pes")
     parser.add_argument("--schnetpack", help="Python of an environment with schnetpack")
     parser.add_argument("--note", default="", help="what else the machine did meanwhile")
