@@ -111,13 +111,15 @@ def potentials_speed(record: dict[str, Any]) -> str:
                     for peer in found
                 ]
             )
-    commits = {row["commit"] for cases in record["rows"].values() for row in cases.values()}
-    others = ", ".join(sorted(commits - {record["commit"]}))
-    earlier = f"Rows without peers are of another day (commit {others}). " if others else ""
+    every = [row for cases in record["rows"].values() for row in cases.values()]
+    alone = sorted({row["commit"] for row in every if not set(peers) & set(row)})
+    earlier = f"Rows without peers are of another day (commit {', '.join(alone)}). "
+    turns = " or ".join(str(n) for n in sorted({row.get("repeats", 1) for row in every}))
     header = ["", "atoms", "molecules", "forces (ms)", "training step (ms)", "its memory (MiB)"]
     note = (
-        "One thread, published hyperparameters, medians. Forces: computed / with tabulated radial "
-        "functions / recorded, where there are such. Of the peers: how many times longer a force "
+        f"One thread, published hyperparameters, medians over {turns} turns of ours and the "
+        "peers'. Forces: computed / with tabulated radial functions / recorded, where there are "
+        "such. Of the peers: how many times longer a force "
         "call takes, against each, and a training step. The peers are given the neighbours; "
         "ours finds them in every call, but in recorded ones only where atoms have moved, and here "
         f"they do not. {earlier}{record['note'] and record['note'] + '. '}"
