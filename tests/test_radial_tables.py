@@ -66,4 +66,15 @@ def test_copies_make_their_own():
     assert kept.of(network) is first
     copied = pickle.loads(pickle.dumps(kept))
     assert not hasattr(copied, "table")
-    assert torch.equal(copied.of(network).rows, first.rows)
+    for here, there in zip(copied.of(network).rows, first.rows, strict=True):
+        assert torch.equal(here, there)
+
+
+@pytest.mark.parametrize("cutoff", [3.0, None])
+def test_whether_functions_end_in_zero(cutoff):
+    network = SchNet(8, 8, 2, 10, cutoff=cutoff, max_distance=3.0)
+    torch.nn.init.ones_(network.interactions[1].filter_network.lin2.bias)
+    table = KeptTable().of(network)
+    beyond = torch.tensor([50.0] if cutoff is None else [3.0, 3.004, 3.2])
+    assert table.ends_in_zero == (cutoff is not None)
+    assert table.ends_in_zero == (not torch.cat(table(beyond)).any())
