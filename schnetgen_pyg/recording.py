@@ -171,26 +171,25 @@ class RecordedForces:
         weights = [*potential.readout.parameters(), potential.scale, potential.references]
         kinds = [(x.dtype, x.device) for x in (*weights, pos)]
         state = table, kinds, [(w.data_ptr(), w._version) for w in weights]
+        given, known = (z, batch, cell), self.neighbors
+        if known is None or self.state != state or not known.serve(pos, given, stress):
+            cutoff = potential.representation.cutoff
+            kept = table.ends_in_zero and z.numel() <= FEW_ATOMS
+            skin = None if cutoff is None else SKIN * kept
+            known = _Neighbors(potential, pos, given, stress, skin)
         if self.state != state:
             example = partial(_example, pos, potential.references, z[:1])
             function = partial(_derivatives, potential.interaction, table)
             with torch.inference_mode(False):
                 self.function = record(function, example(range(3, 9)), example([4]))
-            self.state, self.neighbors = state, None
-        given = z, batch, cell
-        if self.neighbors is None or not self.neighbors.serve(pos, given, stress):
-            cutoff = potential.representation.cutoff
-            kept = table.ends_in_zero and z.numel() <= FEW_ATOMS
-            skin = None if cutoff is None else SKIN * kept
-            self.neighbors = _Neighbors(potential, pos, given, stress, skin)
-        known = self.neighbors
+        self.state, self.neighbors = state, known
         with torch.inference_mode():
             energy, forces, slope, vector = self.function(pos.detach(), *known.inputs)
-            if not stress:
-                return energy, forces, None
-            assert known.cell is not None
-            graph = replace(known.graph, vector=vector)
-            return energy, forces, graph.stress(slope, known.batch, known.cell)
+        if not stress:
+            return energy.clone(), forces.clone(), None  # which gradients may be taken through
+        assert known.cell is not None
+        graph = replace(known.graph, vector=vector)
+        return energy.clone(), forces.clone(), graph.stress(slope, known.batch, known.cell)
 
 
 def _inputs(

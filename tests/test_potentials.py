@@ -417,6 +417,9 @@ def test_recorded_forces_of_any_sizes(name):
     expected = potential(data.z, data.pos.float(), **periodic).stress
     found = recorded(data.z, data.pos.float(), **periodic).stress
     assert torch.allclose(found, expected, atol=1e-5 * float(expected.abs().max()))
+    for result in recorded(data.z, data.pos.float(), compute_forces=True, **periodic)[:3]:
+        factor = torch.ones((), dtype=result.dtype, requires_grad=True)
+        (factor * result.mul_(2)).sum().backward()  # as those of any other tensor
 
 
 def test_recorded_forces_where_neighbors_are_kept(monkeypatch):
@@ -440,6 +443,9 @@ def test_recorded_forces_where_neighbors_are_kept(monkeypatch):
         if expected.stress is not None:
             assert torch.allclose(found.stress, expected.stress, atol=1e-6)
 
+    for bad in (torch.tensor([], dtype=torch.long), torch.tensor([6, 8, 92])):
+        with pytest.raises(InputError):
+            recorded(bad, pos, compute_forces=True)
     agrees(z, pos)
     listed.clear()
     for _ in range(8):  # in 0.24 Å the list is not made anew, and beyond it is
