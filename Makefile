@@ -4,7 +4,6 @@ BIN := .venv/bin
 DEMO_STEPS ?= 300
 DEMO_MOLECULES ?= 128
 DEMO := runs/demo
-TEST_JOBS ?= 2
 
 .PHONY: demo test notebooks lint types extensions reference wheel clean
 
@@ -27,7 +26,7 @@ demo: .venv/installed
 	@echo "Look at $(DEMO): report.html, best.png, loss.png, table.txt, valid.sdf, generated.extxyz"
 
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(TEST_JOBS) --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
 
 notebooks: .venv/installed
 	$(BIN)/pytest --nbmake notebooks

@@ -114,12 +114,18 @@ def potentials_speed(record: dict[str, Any]) -> str:
     every = [row for cases in record["rows"].values() for row in cases.values()]
     alone = sorted({row["commit"] for row in every if not set(peers) & set(row)})
     earlier = f"Rows without peers are of another day (commit {', '.join(alone)}). "
-    turns = " or ".join(str(n) for n in sorted({row.get("repeats", 1) for row in every}))
+    once = ", ".join(
+        f"{name} {case}"
+        for name, cases in record["rows"].items()
+        for case, row in cases.items()
+        if row["commit"] not in alone and row.get("repeats", 1) == 1
+    )
+    single = f"Of one turn only: {once}. " if once else ""
     header = ["", "atoms", "molecules", "forces (ms)", "training step (ms)", "its memory (MiB)"]
     note = (
-        f"One thread, published hyperparameters, medians over {turns} turns of ours and the "
-        "peers'. Forces: computed / with tabulated radial functions / recorded, where there are "
-        "such. Of the peers: how many times longer a force "
+        "One thread, published hyperparameters, medians over several turns of ours and the "
+        f"peers'. {single}Forces: computed / with tabulated radial functions / recorded, where "
+        "there are such. Of the peers: how many times longer a force "
         "call takes, against each, and a training step. The peers are given the neighbours; "
         "ours finds them in every call, but in recorded ones only where atoms have moved, and here "
         f"they do not. {earlier}{record['note'] and record['note'] + '. '}"

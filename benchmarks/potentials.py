@@ -242,9 +242,9 @@ def speed(options: argparse.Namespace) -> None:
     }
     rows = result("potentials_speed")
     for size, batch in cases():
+        given = json.dumps(molecule(size) | {"batch": batch})
         for name in options.representations:
             commands = {"ours": [sys.executable, __file__, "one", name, str(size), str(batch)]}
-            given = json.dumps(molecule(size) | {"batch": batch})
             for peer, (python, names) in peers.items():
                 if python and name in names:
                     commands[peer] = [python, script, peer, name, given]

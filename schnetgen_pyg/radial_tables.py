@@ -96,7 +96,7 @@ class RadialTable:
         return list(_Interpolation.apply(distance, self))
 
 
-def _weights(network: nn.Module) -> list[nn.Parameter]:
+def weights_of(network: nn.Module) -> list[nn.Parameter]:
     """Its parameters, several times faster than `Module.parameters`, which makes their names: that
     would be a large part of a force call of a small molecule."""
     weights, modules = [], [network]
@@ -105,6 +105,11 @@ def _weights(network: nn.Module) -> list[nn.Parameter]:
         weights += [weight for weight in module._parameters.values() if weight is not None]
         modules += [part for part in module._modules.values() if part is not None]
     return weights
+
+
+def state_of(tensors: Sequence[Tensor]) -> list[tuple[Any, ...]]:
+    """What differs where tensors are others or have changed."""
+    return [(x.data_ptr(), x._version, x.dtype, x.device) for x in tensors]
 
 
 class KeptTable:
@@ -120,8 +125,8 @@ class KeptTable:
 
     def of(self, network: nn.Module, spacing: float = SPACING) -> RadialTable:
         """``network`` has ``radial(distance)`` and ``radial_stop`` (see `serves`)."""
-        weights = _weights(network)
-        state = spacing, [(w.data_ptr(), w._version, w.dtype, w.device) for w in weights]
+        weights = weights_of(network)
+        state = spacing, state_of(weights)
         if self.state != state:
             with torch.inference_mode(False):
                 exact: Any = copy.deepcopy(network).double()

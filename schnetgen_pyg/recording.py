@@ -21,7 +21,7 @@ from torch_geometric.utils import cumsum
 
 from .graphs import Graph, neighbor_graph
 from .layouts import TargetRows
-from .radial_tables import RadialTable
+from .radial_tables import RadialTable, state_of, weights_of
 from .structures import InputError
 
 _ATEN = torch.ops.aten
@@ -123,21 +123,22 @@ class _Neighbors:
 
     def serve(self, pos: Tensor, given: Sequence[Tensor | None], stress: bool) -> bool:
         """Whether it holds for other positions."""
-        if (pos.dtype, pos.device) != (self.pos.dtype, self.pos.device):
+        if stress > self.stress or not _alike(pos, self.pos):
             return False
         if not all(_same(*pair) for pair in zip(given, self.given, strict=True)):
-            return False
-        if pos.shape != self.pos.shape or stress > self.stress:
             return False
         # Not of positions that are not finite, which are for `Potential.check` to refuse.
         return bool((pos.detach() - self.pos).norm(dim=1).max() <= self.reach)
 
 
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
+
+
 def _same(one: Tensor | None, other: Tensor | None) -> bool:
     if one is None or other is None:
         return one is other
-    alike = (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
-    return alike and torch.equal(one, other)
+    return _alike(one, other) and torch.equal(one, other)
 
 
 class RecordedForces:
@@ -168,9 +169,8 @@ class RecordedForces:
         stress: bool,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """As those of a `Prediction`, detached."""
-        weights = [*potential.readout.parameters(), potential.scale, potential.references]
-        kinds = [(x.dtype, x.device) for x in (*weights, pos)]
-        state = table, kinds, [(w.data_ptr(), w._version) for w in weights]
+        weights = [*weights_of(potential.readout), potential.scale, potential.references]
+        state = table, pos.dtype, pos.device, state_of(weights)
         given, known = (z, batch, cell), self.neighbors
         if known is None or self.state != state or not known.serve(pos, given, stress):
             cutoff = potential.representation.cutoff
