@@ -332,8 +332,7 @@ class Builder:
         if self.scored:
             log_prob = self.model.distance_log_prob(*arguments)
         else:
-            farthest = float((pos - pos[here, focus].unsqueeze(1)).norm(dim=2).max()) + reach
-            log_prob = self.model.distance_scores(*arguments, reach=farthest)
+            log_prob = self.model.distance_scores(*arguments, reach=reach)
         return log_prob.view(count, size, -1) / self.temperature
 
     def shell(self, y: Tensor, rows: Tensor, focus: Tensor, size: int) -> placement.Shell:

@@ -33,6 +33,7 @@ from .heads import (
 )
 from .layers import mlp
 from .orders import ORDERS
+from .placement import PENALTY
 from .radial_tables import KeptTable, RadialTable, serves
 from .representations import REPRESENTATIONS
 from .steps import partial_molecules, step_graph
@@ -315,28 +316,37 @@ class SchNetGen(nn.Module):
             x: from `meet`.
             partial: the partial molecules.
             focus: node of each partial molecule's focus [num_graphs], for a model with focus.
-            reach: only the bins up to this distance in Å.
+            reach: how far from the focus the new atom is at most, in Å: distances that are
+                farther than that from the distance of the focus get `PENALTY`, or no bin.
         """
-        layers: list[Any] = list(self.distance_head)
-        *hidden, last = layers
-        reach = min(reach, self.config.max_distance)
-        bins = min(self.config.num_bins, math.ceil(reach / self.bins.spacing) + 2)
+        hidden, last = self.distance_head[:-1], self.distance_head[-1]
         distance = at_focus = x.new_zeros(len(x), 0)
         if self.config.focus:
             assert focus is not None
             distance = (partial.pos - partial.pos[focus[partial.batch]]).norm(dim=1)
             at_focus = self.focus_mixer.focus(x[focus])[partial.batch]
 
-        def scores(x: Tensor, at_focus: Tensor, distance: Tensor) -> Tensor:
+        def scores(rows: Tensor | slice, bins: slice) -> Tensor:
+            y = x[rows]
             if self.config.focus:
-                x = self.focus_mixer(x, at_focus, distance)
-            for layer in hidden:
-                x = layer(x)
-            return F.linear(x, last.weight[:bins], last.bias[:bins])
+                y = self.focus_mixer(y, at_focus[rows], distance[rows])
+            return F.linear(hidden(y), last.weight[bins], last.bias[bins])
 
-        size = len(x) if torch.is_grad_enabled() else per_block(x, self.config.num_bins)
-        parts = zip(x.split(size), at_focus.split(size), distance.split(size), strict=True)
-        return torch.cat([scores(*part) for part in parts])
+        if torch.is_grad_enabled():
+            return scores(slice(None), slice(None))
+        size = per_block(x, self.config.num_bins)
+        if math.isinf(reach):
+            rows = [slice(start, start + size) for start in range(0, len(x), size)]
+            return torch.cat([scores(part, slice(None)) for part in rows])
+        spacing = self.bins.spacing
+        bins = min(self.config.num_bins, int((float(distance.max()) + reach) / spacing) + 3)
+        result = x.new_full((len(x), bins), PENALTY)
+        for part in distance.argsort().split(size):
+            closest, farthest = distance[part[[0, -1]]].tolist()
+            start = max(0, int((closest - reach) / spacing) - 1)
+            reached = slice(start, min(bins, int((farthest + reach) / spacing) + 3))
+            result[part, reached] = scores(part, reached)
+        return result
 
     def next_environment_log_prob(self, x: Tensor, partial: Data) -> Tensor:
         """Log-probabilities [num_graphs, 25] of the next atom's environment, from features x and

@@ -11,15 +11,23 @@ from torch import Tensor
 from .kernels import kernels
 
 _MASK = 0xFFFFFFFF
+# As tensors: bitwise operations convert a Python number in every call.
+_HALF, _HALF_MASK, _OTHER, _OTHER_MASK, _FIRST, _SECOND = (
+    torch.tensor(value, dtype=torch.int32)
+    for value in (16, 0xFFFF, 15, 0x1FFFF, 0x7FEB352D, -0x7B935975)
+)
+
+
+def _fold(x: Tensor, shift: Tensor, mask: Tensor) -> Tensor:
+    """x ^ (x >> shift), the shift without sign."""
+    return (x >> shift).bitwise_and_(mask).bitwise_xor_(x)
 
 
 def _mix(x: Tensor) -> Tensor:
     """A bijective 32-bit hash (two multiply–xorshift rounds) of int32 values."""
-    x = x ^ ((x >> 16) & 0xFFFF)
-    x = x * 0x7FEB352D
-    x = x ^ ((x >> 15) & 0x1FFFF)
-    x = x * -0x7B935975
-    return x ^ ((x >> 16) & 0xFFFF)
+    x = _fold(x, _HALF, _HALF_MASK).mul_(_FIRST)
+    x = _fold(x, _OTHER, _OTHER_MASK).mul_(_SECOND)
+    return _fold(x, _HALF, _HALF_MASK)
 
 
 def _to_int32(value: int) -> int:
@@ -67,15 +75,15 @@ def uniform(keys: Tensor, index: Tensor) -> Tensor:
     if fused := kernels(keys):
         return fused.noise(keys, index, False)
     bits = _mix(index ^ keys[0].unsqueeze(1))
-    bits = _mix(bits + keys[1].unsqueeze(1))
-    return (((bits >> 8) & 0xFFFFFF).float() + 0.5) * 2.0**-24
+    bits = _mix(bits.add_(keys[1].unsqueeze(1)))
+    return (bits >> 8).bitwise_and_(0xFFFFFF).float().add_(0.5).mul_(2.0**-24)
 
 
 def gumbel(keys: Tensor, index: Tensor) -> Tensor:
     """Standard Gumbel noise, as `uniform`; −log of an exponential variate."""
     if fused := kernels(keys):
         return fused.noise(keys, index, True)
-    return -torch.log(-torch.log1p(-uniform(keys, index)))
+    return uniform(keys, index).neg_().log1p_().neg_().log_().neg_()
 
 
 def choose(log_prob: Tensor, keys: Tensor) -> Tensor:
