@@ -316,8 +316,9 @@ class SchNetGen(nn.Module):
             x: from `meet`.
             partial: the partial molecules.
             focus: node of each partial molecule's focus [num_graphs], for a model with focus.
-            reach: how far from the focus the new atom is at most, in Å: distances that are
-                farther than that from the distance of the focus get `PENALTY`, or no bin.
+            reach: with a focus, how far from it the new atom is at most, in Å: bins that no node
+                can then have, because of its own distance to the focus, get `PENALTY` or are
+                left out.
         """
         hidden, last = self.distance_head[:-1], self.distance_head[-1]
         distance = at_focus = x.new_zeros(len(x), 0)

@@ -11,6 +11,7 @@ from schnetgen_pyg import InputError, SchNetGen, blocks, generate
 from schnetgen_pyg import log_prob as log_prob_of
 from schnetgen_pyg.heads import NewAtomProduct
 from schnetgen_pyg.losses import losses
+from schnetgen_pyg.placement import PENALTY
 from schnetgen_pyg.representations import REPRESENTATIONS
 
 from .conftest import batch_of, full_disk, small_model
@@ -164,19 +165,27 @@ def test_full_disk_keeps_the_old_checkpoint(model, tmp_path):
 
 @pytest.mark.parametrize("parts", [{}, {"order": "bonded", "focus": True}], ids=["paper", "focus"])
 def test_scores_are_log_probabilities_up_to_a_constant(parts, monkeypatch):
-    """Whole or in blocks, all bins or those up to a distance."""
+    """Whole or in blocks; with a focus, in reach of it."""
     model = small_model(**parts).eval()
     batch = batch_of([5, 8])
-    partial = Data(pos=batch.pos, batch=batch.batch)
+    partial = Data(pos=3 * batch.pos, batch=batch.batch)
     x = torch.randn(13, 16)
-    arguments = x, partial, torch.tensor([2, 9]) if parts else None
+    focus = torch.tensor([2, 9])
+    arguments = x, partial, focus if parts else None
     expected = model.distance_log_prob(*arguments)
     monkeypatch.setattr(blocks, "CPU_BLOCK", 4 * 150)
     with torch.no_grad():
-        scores = model.distance_scores(*arguments, reach=4.0)
+        scores = model.distance_scores(*arguments)
         assert torch.allclose(model.distance_log_prob(*arguments), expected, atol=1e-5)
-    bins = scores.shape[1]
-    assert (bins - 2) * model.bins.spacing < 4.0 + model.bins.spacing
-    assert (bins - 1) * model.bins.spacing >= 4.0
-    constant = scores - expected[:, :bins]
-    assert torch.allclose(constant, constant[:, :1].expand_as(constant), atol=1e-4)
+        assert torch.allclose(scores.log_softmax(1), expected, atol=1e-5)
+        if not parts:
+            return
+        near = model.distance_scores(*arguments, reach=1.5)
+    to_focus = (partial.pos - partial.pos[focus[batch.batch]]).norm(dim=1, keepdim=True)
+    bins = near.shape[1]
+    centers = model.bins.centers[:bins]
+    reached = (centers - to_focus).abs() <= 1.5
+    assert torch.allclose(near[reached], scores[:, :bins][reached], atol=1e-5)
+    assert (near[(centers - to_focus).abs() > 6.0] == PENALTY).any()
+    beyond = model.bins.centers[bins:] - to_focus
+    assert (beyond > 1.5).all()
