@@ -11,6 +11,7 @@ from .building import Builder
 from .generator import SchNetGen
 from .graphs import ranges
 from .hydrogens import add_hydrogens
+from .memory import memory_kept
 from .random_numbers import random_keys, uniform
 from .revision import revise
 from .sampling_config import SamplingConfig
@@ -20,6 +21,7 @@ from .state import State
 FEW = 8
 
 
+@memory_kept()
 @torch.inference_mode()
 def assemble(
     model: SchNetGen,

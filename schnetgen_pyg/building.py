@@ -358,7 +358,7 @@ class Builder:
             places = rules.valences(z) - bonds.sum(2)
             places = torch.where(new == 1, places, self._open_places(size, rows))
             full = (places < 1) | (limit < 2).unsqueeze(1)
-            log_prob = rules.forbid(log_prob, centers, torch.where(full, bond, 0.0))
+            rules.forbid(log_prob, centers, torch.where(full, bond, 0.0))
             # Where only the focus may be bonded to, that table says so already.
             limit = limit.masked_fill(limit < 2, UNCOUNTED) if (limit > 1).any() else None
         log_prob[here, focus] = at_focus

@@ -325,12 +325,12 @@ class SchNetGen(nn.Module):
         if self.config.focus:
             assert focus is not None
             distance = (partial.pos - partial.pos[focus[partial.batch]]).norm(dim=1)
-            at_focus = self.focus_mixer.focus(x[focus])[partial.batch]
+            at_focus = self.focus_mixer.focus(x[focus])
 
         def scores(rows: Tensor | slice, bins: slice) -> Tensor:
             y = x[rows]
             if self.config.focus:
-                y = self.focus_mixer(y, at_focus[rows], distance[rows])
+                y = self.focus_mixer(y, at_focus[partial.batch[rows]], distance[rows])
             return F.linear(hidden(y), last.weight[bins], last.bias[bins])
 
         if torch.is_grad_enabled():

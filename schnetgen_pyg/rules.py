@@ -57,10 +57,11 @@ def bonds(z: Tensor, pos: Tensor) -> Tensor:
     return near & ~torch.eye(z.shape[1], dtype=torch.bool, device=z.device)
 
 
-def forbid(table: Tensor, centers: Tensor, below: Tensor) -> Tensor:
-    """Log-probabilities of distances [molecules, atoms, bins] with those shorter than ``below``
-    [molecules, atoms] (Å) forbidden."""
-    return table + PENALTY * (centers < below.unsqueeze(2))
+def forbid(table: Tensor, centers: Tensor, below: Tensor) -> None:
+    """Forbid distances shorter than ``below`` [molecules, atoms] (Å) in log-probabilities of
+    distances [molecules, atoms, bins]."""
+    short = centers[centers < below.max()]
+    table[:, :, : len(short)] += PENALTY * (short < below.unsqueeze(2))
 
 
 @lru_cache(maxsize=256)

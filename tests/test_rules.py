@@ -105,7 +105,8 @@ def test_rings_left(name, left):
 
 
 def test_forbidden_distances():
-    table = rules.forbid(torch.zeros(1, 2, 5), torch.arange(5.0), torch.tensor([[2.5, 0.0]]))
+    table = torch.zeros(1, 2, 5)
+    rules.forbid(table, torch.arange(5.0), torch.tensor([[2.5, 0.0]]))
     assert (table[0] < -100).tolist() == [[True, True, True, False, False], [False] * 5]
 
 
