@@ -1,20 +1,23 @@
-"""Nodes and edges as padded blocks, in which sums of messages are small matrix products."""
+"""Nodes and edges as padded blocks, in which sums of messages form nothing for single edges."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from .pair_sums import block_sum
 
 
 @dataclass(frozen=True)
 class DenseLayout:
     """Where nodes and pairs lie in padded blocks [molecules, steps, atoms].
 
-    With it a sum of messages is a batch of small matrix products per molecule and channel, which
-    never forms an [edges, channels] tensor.
+    Weights of pairs are shared by all steps of a molecule, and a sum of messages never forms an
+    [edges, channels] tensor.
 
     Attributes:
         shape: (num_molecules, num_steps, num_atoms) of the padded blocks.
@@ -34,16 +37,26 @@ class DenseLayout:
         return self.node.numel() == math.prod(self.shape)
 
     def spread(self, weight: Tensor, parity: int = 1) -> Tensor:
-        """Weights of pairs [num_pairs, channels] in blocks: [molecules, channels, atoms, atoms],
-        or [neighbors, molecules, atoms, channels] where every molecule has one step. With
-        ``parity`` −1 an edge from the later to the earlier atom has the opposite sign."""
-        molecules, steps, atoms = self.shape
+        """Weights of pairs [num_pairs, channels] in blocks [neighbors, molecules, atoms,
+        channels]. With ``parity`` −1 an edge from the later to the earlier atom has the opposite
+        sign."""
+        molecules, _, atoms = self.shape
         both = torch.cat([weight, parity * weight])
         target, source = torch.cat([self.place, self.place.flip(0)], 1)
         cell = (source * molecules + self.molecule.repeat(2)) * atoms + target
         blocks = weight.new_zeros(molecules * atoms * atoms, weight.shape[1])
-        blocks = blocks.index_copy(0, cell, both).view(atoms, molecules, atoms, -1)
-        return blocks if steps == 1 else blocks.permute(1, 3, 2, 0).contiguous()
+        return blocks.index_copy(0, cell, both).view(atoms, molecules, atoms, -1)
+
+    @cached_property
+    def held(self) -> list[int]:
+        """Atoms of each step, in the molecule with most of them."""
+        steps, atoms = self.shape[1:]
+        if self.full or steps == 1:
+            return [atoms] * steps
+        number = self.node.new_zeros(steps)
+        step, place = self.node // atoms % steps, self.node % atoms
+        found: list[int] = number.scatter_reduce(0, step, place + 1, "amax").tolist()
+        return found
 
     def _pad(self, x: Tensor) -> Tensor:
         """Node features [num_nodes, copies, channels] in [molecules, steps, atoms, copies,
@@ -72,15 +85,12 @@ class DenseLayout:
         """
         steps, copies = self.shape[1], x.shape[1] if x.dim() == 3 else 1
         padded = self._pad(x.view(x.shape[0], copies, -1))
-        if steps == 1:  # a matrix times few vectors: one neighbor after the other is faster
-            weights = blocks.unsqueeze(3)
-            total = weights[0] * padded[:, :, 0]
-            for place in range(1, self.shape[2]):
-                total.addcmul_(weights[place], padded[:, :, place])
-        else:
-            columns = padded.permute(0, 4, 2, 1, 3).flatten(3)
-            total = torch.matmul(blocks, columns).unflatten(3, (steps, copies))
-            total = total.permute(0, 3, 2, 4, 1)
+        if steps == 1 or not x.is_cuda:
+            return self._unpad(block_sum(padded, blocks, self.held), x.shape)
+        # Small matrix products per molecule and channel: few kernels.
+        columns = padded.permute(0, 4, 2, 1, 3).flatten(3)
+        total = torch.matmul(blocks.permute(1, 3, 2, 0).contiguous(), columns)
+        total = total.unflatten(3, (steps, copies)).permute(0, 3, 2, 4, 1)
         return self._unpad(total, x.shape)
 
     def aggregate_vectors(self, x: Tensor, blocks: Tensor, direction: Tensor) -> Tensor:
@@ -96,11 +106,15 @@ class DenseLayout:
         if steps == 1:
             directed = (blocks * padded[:, 0].transpose(0, 1)).permute(1, 2, 0, 3)
             total = torch.matmul(direction.permute(1, 2, 3, 0), directed)
-        else:
+            return self._unpad(total, torch.Size((-1, 3, x.shape[1])))
+        # [neighbors, molecules, atoms, 3, channels]
+        directed = blocks.unsqueeze(3) * direction.unsqueeze(4)
+        if x.is_cuda:
             columns = padded.permute(0, 4, 2, 1, 3).flatten(3)
-            directed = (blocks.unsqueeze(2) * direction.unsqueeze(1)).flatten(2, 3)
-            total = torch.matmul(directed, columns).unflatten(2, (3, atoms))
-            total = total.permute(0, 4, 3, 2, 1)
+            total = torch.matmul(directed.permute(1, 4, 2, 3, 0).flatten(2, 3), columns)
+            total = total.unflatten(2, (atoms, 3)).permute(0, 4, 2, 3, 1)
+        else:
+            total = block_sum(padded, directed.flatten(2, 3), self.held)
         return self._unpad(total, torch.Size((-1, 3, x.shape[1])))
 
 

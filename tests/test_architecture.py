@@ -12,8 +12,9 @@ ORDER = (
     *("structures", "storage", "workers", "chemistry", "geometry", "datasets"),
     *(
         "blocks",
-        "layouts",
+        "memory",
         "pair_sums",
+        "layouts",
         "radial_tables",
         "graphs",
         "orders",

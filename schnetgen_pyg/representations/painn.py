@@ -49,8 +49,7 @@ class MessageBlock(nn.Module):
         a, b, c = self.phi(s).split(channels, dim=1)
         if rows is None:
             assert graph.dense is not None
-            # Blocks have their channels last where every molecule has one step.
-            w_a, w_b, w_c = weight.split(channels, dim=3 if graph.dense.shape[1] == 1 else 1)
+            w_a, w_b, w_c = weight.split(channels, dim=3)
             delta_v = graph.dense.aggregate_vectors(b, w_b, direction)
             if v is not None:
                 delta_v = delta_v + graph.dense.aggregate(c.unsqueeze(1) * v, w_c)
