@@ -46,10 +46,22 @@ class GaussianSmearing(nn.Module):
         self.gamma = 0.5 / spacing**2 if gamma is None else gamma
         self.register_buffer("centers", centers, persistent=False)
 
-    def forward(self, distance: Tensor) -> Tensor:
-        """[…] distances to [… , num_gaussians]."""
-        exponent = self.gamma * (distance.unsqueeze(-1) - self.centers).square()
+    def forward(self, distance: Tensor, few: slice = slice(None)) -> Tensor:
+        """[…] distances to [… , num_gaussians], or to ``few`` of them."""
+        exponent = self.gamma * (distance.unsqueeze(-1) - self.centers[few]).square()
         return torch.exp(-exponent.clamp(max=LARGEST_EXPONENT))
+
+    def reached(self, distance: Tensor) -> slice:
+        """The Gaussians that have not ended for some of the distances; on a GPU, which would have
+        to wait, all of them."""
+        if distance.is_cuda or not distance.numel():
+            return slice(None)
+        width = math.sqrt(LARGEST_EXPONENT / self.gamma)
+        ends = distance.detach().aminmax()
+        first, after = torch.searchsorted(
+            self.centers, torch.stack([ends.min - width, ends.max + width]).to(self.centers)
+        ).tolist()
+        return slice(min(first, len(self.centers) - 1), max(after, 1))
 
 
 class BesselBasis(nn.Module):

@@ -12,6 +12,12 @@ from torch import Tensor
 from .pair_sums import block_sum
 
 
+def by_products(like: Tensor) -> bool:
+    """Whether sums over several steps are small matrix products per molecule and channel: few
+    kernels for a GPU; but a CPU would transpose longer than multiply."""
+    return like.is_cuda
+
+
 @dataclass(frozen=True)
 class DenseLayout:
     """Where nodes and pairs lie in padded blocks [molecules, steps, atoms].
@@ -85,9 +91,8 @@ class DenseLayout:
         """
         steps, copies = self.shape[1], x.shape[1] if x.dim() == 3 else 1
         padded = self._pad(x.view(x.shape[0], copies, -1))
-        if steps == 1 or not x.is_cuda:
+        if steps == 1 or not by_products(x):
             return self._unpad(block_sum(padded, blocks, self.held), x.shape)
-        # Small matrix products per molecule and channel: few kernels.
         columns = padded.permute(0, 4, 2, 1, 3).flatten(3)
         total = torch.matmul(blocks.permute(1, 3, 2, 0).contiguous(), columns)
         total = total.unflatten(3, (steps, copies)).permute(0, 3, 2, 4, 1)
@@ -109,7 +114,7 @@ class DenseLayout:
             return self._unpad(total, torch.Size((-1, 3, x.shape[1])))
         # [neighbors, molecules, atoms, 3, channels]
         directed = blocks.unsqueeze(3) * direction.unsqueeze(4)
-        if x.is_cuda:
+        if by_products(x):
             columns = padded.permute(0, 4, 2, 1, 3).flatten(3)
             total = torch.matmul(directed.permute(1, 4, 2, 3, 0).flatten(2, 3), columns)
             total = total.unflatten(2, (atoms, 3)).permute(0, 4, 2, 3, 1)

@@ -97,6 +97,10 @@ def step_graph(
         placed_before: leave out the pairs among the first so many atoms of each molecule; a
             sampler, which keeps their filters, has no use for them.
         dense: padded blocks (True), edge lists (False) or whichever is cheaper (None).
+
+    Returns:
+        the pairs in the order of `radius_pairs` or, in padded blocks of several steps, of their
+        distance.
     """
     ptr, sizes = molecules.ptr, partial.ptr.diff()
     largest = scatter(sizes, partial.molecule, dim_size=ptr.numel() - 1, reduce="max")
@@ -124,6 +128,10 @@ def step_graph(
         step_row = torch.arange(sizes.numel(), device=ptr.device) - first_step[partial.molecule]
         step_row = partial.molecule * shape[1] + step_row
         local = partial.atom - ptr[partial.molecule[partial.batch]]
+        if steps_per_molecule > 1:  # similar distances together: their filters cost less
+            order = distance.argsort()
+            owner, place = owner[order], place[:, order]
+            distance, vector = distance[order], vector[order]
         layout = DenseLayout(shape, step_row[partial.batch] * width + local, owner, place)
         return Graph(distance, vector, dense=layout)
 

@@ -19,6 +19,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch_geometric.data import Data
@@ -237,7 +238,7 @@ def make_trainer(
     """
     place = {name: getattr(config, name) for name in PLACE}
     try:
-        return pl.Trainer(
+        trainer = pl.Trainer(
             **place,
             **options,
             max_steps=config.steps,
@@ -260,6 +261,13 @@ def make_trainer(
             f"Lightning cannot train with {settings}: {str(error).rstrip('.!')}. Leave them at "
             "their defaults to train on what this machine has"
         ) from error
+    plain = torch.backends.cpu.get_cpu_capability() == "AVX2"
+    if plain and config.precision == "bf16-mixed" and trainer.strategy.root_device.type == "cpu":
+        rank_zero_warn(
+            "this processor has no instructions for bfloat16 and imitates them, which can be ten "
+            "times slower; train with precision 32-true"
+        )
+    return trainer
 
 
 def _trainer(config: TrainingConfig, out: Path) -> pl.Trainer:

@@ -1,5 +1,6 @@
 import math
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,3 +56,15 @@ def test_layers():
     assert torch.allclose(smearing(torch.tensor([2.5]))[0, 6], torch.tensor(math.exp(-0.5)))
     envelope = CosineCutoff(4.0)(torch.tensor([0.0, 2.0, 4.0, 5.0]))
     assert torch.allclose(envelope, torch.tensor([1.0, 0.5, 0.0, 0.0]))
+
+
+@pytest.mark.parametrize("distances", [[0.0], [2.51, 2.6], [0.3, 4.0], [9.0], [-3.0], [30.0, 40.0]])
+def test_gaussians_that_have_not_ended(distances):
+    smearing = GaussianSmearing(0.0, 5.0, 101, gamma=10.0 / 0.15**2)
+    distance = torch.tensor(distances)
+    few, every = smearing.reached(distance), smearing(distance)
+    assert torch.equal(smearing(distance, few), every[:, few])
+    ended = torch.ones(101, dtype=torch.bool)
+    ended[few] = False
+    assert len(every[0, few]) >= 1
+    assert (every[:, ended] < 1e-17).all()

@@ -178,6 +178,13 @@ def test_validation_by_generation(isomers, tmp_path, precision, parts):
     assert training_log(tmp_path)["valid"].dropna().between(0, 1).sum() == 1
 
 
+def test_imitated_bfloat16_is_told(isomers, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    changes = QUICK | {"steps": 1, "precision": "bf16-mixed", "accelerator": "cpu"}
+    with pytest.warns(UserWarning, match="imitates"):
+        fit(small_model(), isomers[:20], tmp_path, **changes)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
+from ..blocks import per_block
 from ..graphs import Graph
 from ..layers import LARGEST_EXPONENT, CosineCutoff, GaussianSmearing, ShiftedSoftplus
 from ..structures import InputError, require
@@ -27,8 +31,9 @@ class FilterNetwork(nn.Module):
         self.act = ShiftedSoftplus()
         self.last_activation = last_activation
 
-    def forward(self, expansion: Tensor) -> Tensor:
-        weight = self.lin2(self.act(self.lin1(expansion)))
+    def forward(self, hidden: Tensor) -> Tensor:
+        """From the first layer, which `SchNet` computes for all blocks."""
+        weight = self.lin2(hidden)
         return self.act(weight) if self.last_activation else weight
 
 
@@ -133,8 +138,17 @@ class SchNet(nn.Module):
 
     def radial(self, distance: Tensor) -> list[Tensor]:
         """Filters of every block for distances [num_pairs] in Å, [num_pairs, num_filters] each."""
-        expansion = self.expansion(distance)
-        weights = [block.filter_network(expansion) for block in self.interactions]  # type: ignore[operator]
+        networks: list[Any] = [block.filter_network for block in self.interactions]
+        weight = torch.cat([network.lin1.weight for network in networks])
+        bias = torch.cat([network.lin1.bias for network in networks])
+        # Of similar distances the same few Gaussians have not ended.
+        parts = distance.split(per_block(distance, len(weight)))
+        reached = [(self.expansion.reached(part), part) for part in parts]
+        hidden = [
+            F.linear(self.expansion(part, few), weight[:, few], bias) for few, part in reached
+        ]
+        hiddens = torch.cat([networks[0].act(part) for part in hidden]).chunk(len(networks), dim=1)
+        weights = [network(part) for network, part in zip(networks, hiddens, strict=True)]
         if self.cutoff_function is not None:
             envelope = self.cutoff_function(distance).unsqueeze(1)
             weights = [weight * envelope for weight in weights]
