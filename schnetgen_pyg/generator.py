@@ -320,7 +320,8 @@ class SchNetGen(nn.Module):
                 can then have, because of its own distance to the focus, get `PENALTY` or are
                 left out.
         """
-        hidden, last = self.distance_head[:-1], self.distance_head[-1]
+        hidden: Any = self.distance_head[:-1]
+        last: Any = self.distance_head[-1]
         distance = at_focus = x.new_zeros(len(x), 0)
         if self.config.focus:
             assert focus is not None

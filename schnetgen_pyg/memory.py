@@ -11,6 +11,7 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 # Parameters of mallopt(3): what is larger comes from the system and returns to it, and how much
 # free memory at the end of the heap returns. The second pair is as far as glibc goes by itself.
@@ -23,7 +24,7 @@ USUAL = {MMAP_THRESHOLD: 1 << 25, TRIM_THRESHOLD: 1 << 26}
 def memory_kept() -> Iterator[None]:
     """Within it freed memory is kept for the next tensor, and afterwards given back; without
     glibc nothing happens."""
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not hasattr(library, "mallopt"):
         yield
         return
