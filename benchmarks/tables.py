@@ -127,6 +127,18 @@ def training_step(record: dict[str, Any]) -> str:
     return markdown(header, rows) + "\n\n" + note
 
 
+def training_step_profile(record: dict[str, Any]) -> str:
+    shares, speeds = record["shares"], record["gflops"]
+    rows = [[part, f"{share:.0%}"] for part, share in shares.items()]
+    rows.append(["all else (copies, sums, Adam, …)", f"{1 - sum(shares.values()):.0%}"])
+    note = (
+        f"{record['molecules']} molecules, one thread. The matrix products run at "
+        f"{speeds['of a step']:.0f} GFLOP/s, one of 1,024 x 1,024 numbers at "
+        f"{speeds['of a large one']:.0f}. {source('training_step_profile', record)}"
+    )
+    return markdown(["where the time of our step goes", ""], rows) + "\n\n" + note
+
+
 def training_step_gpu(record: dict[str, Any]) -> str:
     """The same for several numbers of molecules."""
     rows = [
@@ -304,6 +316,7 @@ def relaxation(record: dict[str, Any]) -> str:
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "paper": paper,
     "training_step": training_step,
+    "training_step_profile": training_step_profile,
     "training_step_gpu": training_step_gpu,
     "quality": quality,
     "ablation": ablation,

@@ -10,6 +10,11 @@ after the other, in several rounds; medians count.
     python benchmarks/training_step.py --device cuda --molecules 20 200 --data … --peer …
 
 writes ``results/training_step_gpu.json``.
+
+    python benchmarks/training_step.py --profile --data …
+
+says where the time of our step goes on one thread, and how fast its matrix products are beside a
+large one: ``results/training_step_profile.json``.
 """
 
 from __future__ import annotations
@@ -166,6 +171,50 @@ def measure(structures: list[Data], options: argparse.Namespace) -> dict[str, An
     }
 
 
+#: By what they are for, the operations that torch's profiler names; all else is the rest.
+PARTS = {
+    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm"),
+    "activations": ("aten::softplus", "aten::softplus_backward"),
+    "sums of messages": ("aten::addcmul_",),
+}
+
+
+def profile(structures: list[Data], steps: int = 10) -> dict[str, Any]:
+    """Shares of the processor's time, on one thread."""
+    torch.set_num_threads(1)
+    trainer = Trainer(structures, shared_blocks, torch.device("cpu"))
+    trainer.step()
+    large = torch.randn(2, 1024, 1024)
+    events = profiled(trainer.step, steps)
+    total = sum(event.self_cpu_time_total for event in events)
+    shares = {
+        part: sum(event.self_cpu_time_total for event in events if event.key in names) / total
+        for part, names in PARTS.items()
+    }
+    # Counting costs time: once only, and not in the steps that are timed.
+    counted = profiled(trainer.step, 1, with_flops=True)
+    number = sum(event.flops for event in counted if event.key in PARTS["matrix products"])
+    seconds = shares["matrix products"] * total / steps / 1e6
+    (product,) = (
+        event for event in profiled(lambda: torch.mm(*large), steps) if event.key == "aten::mm"
+    )
+    best = 2 * 1024**3 * steps / product.self_cpu_time_total / 1e3
+    return {
+        "molecules": len(structures),
+        "shares": shares,
+        "gflops": {"of a step": number / seconds / 1e9, "of a large one": best},
+    }
+
+
+def profiled(function: Callable[[], Any], times: int, **options: Any) -> Any:
+    """What torch's profiler says of each operation."""
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, **options) as profiler:
+        for _ in range(times):
+            function()
+    return profiler.key_averages()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True, help="structures, at least as many as molecules")
@@ -174,10 +223,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--peer", help="Python of an environment with schnetpack-gschnet")
+    parser.add_argument("--profile", action="store_true", help="only where the time goes")
     options = parser.parse_args()
 
     torch.set_num_threads(options.threads)
     structures = [Data(z=d.z, pos=d.pos) for d in load(options.data)[: max(options.molecules)]]
+    if options.profile:
+        record = profile(structures)
+        print(record)
+        save("training_step_profile", record, seed=0)
+        return
     rows = [measure(structures[:number], options) for number in options.molecules]
     name = "training_step" if options.device == "cpu" else "training_step_gpu"
     save(name, rows[0] if len(rows) == 1 else {"rows": rows}, seed=0)
