@@ -27,7 +27,7 @@ usual = faults()
 with memory_kept():
     faults()
     kept, within = faults(), resident()
-print(usual, kept, within - resident(), faults())
+print(usual, kept, within - resident())
 """
 
 
@@ -37,10 +37,9 @@ print(usual, kept, within - resident(), faults())
 def test_freed_memory_is_used_again_and_given_back():
     command = [sys.executable, "-c", SCRIPT]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    usual, kept, returned, after = map(int, output.split())
+    usual, kept, returned = map(int, output.split())
     assert kept < 0.1 * usual
     assert returned > 20 << 20
-    assert after > 0.2 * usual
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin"])
