@@ -1,8 +1,7 @@
 """Memory that stays with the process while it computes.
 
 glibc gives large blocks back to the system when they are freed, and the system fills every page
-that it hands out with zeros again: for temporary tensors of some megabytes that takes as long as
-computing with them.
+that it hands out with zeros again: temporary tensors of some megabytes are paid for at every use.
 """
 
 from __future__ import annotations
