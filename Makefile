@@ -34,6 +34,7 @@ notebooks: .venv/installed
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: .venv/installed
 	$(BIN)/mypy
@@ -48,7 +49,7 @@ reference:
 	$(PYTHON) -m venv build/reference
 	build/reference/bin/pip install --quiet -c constraints.txt torch
 	build/reference/bin/pip install --quiet -c constraints.txt -e . pytest graph-pes
-	build/reference/bin/pytest -m reference tests/test_representations.py
+	build/reference/bin/pytest -m reference tests/representations
 
 wheel: .venv/installed
 	$(BIN)/python -m build --wheel

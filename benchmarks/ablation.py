@@ -23,15 +23,16 @@ import torch
 import yaml
 from ase.optimize import LBFGS
 from common import COMMIT, save
+from schnetgen_pyg.training.presets import PRESETS
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, fit, generate, load
-from schnetgen_pyg.batches import Molecules, seeded
-from schnetgen_pyg.generator import GeneratorConfig
-from schnetgen_pyg.losses import losses
-from schnetgen_pyg.optimizers import KCAL
-from schnetgen_pyg.presets import PRESETS
-from schnetgen_pyg.structures import replacing
-from schnetgen_pyg.training import TrainingConfig
+from schnetgen_pyg.data.batches import seeded
+from schnetgen_pyg.data.molecules import Molecules
+from schnetgen_pyg.generator.losses import losses
+from schnetgen_pyg.generator.model import GeneratorConfig
+from schnetgen_pyg.relaxation.single import KCAL
+from schnetgen_pyg.storage.atomic import replacing
+from schnetgen_pyg.training.generator import TrainingConfig
 
 #: Name of the row, and the settings that differ from the preset ``small``.
 ROWS: dict[str, dict[str, Any]] = {

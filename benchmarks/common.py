@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from schnetgen_pyg.structures import replacing
-from schnetgen_pyg.training import provenance
+from schnetgen_pyg.storage.atomic import replacing
+from schnetgen_pyg.storage.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results"
 

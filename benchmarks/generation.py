@@ -35,9 +35,9 @@ from torch_geometric.data import Batch, Data
 
 import schnetgen_pyg
 from schnetgen_pyg import SchNetGen, generate
-from schnetgen_pyg.graphs import radius_pairs
-from schnetgen_pyg.losses import losses
-from schnetgen_pyg.training import seeded
+from schnetgen_pyg.data.batches import seeded
+from schnetgen_pyg.generator.losses import losses
+from schnetgen_pyg.graphs.neighbors import radius_pairs
 
 FORMULA = "C7H10O2"
 PACKAGE = Path(schnetgen_pyg.__file__).parent

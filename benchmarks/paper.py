@@ -18,7 +18,7 @@ from common import COMMIT, save
 from tqdm import tqdm
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, load
-from schnetgen_pyg.streaming import generate_file
+from schnetgen_pyg.generator.sampling.streaming import generate_file
 
 PAPER = {"n": 10_000, "unique": 4392, "train_found": 266, "test_found": 388, "test_size": 4095}
 

@@ -24,8 +24,8 @@ from ase.optimize import LBFGS
 from common import save
 
 from schnetgen_pyg import Potential, PotentialCalculator, load
-from schnetgen_pyg.methods import calculator
-from schnetgen_pyg.structures import to_ase
+from schnetgen_pyg.data.conversion import to_ase
+from schnetgen_pyg.relaxation.calculators import calculator
 
 
 def optimise(atoms: ase.Atoms, judge: Any, steps: int = 500) -> tuple[ase.Atoms, int, bool]:

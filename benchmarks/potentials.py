@@ -36,11 +36,11 @@ from rdkit.Chem import AllChem
 from torch_geometric.data import Data
 
 from schnetgen_pyg import Potential, fit_potential, load
-from schnetgen_pyg.potential_data import LabelledMolecules
-from schnetgen_pyg.potential_training import PotentialModule, PotentialTrainingConfig
-from schnetgen_pyg.radial_tables import serves
+from schnetgen_pyg.accelerated.radial_tables import serves
+from schnetgen_pyg.data.molecules import LabelledMolecules
 from schnetgen_pyg.representations import REPRESENTATIONS
-from schnetgen_pyg.structures import replacing
+from schnetgen_pyg.storage.atomic import replacing
+from schnetgen_pyg.training.potential import PotentialModule, PotentialTrainingConfig
 
 SIZES = (9, 19, 50, 200)
 BATCHES = (1, 8, 32)

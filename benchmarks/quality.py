@@ -23,9 +23,9 @@ from common import COMMIT, save
 from tqdm import tqdm
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, load
-from schnetgen_pyg.evaluation import Evaluation
-from schnetgen_pyg.streaming import generate_file
-from schnetgen_pyg.structures import replacing
+from schnetgen_pyg.evaluation.evaluation import Evaluation
+from schnetgen_pyg.generator.sampling.streaming import generate_file
+from schnetgen_pyg.storage.atomic import replacing
 
 FORMULA = "C7H10O2"
 #: Revised once, and at most 0.55 nats of surprise: geometry before variety.

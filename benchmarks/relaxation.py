@@ -20,8 +20,8 @@ from common import save
 from tqdm import tqdm
 
 from schnetgen_pyg import evaluate, load, relax
-from schnetgen_pyg.relaxation import Relaxation
-from schnetgen_pyg.structures import to_ase
+from schnetgen_pyg.data.conversion import to_ase
+from schnetgen_pyg.relaxation.many import Relaxation
 
 #: Gebauer et al. 2018, Table 1: relaxation at PBE/def2-SVP, mean RMSD in Å.
 PAPER = {

@@ -31,10 +31,10 @@ from common import run, save
 from torch_geometric.data import Batch, Data
 
 from schnetgen_pyg import SchNetGen, load
-from schnetgen_pyg.batches import seeded
-from schnetgen_pyg.graphs import Graph
-from schnetgen_pyg.orders import reorder, scaffold_first
-from schnetgen_pyg.steps import all_steps, partial_molecules, step_graph
+from schnetgen_pyg.data.batches import seeded
+from schnetgen_pyg.generator.orders import reorder, scaffold_first
+from schnetgen_pyg.generator.steps import all_steps, partial_molecules, step_graph
+from schnetgen_pyg.graphs.graph import Graph
 
 
 def shared_blocks(molecules: Data, partial: Data) -> Graph:

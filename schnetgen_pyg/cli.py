@@ -6,8 +6,8 @@ import difflib
 import sys
 from collections.abc import Callable, Sequence
 
-from . import __name__ as package
-from .commands import energies, generators, judges
+from schnetgen_pyg import __name__ as package
+from schnetgen_pyg.commands import energies, generators, judges
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train": generators.train,
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         print(f"schnetgen: error: no command {arguments[0]!r}{hint}\n{_usage()}", file=sys.stderr)
         return 2
-    from .structures import InputError
+    from schnetgen_pyg.errors import InputError
 
     try:
         COMMANDS[arguments[0]](arguments[1:])

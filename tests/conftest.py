@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch_geometric.data import Batch, Data
 
-from schnetgen_pyg import SchNetGen, graphs, load
+from schnetgen_pyg import SchNetGen, load
+from schnetgen_pyg.graphs import neighbors as graphs
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

@@ -11,8 +11,7 @@ import yaml
 
 from schnetgen_pyg import SchNetGen
 from schnetgen_pyg.cli import main
-
-from .conftest import METHANE, small_model
+from tests.conftest import METHANE, small_model
 
 SMALL = [
     "--hidden_channels=8",
@@ -123,7 +122,7 @@ def test_a_run_continues_with_its_own_architecture_only(data, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("command", "function"),
-    [("train", "training.fit"), ("fit-potential", "potential_training.fit_potential")],
+    [("train", "training.generator.fit"), ("fit-potential", "training.potential.fit_potential")],
 )
 def test_configuration_of_a_run_that_is_killed_and_continues(
     command, function, data, tmp_path, monkeypatch

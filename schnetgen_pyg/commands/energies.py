@@ -6,17 +6,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .options import DEFAULT_POTENTIAL, add_data, chosen, command_parser, recorded, usable_device
+from schnetgen_pyg.commands.options import (
+    DEFAULT_POTENTIAL,
+    add_data,
+    chosen,
+    command_parser,
+    recorded,
+    usable_device,
+)
 
 
 def fit_potential(arguments: Sequence[str]) -> None:
     """train a potential on energies and forces"""
     import torch
 
-    from .. import datasets
-    from ..potential_training import PotentialTrainingConfig
-    from ..potential_training import fit_potential as fit
-    from ..potentials import Potential, PotentialConfig
+    from schnetgen_pyg.data import datasets
+    from schnetgen_pyg.potentials.model import Potential, PotentialConfig
+    from schnetgen_pyg.training.potential import PotentialTrainingConfig
+    from schnetgen_pyg.training.potential import fit_potential as fit
 
     parser = command_parser("fit-potential", "Train a potential, or continue the run in --out.")
     add_data(parser, "files with energies (eV) and, all or none, forces (eV/Å)")
@@ -48,10 +55,12 @@ def predict(arguments: Sequence[str]) -> None:
     """energies and forces of structures by a potential"""
     from tqdm import tqdm
 
-    from .. import calculator, datasets
-    from ..potential_data import errors
-    from ..potentials import Ensemble, Potential
-    from ..structures import file_format, to_ase, write
+    from schnetgen_pyg.data import datasets
+    from schnetgen_pyg.data.conversion import to_ase
+    from schnetgen_pyg.data.writers import file_format, write
+    from schnetgen_pyg.potentials.labels import errors
+    from schnetgen_pyg.potentials.model import Ensemble, Potential
+    from schnetgen_pyg.potentials.prediction import predict as evaluate
 
     parser = command_parser(
         "predict", "Energies (eV) and forces (eV/Å) of structures by a potential."
@@ -75,7 +84,7 @@ def predict(arguments: Sequence[str]) -> None:
     potential = members[0] if len(members) == 1 else Ensemble(members)
     potential = potential.to(usable_device(options.device))
     data = datasets.load(*options.files)
-    found = calculator.predict(potential, data, options.batch_size, progress=tqdm)
+    found = evaluate(potential, data, options.batch_size, progress=tqdm)
     structures = []
     for single in found:
         atoms = to_ase(single)
@@ -94,8 +103,8 @@ def label(arguments: Sequence[str]) -> None:
     """energies and forces of perturbed structures by quantum chemistry"""
     from tqdm import tqdm
 
-    from .. import datasets
-    from ..labelling import LabelConfig, label_file
+    from schnetgen_pyg.data import datasets
+    from schnetgen_pyg.relaxation.labelling import LabelConfig, label_file
 
     parser = command_parser(
         "label",
@@ -125,9 +134,10 @@ def relax(arguments: Sequence[str]) -> None:
     """relax structures, those of lowest predicted energy first"""
     from tqdm import tqdm
 
-    from .. import datasets, relaxation
-    from ..methods import METHODS
-    from ..optimizers import RelaxConfig
+    from schnetgen_pyg.data import datasets
+    from schnetgen_pyg.relaxation import many as relaxation
+    from schnetgen_pyg.relaxation.calculators import METHODS
+    from schnetgen_pyg.relaxation.single import RelaxConfig
 
     parser = command_parser("relax", "Rank structures by predicted energy and relax them.")
     parser.add_argument("files", nargs="+", type=str, help="structure files")

@@ -6,18 +6,26 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..presets import PRESETS
-from .options import DEFAULT_CHECKPOINT, add_data, chosen, command_parser, recorded, usable_device
+from schnetgen_pyg.commands.options import (
+    DEFAULT_CHECKPOINT,
+    add_data,
+    chosen,
+    command_parser,
+    recorded,
+    usable_device,
+)
+from schnetgen_pyg.training.presets import PRESETS
 
 
 def train(arguments: Sequence[str]) -> None:
     """train a generator on structure files"""
     import torch
 
-    from .. import datasets, report
-    from ..generator import GeneratorConfig, SchNetGen
-    from ..structures import InputError
-    from ..training import TrainingConfig, fit
+    from schnetgen_pyg.data import datasets
+    from schnetgen_pyg.errors import InputError
+    from schnetgen_pyg.generator.model import GeneratorConfig, SchNetGen
+    from schnetgen_pyg.report import pictures as report
+    from schnetgen_pyg.training.generator import TrainingConfig, fit
 
     parser = command_parser("train", "Train a generator, or continue the run in --out.")
     add_data(parser, "structure files")
@@ -53,10 +61,10 @@ def generate(arguments: Sequence[str]) -> None:
     """generate molecules of a formula"""
     from tqdm import tqdm
 
-    from ..generator import SchNetGen
-    from ..sampling_config import SamplingConfig
-    from ..streaming import generate_file
-    from ..structures import read
+    from schnetgen_pyg.data.readers.ase_formats import read
+    from schnetgen_pyg.generator.model import SchNetGen
+    from schnetgen_pyg.generator.sampling.config import SamplingConfig
+    from schnetgen_pyg.generator.sampling.streaming import generate_file
 
     parser = command_parser("generate", "Generate molecules atom by atom.")
     parser.add_argument(

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .options import DEFAULT_CHECKPOINT, Parser, command_parser
+from schnetgen_pyg.commands.options import DEFAULT_CHECKPOINT, Parser, command_parser
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from ..evaluation import Evaluation
-    from ..repeats import Repeats
+    from schnetgen_pyg.evaluation.evaluation import Evaluation
+    from schnetgen_pyg.evaluation.replicates import Repeats
 
 
 def _evaluate_parser() -> Parser:
@@ -55,10 +55,10 @@ def evaluate(arguments: Sequence[str]) -> None:
     """judge structures: valid, unique, in the training or test set"""
     from tqdm import tqdm
 
-    from .. import datasets
-    from ..evaluation import evaluate_each
-    from ..repeats import Repeats
-    from ..structures import to_ase
+    from schnetgen_pyg.data import datasets
+    from schnetgen_pyg.data.conversion import to_ase
+    from schnetgen_pyg.evaluation.evaluation import evaluate_each
+    from schnetgen_pyg.evaluation.replicates import Repeats
 
     options = _evaluate_parser().parse_args(arguments)
 
@@ -93,7 +93,7 @@ def _write(
     result: Evaluation | Repeats,
 ) -> None:
     """The table, the figures, and the different valid molecules with a picture of the first."""
-    from .. import report
+    from schnetgen_pyg.report import pictures as report
 
     result.save(folder / "figures.json")
     (folder / "table.txt").write_text(result.summary() + "\n")
@@ -112,7 +112,7 @@ def report(arguments: Sequence[str]) -> None:
     """write one HTML file that shows a run"""
     from tqdm import tqdm
 
-    from .. import runs
+    from schnetgen_pyg.report import runs
 
     parser = command_parser(
         "report",
@@ -170,8 +170,10 @@ def report(arguments: Sequence[str]) -> None:
 
 def view(arguments: Sequence[str]) -> None:
     """look at structures, or draw them to a PNG file"""
-    from .. import datasets, report
-    from ..structures import InputError, require, to_ase
+    from schnetgen_pyg.data import datasets
+    from schnetgen_pyg.data.conversion import to_ase
+    from schnetgen_pyg.errors import InputError, require
+    from schnetgen_pyg.report import pictures as report
 
     parser = command_parser("view", "Open ASE's viewer, or draw the first structures of a file.")
     parser.add_argument("file", type=str, help="structure file, or name of a data set")

@@ -40,7 +40,7 @@ def command_parser(command: str, description: str) -> Parser:
 
 def add_data(parser: Parser, files: str) -> None:
     """Options ``--data`` and ``--path`` of a training; ``files`` says what the files hold."""
-    from ..datasets import NAMES
+    from schnetgen_pyg.data.datasets import NAMES
 
     parser.add_argument(
         "--data",
@@ -71,7 +71,7 @@ def usable_device(name: str) -> str:
     """
     import torch
 
-    from ..structures import InputError
+    from schnetgen_pyg.errors import InputError
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -91,7 +91,8 @@ def recorded(options: Namespace, out: Path) -> Iterator[None]:
     """
     import yaml
 
-    from ..structures import InputError, replacing
+    from schnetgen_pyg.errors import InputError
+    from schnetgen_pyg.storage.atomic import replacing
 
     path = out / "config.yaml"
     saved = {name: value for name, value in options.as_dict().items() if name != "config"}

@@ -4,7 +4,7 @@ The contract, which `tests/test_representations.py` checks for all of them:
 
     representation(z, graph) → features [num_nodes, hidden_channels]
 
-* ``z`` are atomic numbers [num_nodes]; ``graph`` is a `schnetgen_pyg.graphs.Graph`, whose
+* ``z`` are atomic numbers [num_nodes]; ``graph`` is a `schnetgen_pyg.graphs.graph.Graph`, whose
   ``distance`` and ``vector`` are all that is known of the positions. Gradients reach the
   positions through them and can be differentiated again.
 * ``representation.hidden_channels`` is the width of the features, ``representation.cutoff`` the
@@ -28,13 +28,13 @@ To add one, write a file with a class of this contract and name it in `REPRESENT
 
 from torch import nn
 
-from .allegro import Allegro
-from .dimenetpp import DimeNetPlusPlus
-from .dtnn import DTNN
-from .equivariant_transformer import EquivariantTransformer
-from .gmnn import GMNN
-from .painn import PaiNN
-from .schnet import SchNet
+from schnetgen_pyg.representations.allegro import Allegro
+from schnetgen_pyg.representations.dimenetpp import DimeNetPlusPlus
+from schnetgen_pyg.representations.dtnn import DTNN
+from schnetgen_pyg.representations.equivariant_transformer import EquivariantTransformer
+from schnetgen_pyg.representations.gmnn import GMNN
+from schnetgen_pyg.representations.painn import PaiNN
+from schnetgen_pyg.representations.schnet import SchNet
 
 #: Every representation by the name that settings and command lines use.
 REPRESENTATIONS: dict[str, type[nn.Module]] = {

@@ -11,10 +11,10 @@ from itertools import pairwise, product
 import torch
 from torch import Tensor, nn
 
-from ..graphs import Graph
-from ..layers import BesselBasis, PolynomialCutoff, mlp
-from ..layouts import TargetRows
-from ..structures import require
+from schnetgen_pyg.accelerated.padding import TargetRows
+from schnetgen_pyg.errors import require
+from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.representations.layers import BesselBasis, PolynomialCutoff, mlp
 
 #: Degree and parity of a tensor's components under rotation and reflection.
 Irrep = tuple[int, int]

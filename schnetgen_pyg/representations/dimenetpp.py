@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch_geometric.nn.models import dimenet
 from torch_geometric.utils import cumsum
 
-from ..graphs import Graph, ranges
-from ..structures import require
+from schnetgen_pyg.errors import require
+from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.graphs.indexing import ranges
 
 
 def triplets(graph: Graph, num_nodes: int) -> tuple[Tensor, Tensor]:

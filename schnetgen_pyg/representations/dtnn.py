@@ -6,9 +6,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..graphs import Graph
-from ..layers import CosineCutoff, GaussianSmearing
-from ..structures import require
+from schnetgen_pyg.errors import require
+from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.representations.layers import CosineCutoff, GaussianSmearing
 
 
 class TensorLayer(nn.Module):

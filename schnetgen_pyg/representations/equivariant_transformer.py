@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..graphs import Graph
-from ..layers import LARGEST_EXPONENT, CosineCutoff
-from ..structures import require
+from schnetgen_pyg.errors import require
+from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.representations.layers import LARGEST_EXPONENT, CosineCutoff
 
 
 class ExpNormalSmearing(nn.Module):

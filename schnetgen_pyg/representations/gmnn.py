@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..graphs import Graph
-from ..layers import LARGEST_EXPONENT, CosineCutoff
-from ..structures import require
+from schnetgen_pyg.errors import require
+from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.representations.layers import LARGEST_EXPONENT, CosineCutoff
 
 #: Scales SiLU so that the output has variance one for normal input.
 SWISH_SCALE = 1.6765324703310907

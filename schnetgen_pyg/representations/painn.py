@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..graphs import Graph
-from ..layers import BesselBasis, CosineCutoff, mlp
-from ..layouts import TargetRows
-from ..structures import InputError, require
+from schnetgen_pyg.accelerated.padding import TargetRows
+from schnetgen_pyg.errors import InputError, require
+from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.representations.layers import BesselBasis, CosineCutoff, mlp
 
 #: Under the root of the norms of vectors, whose gradient is infinite at zero.
 EPSILON = 1e-8

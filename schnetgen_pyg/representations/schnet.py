@@ -12,10 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
-from ..blocks import per_block
-from ..graphs import Graph
-from ..layers import LARGEST_EXPONENT, CosineCutoff, GaussianSmearing, ShiftedSoftplus
-from ..structures import InputError, require
+from schnetgen_pyg.accelerated.chunks import per_block
+from schnetgen_pyg.errors import InputError, require
+from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.representations.layers import (
+    LARGEST_EXPONENT,
+    CosineCutoff,
+    GaussianSmearing,
+    ShiftedSoftplus,
+)
 
 
 class FilterNetwork(nn.Module):

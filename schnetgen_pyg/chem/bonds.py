@@ -1,0 +1,72 @@
+"""What counts as a bond, for single structures, batches and RDKit: atoms closer than 1.15 times the
+sum of their covalent radii."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import ase
+import numpy as np
+import torch
+from rdkit import Chem
+from rdkit.Chem import rdDetermineBonds
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.utils import to_dense_batch
+
+from schnetgen_pyg.chem.elements import (
+    COVALENT_RADII,
+)
+
+#: Bonds are shorter than this times the sum of the covalent radii.
+COVALENT_FACTOR = 1.15
+
+
+#: The same where all atoms are hydrogens: the radius is that of hydrogen in compounds, and H2's
+#: bond 1.19 times the sum.
+HYDROGEN_FACTOR = 1.3
+
+
+def connectivity(atoms: ase.Atoms) -> Chem.Mol:
+    """RDKit molecule with single bonds between bonded atoms and a conformer; no hydrogens are
+    implied."""
+    mol = Chem.RWMol()
+    for number in atoms.numbers.tolist():
+        atom = Chem.Atom(number)
+        atom.SetNoImplicit(True)
+        mol.AddAtom(atom)
+    conformer = Chem.Conformer(len(atoms))
+    conformer.SetPositions(np.ascontiguousarray(atoms.positions))
+    mol.AddConformer(conformer)
+    if len(atoms) > 1:
+        factor = HYDROGEN_FACTOR if (atoms.numbers == 1).all() else COVALENT_FACTOR
+        rdDetermineBonds.DetermineConnectivity(mol, useVdw=True, covFactor=factor)
+    return mol.GetMol()
+
+
+@lru_cache(maxsize=8)
+def _radii(device: torch.device) -> Tensor:
+    return torch.tensor(COVALENT_RADII, device=device)
+
+
+def bond_limits(z: Tensor, other: Tensor) -> Tensor:
+    """Distances in Å below which atoms of these types are bonded, by the convention of
+    `schnetgen_pyg.chem.perception`; shapes broadcast."""
+    radii = _radii(z.device)
+    return COVALENT_FACTOR * (radii[z] + radii[other])
+
+
+def batch_adjacency(molecules: Data) -> tuple[Tensor, Tensor]:
+    """Which atoms of each molecule are bonded [num_molecules, atoms, atoms], and which of the
+    padded places are atoms [num_molecules, atoms]."""
+    pos, mask = to_dense_batch(molecules.pos, molecules.batch)
+    z, _ = to_dense_batch(molecules.z, molecules.batch)
+    near = torch.cdist(pos, pos) < bond_limits(z.unsqueeze(2), z.unsqueeze(1))
+    near &= mask.unsqueeze(2) & mask.unsqueeze(1)
+    return near & ~torch.eye(z.shape[1], dtype=torch.bool, device=z.device), mask
+
+
+def adjacency(z: Tensor, pos: Tensor) -> Tensor:
+    """Bonds [molecules, atoms, atoms] of equally large molecules z [molecules, atoms]."""
+    near = torch.cdist(pos, pos) < bond_limits(z.unsqueeze(2), z.unsqueeze(1))
+    return near & ~torch.eye(z.shape[1], dtype=torch.bool, device=z.device)

@@ -1,0 +1,80 @@
+"""Elements: formulas, covalent radii, valences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+import ase
+import ase.data
+import ase.formula
+import ase.io
+import torch
+from rdkit import Chem
+from torch import Tensor
+
+from schnetgen_pyg.errors import InputError
+
+MAX_ATOMIC_NUMBER = 100
+
+
+def hill_formula(numbers: Iterable[int]) -> str:
+    """Chemical formula in Hill order, e.g. ``C7H10O2``."""
+    return ase.formula.Formula.from_list(
+        [ase.data.chemical_symbols[int(n)] for n in numbers]
+    ).format("hill")
+
+
+def parse_formula(formula: str) -> Tensor:
+    """Atomic numbers of a chemical formula, heaviest elements' symbols in the order written.
+
+    Args:
+        formula: such as ``"C7H10O2"``.
+
+    Returns:
+        int64 tensor [num_atoms].
+
+    Raises:
+        InputError: if the text is no formula.
+    """
+    try:
+        counts = ase.formula.Formula(formula.strip()).count()
+    except Exception as error:
+        raise InputError(
+            f"{formula!r} is not a chemical formula; write element symbols with counts, "
+            "such as C7H10O2"
+        ) from error
+    if not sum(counts.values()):
+        raise InputError("the formula is empty; write one such as C7H10O2")
+    unknown = [s for s in counts if s not in ase.data.atomic_numbers or s == "X"]
+    if unknown:
+        raise InputError(f"{formula!r} has unknown element symbols: {', '.join(unknown)}")
+    return torch.tensor(
+        [ase.data.atomic_numbers[s] for s, count in counts.items() for _ in range(count)],
+        dtype=torch.long,
+    )
+
+
+#: Most neighbours of an element in a neutral closed-shell molecule.
+MAX_NEIGHBORS = {1: 1, 6: 4, 7: 3, 8: 2, 9: 1}
+
+
+#: RDKit's covalent radii in Å by atomic number.
+COVALENT_RADII = tuple(Chem.GetPeriodicTable().GetRcovalent(number) for number in range(101))
+
+
+#: Bonds of an element in a neutral closed-shell molecule.
+VALENCE = {1: 1, 5: 3, 6: 4, 7: 3, 8: 2, 9: 1, 14: 4, 17: 1, 35: 1, 53: 1}
+
+
+UNLIMITED = 99
+
+
+def valences(z: Tensor) -> Tensor:
+    """Valence of each atom, `UNLIMITED` for elements without a rule."""
+    return _valences(z.device)[z]
+
+
+@lru_cache(maxsize=8)
+def _valences(device: torch.device) -> Tensor:
+    return torch.tensor([VALENCE.get(number, UNLIMITED) for number in range(101)], device=device)

@@ -1,0 +1,60 @@
+"""What makes two structures the same molecule: SMILES, fingerprints, scaffolds."""
+
+from __future__ import annotations
+
+import ase
+from rdkit import Chem
+
+from schnetgen_pyg.chem.bonds import connectivity
+from schnetgen_pyg.chem.perception import perceive
+
+#: Ways to say that two structures are the same: keys of `describe`. The scaffold is known of every
+#: structure, the others of valid ones.
+IDENTITIES = ("scaffold", "fingerprint", "smiles", "stereo_smiles")
+
+
+def smiles(mol: Chem.Mol, stereo: bool = False) -> str:
+    """Canonical SMILES without explicit hydrogens."""
+    return str(Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=stereo))
+
+
+def fingerprint(mol: Chem.Mol) -> str:
+    """The paper's identity: RDKit's topological fingerprint of the heavy atoms over all paths of
+    one to seven bonds, hydrogens ignored; as a hexadecimal string."""
+    return _paths(Chem.RemoveHs(mol))
+
+
+def _paths(mol: Chem.Mol) -> str:
+    return str(Chem.RDKFingerprint(mol, minPath=1, maxPath=7).ToBinary().hex())
+
+
+def skeleton(atoms: ase.Atoms) -> Chem.Mol:
+    """The heavy atoms and the bonds between them without orders; it exists for every structure,
+    also a broken one."""
+    mol = connectivity(atoms[atoms.numbers != 1])
+    mol.UpdatePropertyCache(strict=False)
+    Chem.GetSSSR(mol)
+    return mol
+
+
+def scaffold(atoms: ase.Atoms) -> str:
+    """The fingerprint of the skeleton; as a hexadecimal string."""
+    return _paths(skeleton(atoms))
+
+
+def rings(mol: Chem.Mol) -> str:
+    """Sizes of the rings, of the smallest set of them, ascending, such as ``3 6``."""
+    return " ".join(map(str, sorted(len(ring) for ring in mol.GetRingInfo().AtomRings())))
+
+
+def describe(atoms: ase.Atoms) -> dict[str, str]:
+    """Failure (empty if valid), scaffold and rings, and for a valid structure its identities."""
+    perception, heavy = perceive(atoms), skeleton(atoms)
+    record = {"failure": perception.failure, "scaffold": _paths(heavy), "rings": rings(heavy)}
+    if perception.mol is not None:
+        record |= {
+            "fingerprint": fingerprint(perception.mol),
+            "smiles": smiles(perception.mol),
+            "stereo_smiles": smiles(perception.mol, stereo=True),
+        }
+    return record

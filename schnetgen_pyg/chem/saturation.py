@@ -1,0 +1,128 @@
+"""What valences and the formula allow: rules that a sampler may apply to a model's predictions.
+
+They hold for neutral closed-shell molecules of the elements in `VALENCE`; other elements are left
+alone. Bonds are those of `schnetgen_pyg.chem.bonds`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import combinations_with_replacement
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from schnetgen_pyg.accelerated.chunks import per_block
+from schnetgen_pyg.chem.elements import valences
+
+#: Bond-order patterns that are enumerated at most.
+MAX_PATTERNS = 50_000
+
+
+def rings_left(z: Tensor, placed: int, bonds: Tensor) -> Tensor:
+    """Rings that the formula still allows [molecules].
+
+    Args:
+        z: types of all atoms of the formula [molecules, atoms], the placed ones first.
+        placed: how many are placed.
+        bonds: among them [molecules, placed, placed].
+    """
+    heavy = z != 1
+    open_valences = (valences(z) * heavy).sum(1) - (~heavy).sum(1)
+    unsaturation = open_valences // 2 - heavy.sum(1) + 1
+    among_heavy = bonds & heavy[:, :placed].unsqueeze(1) & heavy[:, :placed].unsqueeze(2)
+    rings = among_heavy.sum((1, 2)) // 2 - heavy[:, :placed].sum(1) + 1
+    return (unsaturation - rings).clamp(min=0)
+
+
+@lru_cache(maxsize=256)
+def _patterns(num_bonds: int, num_pi: int) -> np.ndarray | None:
+    """Every way to raise bonds by ``num_pi`` orders in all, none by more than two
+    [patterns, num_bonds]; ``None`` if there are too many."""
+    size = 1
+    for k in range(num_pi):
+        size = size * (num_bonds + k) // (k + 1)
+    if size > MAX_PATTERNS:
+        return None
+    patterns = list(combinations_with_replacement(range(num_bonds), num_pi))
+    chosen = np.array(patterns, dtype=np.int64).reshape(len(patterns), num_pi)
+    raised = np.zeros((len(chosen), num_bonds), dtype=np.int64)
+    for column in range(num_pi):
+        np.add.at(raised, (np.arange(len(chosen)), chosen[:, column]), 1)
+    return raised[raised.max(1, initial=0) <= 2]
+
+
+def closes(left: Tensor, bonds: Tensor) -> Tensor:
+    """Whether valences that are left [molecules, atoms] can be paired into double and triple bonds
+    along the bonds [molecules, atoms, atoms] there are; too many ways to look at count as yes
+    [molecules]."""
+    total, pairs = left.sum(1), bonds.triu()
+    able = (left >= 0).all(1) & (total % 2 == 0)
+    number = torch.where(able, pairs.sum((1, 2)), -1)
+    kinds = torch.stack([number, total // 2], 1)
+    for num_bonds, num_pi in kinds[able].unique(dim=0).tolist():
+        raised = _patterns(num_bonds, num_pi)
+        if raised is None:
+            continue
+        patterns = torch.from_numpy(raised).to(left.device, torch.float32)
+        alike = (kinds == kinds.new_tensor([num_bonds, num_pi])).all(1).nonzero().squeeze(1)
+        for rows in alike.split(per_block(pairs, max(1, patterns.shape[0]) * left.shape[1])):
+            ends = pairs[rows].nonzero()[:, 1:].view(len(rows), num_bonds, 2)
+            incidence = F.one_hot(ends, left.shape[1]).sum(2).float()
+            paired = patterns @ incidence == left[rows].unsqueeze(1)
+            able[rows] = paired.all(2).any(1)
+    return able
+
+
+def _incidence(bonds: np.ndarray, num_atoms: int) -> np.ndarray:
+    """Which atoms each bond has [num_bonds, num_atoms]."""
+    incidence = np.zeros((len(bonds), num_atoms), dtype=np.int64)
+    for column in range(2):
+        incidence[np.arange(len(bonds)), bonds[:, column]] = 1
+    return incidence
+
+
+def assign_hydrogens(
+    log_prob: np.ndarray,
+    free: np.ndarray,
+    bonds: np.ndarray,
+    total: int,
+    generator: np.random.Generator,
+    forced: np.ndarray | None = None,
+) -> tuple[np.ndarray, float] | None:
+    """Hydrogens of every placed atom, sampled from ∏_i p_i(n_i) over the closed-shell patterns.
+
+    A pattern is allowed if the valences that hydrogens leave open can be paired into double and
+    triple bonds along the bonds there are.
+
+    Args:
+        log_prob: of the numbers 0 to 4 for every atom [atoms, 5].
+        free: valences not used by single bonds [atoms].
+        bonds: bonded pairs of atoms [num_bonds, 2].
+        total: hydrogens to distribute.
+        forced: instead of drawing, give the log-probability of these numbers [atoms].
+
+    Returns:
+        hydrogens of each atom [atoms] and their log-probability, or ``None`` if no pattern is
+        allowed (or there are too many to enumerate).
+    """
+    doubled = int(free.sum()) - total
+    if doubled < 0 or doubled % 2 or (free < 0).any():
+        return None
+    raised = _patterns(len(bonds), doubled // 2)
+    if raised is None or not len(raised):
+        return None
+    hydrogens = free - raised @ _incidence(bonds, len(free))
+    hydrogens = hydrogens[((hydrogens >= 0) & (hydrogens <= 4)).all(1)]
+    if not len(hydrogens):
+        return None
+    hydrogens = np.unique(hydrogens, axis=0)  # resonance structures are one
+    scores = log_prob[np.arange(len(free)), hydrogens].sum(1)
+    scores -= np.logaddexp.reduce(scores)
+    if forced is not None:
+        found = (hydrogens == forced).all(1).nonzero()[0]
+        return forced, float(scores[found[0]]) if len(found) else -np.inf
+    choice = int((scores + generator.gumbel(size=len(scores))).argmax())
+    return hydrogens[choice], float(scores[choice])

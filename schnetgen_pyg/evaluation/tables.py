@@ -1,0 +1,85 @@
+"""Figures of an evaluation as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from schnetgen_pyg.evaluation.distributions import QUANTITIES
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def _percent(share: float) -> float:
+    return round(100 * share, 2)
+
+
+def convention_rows(figures: dict[str, Any]) -> dict[str, Any]:
+    """What each convention of validity says of a set of structures."""
+    conventions = figures["conventions"]
+    column: dict[str, Any] = {"valid (%)": _percent(figures["valid"] / max(figures["n"], 1))}
+    if "edm" in conventions:
+        column["EDM: stable atoms (%)"] = _percent(conventions["edm"]["atoms"])
+        column["EDM: stable molecules (%)"] = _percent(conventions["edm"]["molecules"])
+    if "openbabel" in conventions:
+        column["Open Babel: valid (%)"] = _percent(conventions["openbabel"]["valid"])
+    if "posebusters" in conventions:
+        bust = conventions["posebusters"]
+        column["PoseBusters: of all (%)"] = _percent(bust["passed_of_all"])
+        column["PoseBusters: of the valid (%)"] = _percent(bust["passed"])
+        for name, share in bust["tests"].items():
+            column[f"PoseBusters: {name.replace('_', ' ')} (%)"] = _percent(share)
+        if "energy" in bust:
+            name = "PoseBusters: energy, of a subset (%)"
+            column[name] = _percent(bust["energy"])
+            column["PoseBusters: energies tested"] = bust["energy_tests"]
+    return column
+
+
+def _column(figures: dict[str, Any]) -> dict[str, Any]:
+    """Rows that every set of structures has."""
+    column: dict[str, Any] = {"structures": figures["n"], "valid": figures["valid"]}
+    column |= convention_rows(figures)
+    column |= {f"unique ({key})": count for key, count in figures["unique"].items()}
+    column["unique, of the valid (smiles, %)"] = _percent(figures["uniqueness"])
+    return column
+
+
+def distance_rows(distances: dict[str, Any] | None, prefix: str = "") -> dict[str, Any]:
+    """How far a set of structures is from the reference; nothing if it was not compared."""
+    if distances is None:
+        return {}
+    rows = {
+        f"{prefix}distance of {name} ({unit})": round(distances[name]["mean"], 4)
+        for name, unit in QUANTITIES.items()
+        if distances[name]["mean"] is not None
+    }
+    for name in ("environments", "rings"):
+        rows[f"{prefix}variation of {name} (%)"] = _percent(distances[name])
+    return rows
+
+
+def table(figures: dict[str, Any]) -> pandas.DataFrame:
+    """One column per set of structures, from `schnetgen_pyg.Evaluation.figures`."""
+    import pandas as pd
+
+    sets = {"generated": figures} | figures.get("references", {})
+    distances = figures.get("distances", {})
+    columns = {name: _column(values) for name, values in sets.items()}
+    made = columns["generated"]
+    for reference, matches in figures.get("matches", {}).items():
+        made |= {f"{reference} found ({k})": n for k, n in matches.items()}
+    made |= {f"new ({k})": n for k, n in figures.get("new", {}).items()}
+    if "novelty" in figures:
+        made["new, of the unique (smiles, %)"] = _percent(figures["novelty"])
+    for name, column in columns.items():
+        column |= distance_rows(distances.get(name))
+    made |= distance_rows(distances.get("valid"), "of the valid: ")
+    for name, values in sets.items():
+        columns[name] |= {f"failed: {k}": n for k, n in values["failures"].items()}
+    rows = list(dict.fromkeys(row for column in columns.values() for row in column))
+    return pd.DataFrame(
+        {name: [column.get(row, "") for row in rows] for name, column in columns.items()},
+        index=rows,
+        dtype=object,
+    )

@@ -1,0 +1,63 @@
+"""Potentials as ASE calculators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ase
+import torch
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+from torch_geometric.data import Data
+
+from schnetgen_pyg.potentials.model import Ensemble, Potential
+from schnetgen_pyg.potentials.prediction import _evaluate
+
+
+class PotentialCalculator(Calculator):
+    """A potential as an ASE calculator.
+
+    Energy and free energy in eV, forces in eV/Å, of periodic structures the stress in eV/Å³; with
+    an ensemble ``results`` also has ``energy_variance`` and ``forces_variance``.
+
+    Args:
+        potential: a `Potential` or `Ensemble`, used where it is: ``potential.double()`` makes a
+            calculator of double precision.
+    """
+
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
+
+    def __init__(self, potential: Potential | Ensemble):
+        super().__init__()
+        self.potential = potential
+
+    def calculate(
+        self,
+        atoms: ase.Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
+        periodic = bool(self.atoms.pbc.all())
+        if "stress" in properties and not periodic:
+            raise PropertyNotImplementedError("stress needs a structure periodic in 3 directions")
+        data = Data(
+            z=torch.as_tensor(self.atoms.numbers, dtype=torch.long),
+            pos=torch.as_tensor(self.atoms.positions),
+        )
+        if self.atoms.pbc.any():
+            data.cell = torch.as_tensor(self.atoms.cell.array * self.atoms.pbc[:, None])
+        derivatives = not set(properties) <= {"energy", "free_energy"}
+        found = _evaluate(self.potential, [data], derivatives, derivatives and periodic)
+        energy = float(found.energy)
+        self.results: dict[str, Any] = {"energy": energy, "free_energy": energy}
+        if found.forces is not None:
+            self.results["forces"] = found.forces.cpu().double().numpy()
+        if found.stress is not None:
+            stress = found.stress[0].cpu().double().numpy()
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+        if found.energy_variance is not None and found.forces_variance is not None:
+            self.results["energy_variance"] = float(found.energy_variance)
+            self.results["forces_variance"] = found.forces_variance.cpu().double().numpy()

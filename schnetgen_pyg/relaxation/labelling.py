@@ -1,0 +1,300 @@
+"""Energies and forces of perturbed configurations, computed by quantum chemistry.
+
+Configurations are taken from short Langevin trajectories with GFN2-xTB, one for each structure, and
+labelled with GFN2-xTB or with density-functional theory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Future
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.units
+import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.md.langevin import Langevin
+from joblib.externals.loky import ProcessPoolExecutor
+from torch_geometric.data import Data
+
+from schnetgen_pyg.data.conversion import as_data, to_ase
+from schnetgen_pyg.data.writers import file_format, write
+from schnetgen_pyg.errors import InputError, require
+from schnetgen_pyg.relaxation.calculators import XTB, calculator
+from schnetgen_pyg.storage.atomic import replacing
+
+#: Each process computes with one thread: many small problems gain nothing from more.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """What is computed for each structure.
+
+    Attributes:
+        method: ``gfn2-xtb``, ``gfn1-xtb`` or FUNCTIONAL/BASIS as PySCF names them, such as
+            ``pbe/def2-svp`` (with density fitting); neutral molecules.
+        num_perturbed: configurations taken from the structure's trajectory; the structure itself
+            comes before them.
+        temperatures: of the thermostat in K; configuration k has the k-th, in turn.
+        equilibration: length in fs of the trajectory before the first configuration.
+        interval: length in fs between configurations.
+        friction: of the thermostat in 1/fs.
+        seed: of the trajectories.
+    """
+
+    method: str = "gfn2-xtb"
+    num_perturbed: int = 4
+    temperatures: tuple[float, ...] = (500.0,)
+    equilibration: int = 50
+    interval: int = 25
+    friction: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        known = self.method in XTB or all(self.method.partition("/"))
+        require(known, "method", repr(self.method), f"{', '.join(XTB)} or FUNCTIONAL/BASIS")
+        for name in ("num_perturbed", "equilibration", "seed"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        require(self.interval >= 1, "interval", self.interval, "at least 1")
+        require(self.friction > 0, "friction", self.friction, "positive")
+        positive = bool(self.temperatures) and min(self.temperatures) > 0
+        require(positive, "temperatures", self.temperatures, "positive")
+
+
+def trajectory(atoms: ase.Atoms, config: LabelConfig, seed: Sequence[int]) -> Iterator[float]:
+    """Move ``atoms`` by Langevin dynamics with their calculator in steps of 1 fs, stopping at each
+    configuration to be labelled; yields its temperature in K."""
+    rng = np.random.default_rng(list(seed))
+    start = config.temperatures[0]
+    width = np.sqrt(atoms.get_masses() * ase.units.kB * start)
+    atoms.set_momenta(rng.normal(size=(len(atoms), 3)) * width[:, None])
+    dynamics = Langevin(
+        atoms,
+        ase.units.fs,
+        temperature_K=start,
+        friction=config.friction / ase.units.fs,
+        fixcm=False,
+        rng=rng,
+    )
+    dynamics.run(config.equilibration)
+    for number in range(config.num_perturbed):
+        temperature = config.temperatures[number % len(config.temperatures)]
+        dynamics.set_temperature(temperature_K=temperature)
+        dynamics.run(config.interval)
+        yield temperature
+
+
+def label(atoms: ase.Atoms, config: LabelConfig, index: int = 0) -> list[dict[str, Any]]:
+    """Label a structure and its perturbed configurations.
+
+    Args:
+        atoms: the structure; left as it is.
+        config: what to compute.
+        index: of the structure; with ``config.seed`` it fixes the trajectory.
+
+    Returns:
+        of each configuration ``positions`` (Å), ``energy`` (eV), ``forces`` (eV/Å) and
+        ``temperature`` (K; 0 for the structure itself), as plain numbers.
+    """
+    moving = atoms.copy()
+    moving.calc = judge = calculator(config.method)
+    frames: list[dict[str, Any]] = []
+
+    def add(temperature: float) -> None:
+        if moving.calc is judge:
+            energy, forces = moving.get_potential_energy(), moving.get_forces()
+        else:
+            energy, forces = judge.get_potential_energy(moving), judge.get_forces(moving)
+        if not (np.isfinite(energy) and np.isfinite(forces).all()):
+            raise RuntimeError("the energy or a force is not finite")
+        positions = moving.positions - moving.positions.mean(0) + atoms.positions.mean(0)
+        frames.append(
+            {
+                "temperature": temperature,
+                "energy": float(energy),
+                "positions": positions.round(8).tolist(),
+                "forces": np.asarray(forces).round(8).tolist(),
+            }
+        )
+
+    add(0.0)
+    if config.num_perturbed:
+        if config.method not in XTB:
+            moving.calc = calculator("gfn2-xtb")
+        for temperature in trajectory(moving, config, (config.seed, index)):
+            add(temperature)
+    return frames
+
+
+def _record(atoms: ase.Atoms, config: LabelConfig, index: int) -> dict[str, Any]:
+    try:
+        return {"source": index, "frames": label(atoms, config, index)}
+    except InputError:
+        raise
+    except Exception as error:
+        message = str(error).strip().splitlines() or [""]
+        return {"source": index, "error": f"{type(error).__name__}: {message[0]}"}
+
+
+def _records(
+    structures: Sequence[ase.Atoms], config: LabelConfig, first: int, jobs: int
+) -> Iterator[dict[str, Any]]:
+    """Records of the structures from ``first`` on, in their order. A structure that takes its
+    process with it is tried once more alone."""
+    tasks = iter([(structures[k], config, k) for k in range(first, len(structures))])
+    pending: deque[tuple[Any, Future[dict[str, Any]]]] = deque()
+    # Processes of its own: those that joblib reuses know nothing of ours.
+    executor = ProcessPoolExecutor(jobs, env=ONE_THREAD)
+    try:
+        while True:
+            for task in tasks:
+                pending.append((task, executor.submit(_record, *task)))
+                if len(pending) >= 4 * jobs:
+                    break
+            if not pending:
+                return
+            task, future = pending.popleft()
+            try:
+                yield future.result()
+            except BrokenExecutor:
+                yield _alone(task)
+                executor = ProcessPoolExecutor(jobs, env=ONE_THREAD)
+                pending = deque((other, executor.submit(_record, *other)) for other, _ in pending)
+    finally:
+        executor.shutdown(kill_workers=True)
+
+
+def _alone(task: tuple[ase.Atoms, LabelConfig, int]) -> dict[str, Any]:
+    """The record of a structure in a process for it alone."""
+    executor = ProcessPoolExecutor(1, env=ONE_THREAD)
+    try:
+        record: dict[str, Any] = executor.submit(_record, *task).result()
+        return record
+    except BrokenExecutor:
+        return {"source": task[2], "error": "its process died"}
+    finally:
+        executor.shutdown(kill_workers=True)
+
+
+def _finished(path: Path) -> int:
+    """Cut the file after its last whole record; return the number of records."""
+    if not path.is_file():
+        return 0
+    whole = path.read_bytes().rpartition(b"\n")[0]
+    os.truncate(path, len(whole) + 1 if whole else 0)
+    return whole.count(b"\n") + 1 if whole else 0
+
+
+def _frames(record: dict[str, Any], atoms: ase.Atoms, method: str) -> Iterator[ase.Atoms]:
+    for frame in record.get("frames", ()):
+        info = atoms.info | {
+            "source": record["source"],
+            "temperature": frame["temperature"],
+            "method": method,
+        }
+        labelled = ase.Atoms(atoms.numbers, frame["positions"], info=info)
+        labelled.calc = SinglePointCalculator(
+            labelled, energy=frame["energy"], forces=np.array(frame["forces"])
+        )
+        yield labelled
+
+
+def _begin(partial: Path, settings: Path, structures: Sequence[Data], config: LabelConfig) -> int:
+    """How many structures the partial file has already; a new one begins with its settings.
+
+    Raises:
+        InputError: if the partial file is of other structures or settings.
+    """
+    content = hashlib.sha256()
+    for single in structures:
+        content.update(single.z.numpy().tobytes() + single.pos.numpy().tobytes())
+    wanted = json.loads(json.dumps({"structures": content.hexdigest(), "config": asdict(config)}))
+    if settings.is_file():
+        if json.loads(settings.read_text()) != wanted:
+            raise InputError(
+                f"{partial}: holds labels of other structures or settings; remove it and "
+                f"{settings.name}, or name another output"
+            )
+        return _finished(partial)
+    partial.unlink(missing_ok=True)
+    with replacing(settings) as temporary:
+        temporary.write_text(json.dumps(wanted))
+    return 0
+
+
+def _collect(
+    partial: Path, atoms: Sequence[ase.Atoms], method: str
+) -> tuple[list[ase.Atoms], list[str]]:
+    """Labelled structures of the partial file, and which failed and why."""
+    failures: list[str] = []
+    labelled: list[ase.Atoms] = []
+    with partial.open() as file:
+        for line in file:
+            record = json.loads(line)
+            source = record["source"]
+            if "error" in record:
+                failures.append(f"structure {source}: {record['error']}")
+            labelled += _frames(record, atoms[source], method)
+    return labelled, failures
+
+
+def label_file(
+    structures: Any,
+    path: str | os.PathLike[str],
+    config: LabelConfig | None = None,
+    *,
+    jobs: int | None = None,
+    progress: Callable[..., Any] | None = None,
+    **changes: Any,
+) -> list[str]:
+    """Label structures into a file; a run that was killed keeps what it has and continues.
+
+    Records go to ``PATH.partial.jsonl`` as they are finished, and to ``path`` at the end, with
+    ``source`` (place of the structure in the input), ``temperature`` (K) and ``method`` beside
+    energies (eV) and forces (eV/Å).
+
+    Args:
+        structures: ``Data`` or ASE ``Atoms`` of neutral molecules.
+        path: structure file; the format follows the suffix.
+        config: what to compute; keyword arguments replace its fields.
+        jobs: processes; by default one per core.
+        progress: such as ``tqdm``.
+
+    Returns:
+        which structures failed and why; they are not in the file.
+
+    Raises:
+        InputError: if the partial file is of other structures or settings.
+    """
+    config = replace(config or LabelConfig(), **changes)
+    jobs = jobs or os.cpu_count() or 1
+    require(jobs >= 1, "jobs", jobs, "at least 1")
+    path = Path(path)
+    file_format(path)
+    calculator(config.method)
+    data: list[Data] = as_data(structures)
+    atoms = [to_ase(single) for single in data]
+    partial, settings = (path.with_name(f"{path.name}.partial.{s}") for s in ("jsonl", "json"))
+    done = _begin(partial, settings, data, config)
+    records: Any = _records(atoms, config, done, jobs)
+    if progress:
+        records = progress(records, initial=done, total=len(atoms))
+    with partial.open("a") as file:
+        for record in records:
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+    labelled, failures = _collect(partial, atoms, config.method)
+    if not labelled:
+        raise InputError(f"no structure could be labelled; the first: {failures[0]}")
+    write(path, labelled)
+    partial.unlink()
+    settings.unlink()
+    return failures

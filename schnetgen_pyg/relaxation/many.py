@@ -1,0 +1,370 @@
+"""Rank structures by energy and relax them, in parallel and so that nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ase
+import ase.db
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from schnetgen_pyg.chem.elements import hill_formula
+from schnetgen_pyg.data.conversion import as_data, to_ase
+from schnetgen_pyg.data.datasets import load
+from schnetgen_pyg.errors import InputError, require
+from schnetgen_pyg.evaluation.judges.records import records_of
+from schnetgen_pyg.parallel import Failure, each_in_processes, in_processes, job_count
+from schnetgen_pyg.relaxation.calculators import XTB, check, energies, reason
+from schnetgen_pyg.relaxation.single import RelaxConfig, relax_one
+from schnetgen_pyg.storage.atomic import replacing
+
+if TYPE_CHECKING:
+    import pandas
+
+
+#: Structures whose energies are one task.
+CHUNK = 16
+
+
+#: Seconds that a task may take for anything but its steps.
+SPARE = 120.0
+
+
+#: Columns of the table, in this order.
+COLUMNS = (
+    *("structure", "status", "predicted_energy", "energy_before", "energy_after", "released"),
+    *("rmsd", "rmsd_heavy", "bonds_mean", "bonds_max", "angles_mean", "angles_max"),
+    *("torsions_mean", "torsions_max", "changed", "failure_before", "failure_after"),
+    *("smiles_before", "smiles_after", "steps", "seconds", "error"),
+)
+
+
+#: Packages whose versions decide what is found; some are optional.
+PACKAGES = ("schnetgen_pyg", "ase", "rdkit", "tblite", "pyscf", "geometric")
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """What became of the structures.
+
+    Attributes:
+        config: how they were relaxed.
+        records: `schnetgen_pyg.relaxation.single.relax_one` of each, with ``structure`` (its number
+            in the input) and where they were ranked ``predicted_energy`` (eV), by which they are
+            sorted.
+        before, after: the structures, in the same order; the last sound geometry where one did not
+            converge, and an energy where there is one.
+        unranked: number and reason of the structures without a predicted energy.
+    """
+
+    config: RelaxConfig
+    records: list[dict[str, Any]]
+    before: list[ase.Atoms]
+    after: list[ase.Atoms]
+    unranked: dict[int, str] = field(default_factory=dict)
+
+    def statistics(self) -> dict[str, dict[str, float]]:
+        """Mean, median and number of the main figures over the structures that converged."""
+        done = [record for record in self.records if record["status"] == "converged"]
+        names = ("rmsd", "rmsd_heavy", "released", "bonds_mean", "angles_mean", "torsions_mean")
+        result = {}
+        for name in names:
+            values = [record[name] for record in done if record.get(name) is not None]
+            if values:
+                result[name] = {
+                    "mean": statistics.fmean(values),
+                    "median": statistics.median(values),
+                    "number": len(values),
+                }
+        return result
+
+    def figures(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        done = [record for record in self.records if record["status"] == "converged"]
+        return {
+            "config": asdict(self.config),
+            "structures": len(self.records),
+            "statuses": dict(Counter(record["status"] for record in self.records).most_common()),
+            "constitution_kept": sum(not record["changed"] for record in done),
+            "statistics": self.statistics(),
+            "records": self.records,
+            "unranked": {str(number): why for number, why in self.unranked.items()},
+            "versions": _versions(),
+        }
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row per structure. Energies in eV, ``released`` in kcal/mol, lengths in Å, angles in
+        degrees."""
+        import pandas as pd
+
+        found = {name for record in self.records for name in record}
+        columns = [name for name in COLUMNS if name in found]
+        frame = pd.DataFrame(self.records, columns=columns)
+        return frame.set_index("structure") if columns else frame
+
+    def summary(self) -> str:
+        """The table, the main figures and what went wrong, as text."""
+        figures = self.figures()
+        shown = ["status", "predicted_energy", "released", "rmsd", "rmsd_heavy", "changed"]
+        frame = self.to_pandas()
+        frame = frame[[name for name in (*shown, "smiles_after") if name in frame]]
+        lines = [frame.to_string(float_format="{:.3f}".format)] if len(frame) else []
+        statuses = ", ".join(f"{count} {name}" for name, count in figures["statuses"].items())
+        lines.append(f"{self.config.method}: {statuses or 'no structures'}")
+        units = {"released": "kcal/mol", "angles_mean": "°", "torsions_mean": "°"}
+        for name, values in figures["statistics"].items():
+            unit = units.get(name, "Å")
+            mean, median = values["mean"], values["median"]
+            lines.append(f"{name}: {mean:.3f} {unit} mean, {median:.3f} {unit} median")
+        if figures["statistics"]:
+            number = figures["statuses"]["converged"]
+            lines.append(f"constitution kept: {figures['constitution_kept']} of {number}")
+        lines += [
+            f"structure {record['structure']}: {record['status']}, {record['error']}"
+            for record in self.records
+            if record["status"] != "converged"
+        ]
+        lines += [f"structure {n}: no predicted energy, {w}" for n, w in self.unranked.items()]
+        lines.append(f"({', '.join(f'{k} {v}' for k, v in figures['versions'].items())})")
+        return "\n".join(lines)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the table as CSV, or all figures as JSON, by the suffix; atomically."""
+        table = Path(path).suffix.lower() == ".csv"
+        text = self.to_pandas().to_csv() if table else json.dumps(self.figures(), indent=2) + "\n"
+        with replacing(path) as temporary:
+            temporary.write_text(text)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+class _Store:
+    """An ASE database with a row for every result: what is there is not computed again."""
+
+    def __init__(self, path: Path, structures: Sequence[ase.Atoms], wanted: dict[str, Any]):
+        self.path, self.structures = path, structures
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # One process writes; a lock file would outlive it if it is killed.
+        self.database = ase.db.connect(path, type="db", use_lock_file=False)
+        try:
+            fresh = not path.is_file() or (not self.database.metadata and not self.database.count())
+            found = wanted if fresh else self.database.metadata.get("schnetgen_relax")
+        except Exception as error:
+            raise InputError(f"{path}: not an ASE database ({reason(error)})") from error
+        if found != wanted:
+            raise InputError(
+                f"{path}: holds other structures or settings; remove it, or name another output"
+            )
+        if fresh:
+            self.database.metadata = {"schnetgen_relax": wanted}
+
+    def rows(self, kind: str) -> dict[int, Any]:
+        return {row.structure: row for row in self.database.select(kind=kind)}
+
+    def write(
+        self, kind: str, index: int, record: dict[str, Any], energy: float | None, positions: Any
+    ) -> None:
+        atoms = ase.Atoms(self.structures[index].numbers, positions)
+        if energy is not None:
+            atoms.calc = SinglePointCalculator(atoms, energy=energy)
+        status = {"status": record["status"]} if "status" in record else {}
+        self.database.write(atoms, kind=kind, structure=index, data={"record": record}, **status)
+
+
+def _digest(structures: Sequence[ase.Atoms]) -> str:
+    content = hashlib.sha256()
+    for atoms in structures:
+        content.update(
+            atoms.numbers.astype("<i8").tobytes() + atoms.positions.astype("<f8").tobytes()
+        )
+    return content.hexdigest()
+
+
+def _rank(
+    store: _Store, chosen: Sequence[int], method: str, jobs: int, progress: Any
+) -> dict[int, Any]:
+    """Predicted energy of the chosen structures, or why there is none; computed where it is not
+    stored."""
+    known = store.rows("energy")
+    missing = [k for k in chosen if k not in known]
+    items = [store.structures[k] for k in missing]
+    results: Any = each_in_processes(
+        partial(energies, method=method), items, size=CHUNK, jobs=jobs, timeout=SPARE * CHUNK
+    )
+    if progress:
+        results = progress(results, total=len(items), desc=f"energies, {method}")
+    for place, result in results:
+        k = missing[place]
+        why = result.reason if isinstance(result, Failure) else result
+        energy = None if isinstance(why, str) else why
+        record = {"error": why} if energy is None else {}
+        store.write("energy", k, record, energy, store.structures[k].positions)
+    rows = store.rows("energy")
+    return {k: rows[k].get("energy", rows[k].data["record"].get("error")) for k in chosen}
+
+
+def _relax(
+    store: _Store,
+    chosen: Sequence[int],
+    config: RelaxConfig,
+    jobs: int,
+    seconds: float,
+    progress: Any,
+) -> None:
+    done = store.rows("relaxed")
+    missing = [k for k in chosen if k not in done]
+    end = time.monotonic() + seconds
+    cheap = config.method in XTB or config.method.startswith(("potential:", "orca"))
+    results: Any = in_processes(
+        partial(relax_one, config=config),
+        takewhile(lambda _: time.monotonic() < end, (store.structures[k] for k in missing)),
+        jobs=jobs,
+        timeout=config.max_seconds + SPARE,
+        threads=1 if cheap else max(1, (os.cpu_count() or 1) // jobs),
+    )
+    if progress:
+        results = progress(results, total=len(missing), desc=f"relaxation, {config.method}")
+    for place, result in results:
+        k = missing[place]
+        if isinstance(result, Failure):
+            why = "took too long" if result.reason == "timeout" else "its process died"
+            record = {"status": result.reason, "error": why}
+            store.write("relaxed", k, record, None, store.structures[k].positions)
+        else:
+            record, positions = result
+            store.write("relaxed", k, record, record.get("energy_after"), positions)
+
+
+def _one_composition(structures: Sequence[ase.Atoms]) -> None:
+    formulas = sorted({hill_formula(atoms.numbers) for atoms in structures})
+    if len(formulas) > 1:
+        raise InputError(
+            f"energies rank isomers, and these have different formulas: {', '.join(formulas[:5])}"
+            f"{', …' if len(formulas) > 5 else ''}; rank each formula by itself"
+        )
+
+
+def relax(
+    structures: Any,
+    config: RelaxConfig | None = None,
+    *,
+    top: int | None = None,
+    rank: str | None = None,
+    valid_only: bool = False,
+    seconds: float = float("inf"),
+    jobs: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: Callable[..., Any] | None = None,
+    **changes: Any,
+) -> Relaxation:
+    """Relax structures, those of lowest predicted energy first.
+
+    Structures go to processes of their own: one whose calculator fails, that explodes, does not
+    converge, hangs or kills its process is recorded as such, and nothing else is lost. Within
+    ``with joblib.parallel_config("dask"):`` (or another backend of joblib) the work goes there.
+
+    Args:
+        structures: ASE ``Atoms`` or ``Data`` in Å of neutral molecules, or a file.
+        config: `RelaxConfig`; keyword arguments such as ``method="gfn2-xtb"`` replace its fields.
+        top: only so many, of lowest predicted energy.
+        rank: method that predicts it; by default ``config.method`` where that is cheap, else
+            ``gfn2-xtb``; without ``top`` and ``rank`` nothing is predicted.
+        valid_only: leave out what is not valid (`schnetgen_pyg.chem.perception`).
+        seconds: after this time no relaxation is begun; those left are not in the result.
+        jobs: structures at a time; by default one per core.
+        out: ASE database (``.db``) that takes each result as it comes; a call that was killed
+            continues there.
+        progress: such as ``tqdm.tqdm``.
+
+    Raises:
+        InputError: if the method cannot be computed here, or ``out`` holds something else.
+    """
+    config, jobs = replace(config or RelaxConfig(), **changes), job_count(jobs)
+    require(top is None or top >= 1, "top", top, "at least 1, or none for all")
+    if isinstance(structures, (str, os.PathLike)):
+        structures = load(structures)
+    atoms = [to_ase(data) for data in as_data(structures)]
+    cheap = config.method in XTB or config.method.startswith("potential:")
+    if rank is None and top is not None:
+        rank = config.method if cheap else "gfn2-xtb"
+    for method in filter(None, (config.method, rank)):
+        check(method)
+    if out is not None and Path(out).suffix != ".db":
+        raise InputError(f"{out}: results go to an ASE database; choose a name that ends in .db")
+    if rank is not None:
+        _one_composition(atoms)
+    wanted = {"structures": _digest(atoms), "config": asdict(config), "rank": rank}
+    with contextlib.ExitStack() as stack:
+        if out is None:
+            out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "relaxed.db"
+        store = _Store(Path(out), atoms, json.loads(json.dumps(wanted)))
+        chosen: list[int] = list(range(len(atoms)))
+        if valid_only:
+            found = records_of(atoms, jobs, progress=progress)
+            chosen = [k for k in chosen if not found[k]["failure"]]
+        predicted = _rank(store, chosen, rank, jobs, progress) if rank else {}
+        unranked = {k: e for k, e in predicted.items() if isinstance(e, str)}
+        if rank:
+            chosen = sorted((k for k in chosen if k not in unranked), key=predicted.__getitem__)
+        chosen = chosen[:top]
+        _relax(store, chosen, config, jobs, seconds, progress)
+        return _result(store, chosen, config, predicted, unranked)
+
+
+def _result(
+    store: _Store,
+    chosen: Sequence[int],
+    config: RelaxConfig,
+    predicted: dict[int, Any],
+    unranked: dict[int, str],
+) -> Relaxation:
+    rows = store.rows("relaxed")
+    chosen = [k for k in chosen if k in rows]
+    records = []
+    for k in chosen:
+        energy = {"predicted_energy": predicted[k]} if k in predicted else {}
+        records.append({"structure": k, **energy, **rows[k].data["record"]})
+    before = [store.structures[k] for k in chosen]
+    return Relaxation(config, records, before, [rows[k].toatoms() for k in chosen], unranked)
+
+
+def stored(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any], ase.Atoms]]:
+    """Number, record and last geometry of every structure of a database that `relax` wrote, also of
+    one that was killed.
+
+    Raises:
+        InputError: if the file is none.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        database = ase.db.connect(path, type="db", use_lock_file=False)
+        rows = list(database.select(kind="relaxed"))
+        ours = "schnetgen_relax" in database.metadata
+    except Exception as error:
+        raise InputError(f"{path}: not an ASE database ({reason(error)})") from error
+    if not ours:
+        raise InputError(f"{path}: not written by `schnetgen relax`")
+    for row in rows:
+        yield row.structure, row.data["record"], row.toatoms()

@@ -1,0 +1,323 @@
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from ase.symbols import symbols2numbers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schnetgen_pyg import InputError, SamplingConfig, SchNetGen, evaluate, generate, log_prob
+from schnetgen_pyg.chem.bonds import connectivity
+from schnetgen_pyg.chem.elements import MAX_NEIGHBORS, VALENCE
+from schnetgen_pyg.chem.perception import perceive
+from schnetgen_pyg.generator import placement
+from schnetgen_pyg.generator.sampling.builder import Builder
+from schnetgen_pyg.generator.sampling.generate import check_formula
+from schnetgen_pyg.generator.sampling.streaming import generate_file
+from tests.conftest import METHANE, needs_gpu, small_model
+
+FAST = {"grid_extent": 2.0, "grid_spacing": 0.4, "temperature": 0.5}
+
+
+def test_formula_and_order(model):
+    molecules = generate(model, "C2H4O", 6, **FAST)
+    for atoms in molecules:
+        assert atoms.get_chemical_formula() == "C2H4O"
+        assert list(atoms.numbers[-4:]) == [1] * 4
+        assert np.isfinite(atoms.positions).all()
+    assert len({tuple(atoms.numbers) for atoms in molecules}) > 1
+    assert [atoms.info["sample"] for atoms in molecules] == list(range(6))
+
+
+class DyingModel(SchNetGen):
+    """Kills the process it is called in."""
+
+    def features(self, *_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_dies_is_named():
+    model = DyingModel(small_model().config)
+    with pytest.raises(InputError, match="lower jobs"):
+        generate(model, "C2H4O", 4, batch_size=2, jobs=2, **FAST)
+
+
+def test_same_molecules_in_any_number_of_processes(model):
+    reference = generate(model, "C2H4O", 6, seed=3, batch_size=2, jobs=1, **FAST)
+    molecules = generate(model, "C2H4O", 6, seed=3, batch_size=2, jobs=2, **FAST)
+    for one, other in zip(reference, molecules, strict=True):
+        assert np.allclose(one.positions, other.positions, atol=1e-5)
+        assert one.info["sample"] == other.info["sample"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7])
+def test_same_molecules_in_any_batch(model, batch_size):
+    reference = generate(model, "C2H4O", 7, seed=3, batch_size=16, **FAST)
+    molecules = generate(model, "C2H4O", 7, seed=3, batch_size=batch_size, **FAST)
+    for a, b in zip(reference, molecules, strict=True):
+        assert (a.numbers == b.numbers).all()
+        assert abs(a.positions - b.positions).max() == 0
+        assert a.info["log_prob"] == pytest.approx(b.info["log_prob"], abs=1e-3)
+
+
+def test_memory_bound_does_not_change_molecules(model):
+    reference = generate(model, "CH4", 4, **FAST)
+    molecules = generate(model, "CH4", 4, max_elements=1, **FAST)
+    assert all(
+        abs(a.positions - b.positions).max() == 0 for a, b in zip(reference, molecules, strict=True)
+    )
+
+
+def test_seeds_differ(model):
+    a, b = (generate(model, "CH4", 1, seed=s, **FAST)[0] for s in (0, 1))
+    assert abs(a.positions - b.positions).max() > 0.1
+
+
+@pytest.mark.usefixtures("search")
+@pytest.mark.parametrize("cutoff", [None, 2.0])
+def test_teacher_forced_log_prob_is_that_of_sampling(cutoff):
+    model = small_model(cutoff=cutoff)
+    molecules = generate(model, "C2H4O", 5, **FAST)
+    result = log_prob(model, molecules, **FAST)
+    assert torch.allclose(result, torch.tensor([m.info["log_prob"] for m in molecules]), atol=1e-3)
+
+
+def test_log_prob_against_separate_forward_passes():
+    """Without the sampler's loop and filter cache: one forward pass for every step."""
+    model = small_model()
+    for atoms in generate(model, "C2H4O", 3, **FAST):
+        z, pos = torch.tensor(atoms.numbers), torch.tensor(atoms.positions).float()
+        candidates = placement.grid(FAST["grid_extent"], FAST["grid_spacing"])
+        total = 0.0
+        for size in range(1, len(z)):
+            table = model(z[:size], pos[:size], z[size : size + 1]) / FAST["temperature"]
+            nearest = torch.cdist(pos[size : size + 1], candidates).argmin(1)
+            total += float(
+                placement.log_prob(
+                    candidates, pos[None, :size], table[None].detach(), model.bins.spacing, nearest
+                )
+            )
+        assert total == pytest.approx(atoms.info["log_prob"], abs=1e-3)
+
+
+PARTS = [
+    {"focus": True},
+    {"focus": True, "next_type": True},
+    {"focus": True, "next_type": True, "hydrogens": True},
+    {"focus": True, "next_type": True, "hydrogens": True, "environments": True},
+]
+
+
+@pytest.mark.parametrize("parts", PARTS, ids=["focus", "type", "hydrogens", "environments"])
+class TestFocus:
+    """The mixture over focuses, with its parts switched on one by one."""
+
+    def test_seeds_batches_and_formula(self, parts):
+        model = small_model(order="bonded", **parts)
+        reference = generate(model, "C2H4O", 7, seed=3, batch_size=16)
+        molecules = generate(model, "C2H4O", 7, seed=3, batch_size=3)
+        for a, b in zip(reference, molecules, strict=True):
+            assert (a.numbers == b.numbers).all()
+            assert abs(a.positions - b.positions).max() < 1e-5
+            assert a.get_chemical_formula() == "C2H4O"
+            assert list(a.numbers[-4:]) == [1] * 4
+
+    def test_log_prob_is_that_of_sampling(self, parts, monkeypatch):
+        builders = []
+        run = Builder.run
+        monkeypatch.setattr(
+            Builder, "run", lambda self, *size: builders.append(self) or run(self, *size)
+        )
+        model = small_model(order="bonded", **parts)
+        molecules = generate(model, "C2H4O", 6, seed=2, attempts=1, revisions=0)
+        result = log_prob(model, molecules, seed=2)
+        sampled = torch.tensor([m.info["log_prob"] for m in molecules])
+        assert torch.isfinite(sampled).all()
+        # An untrained model may be driven to what its own rules forbid: −inf afterwards.
+        possible = torch.isfinite(result)
+        # Nor does it give every atom the environment that it foretold.
+        drawn, given = builders[0].environment, torch.cat([b.environment for b in builders[-6:]])
+        possible &= (drawn == given).all(1)
+        assert possible.sum() >= (3 if "environments" in parts else 4)
+        assert torch.allclose(result[possible], sampled[possible], atol=0.05)
+        # At one temperature for all, another lattice is another quadrature of the same density.
+        one, other = (log_prob(model, molecules, seed=k, temperature=1.0) for k in (2, 3))
+        assert (other - one)[possible].abs().max() < 4.0
+        assert (other - one)[possible].abs().mean() < 1.5
+
+    def test_fragment_comes_back_unchanged(self, parts):
+        model = small_model(order="bonded", **parts)
+        fragment = METHANE[:3]
+        fragment.translate([5.0, -3.0, 1.0])
+        for atoms in generate(model, "C2H4O", 3, fragment=fragment):
+            assert abs(atoms.positions[:3] - fragment.positions).max() < 1e-5
+            assert atoms.get_chemical_formula() == "C2H4O"
+
+
+@pytest.mark.parametrize("formula", ["C3H6O", "CH4", "H2", "C2"])
+def test_scaffolds_are_begun_anew(formula):
+    """Whatever the batches are, and never more often than asked for."""
+    parts = {"focus": True, "next_type": True, "hydrogens": True, "environments": True}
+    model = small_model(order="bonded", **parts)
+    settings = {"seed": 1, "revisions": 0, "valence_rules": formula != "C2"}
+    few = generate(model, formula, 12, attempts=1, **settings)
+    many = generate(model, formula, 12, attempts=30, **settings)
+    other = generate(model, formula, 12, attempts=30, batch_size=5, **settings)
+    for a, b in zip(many, other, strict=True):
+        assert abs(a.positions - b.positions).max() < 1e-5
+        assert a.info["log_prob"] == pytest.approx(b.info["log_prob"], abs=1e-3)
+        assert a.get_chemical_formula() == b.get_chemical_formula()
+    if formula == "C3H6O":
+        valid = [sum(not r["failure"] for r in evaluate(m, jobs=1).records) for m in (few, many)]
+        assert valid[1] > valid[0]
+
+
+def test_marginal_over_focuses_sums_to_one():
+    model = small_model(order="bonded", focus=True)
+    z, pos = torch.tensor([6, 8, 6, 6]), torch.randn(4, 3)
+    result = model(z, pos, torch.tensor([1, 6]), torch.tensor([0, 0, 0, 1]))
+    assert torch.allclose(result.exp().sum(1), torch.ones(4), atol=1e-4)
+
+
+def test_rules_keep_an_untrained_model_within_valences():
+    """Nothing has more neighbours than its valence, whatever the network says."""
+    model = small_model(order="bonded", focus=True, next_type=True, hydrogens=True)
+    for atoms in generate(model, "C5H8O2", 12, temperature=1.0):
+        mol = connectivity(atoms)
+        for atom in mol.GetAtoms():
+            assert atom.GetDegree() <= MAX_NEIGHBORS[atom.GetAtomicNum()]
+
+
+def test_fragment_comes_back_unchanged(model):
+    fragment = METHANE[:3]
+    fragment.translate([5.0, -3.0, 1.0])
+    for atoms in generate(model, "C2H4O", 3, fragment=fragment, **FAST):
+        assert list(atoms.numbers[:3]) == list(fragment.numbers)
+        assert abs(atoms.positions[:3] - fragment.positions).max() < 1e-5
+        assert atoms.get_chemical_formula() == "C2H4O"
+        assert abs(atoms.positions[3:] - fragment.positions.mean(0)).max() < 3.5
+
+
+def test_numbers_instead_of_a_formula(model):
+    a = generate(model, "CH4", 1, **FAST)[0]
+    b = generate(model, symbols2numbers("CH4"), 1, **FAST)[0]
+    assert abs(a.positions - b.positions).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("formula", "changes", "message"),
+    [
+        ("C2N", {}, "never seen N; it was trained on CHO"),
+        ("Q9", {}, "not a chemical formula|unknown element"),
+        ([], {}, "formula or atomic numbers"),
+        ("CH4", {"temperature": 0.0}, "temperature must be positive, got 0"),
+        ("CH4", {"choice_temperature": -1.0}, "choice_temperature must be positive"),
+        ("CO", {"fragment": METHANE}, "has more H than the formula CO"),
+    ],
+)
+def test_bad_input(model, formula, changes, message):
+    with pytest.raises(InputError, match=message):
+        generate(model, formula, 1, **(FAST | changes))
+
+
+def test_log_prob_of_elements_the_model_has_not_seen(model):
+    silane = METHANE.copy()
+    silane.symbols[0] = "Si"
+    with pytest.raises(InputError, match="structure 1: the model has never seen Si"):
+        log_prob(model, [METHANE, silane], **FAST)
+
+
+@pytest.mark.parametrize(
+    ("formula", "reason"),
+    [
+        ("CH9", "sum to 13"),
+        ("CH3", "sum to 7"),
+        ("CH6", "make 5 bonds, which cannot connect 7 atoms"),
+        ("C2H8", "make 8 bonds, which cannot connect 10 atoms"),
+        ("H4O2", "cannot connect 6 atoms"),
+        ("CO", "C has the valence 4, all other atoms have 2"),
+        ("C", "C has the valence 4, all other atoms have 0"),
+    ],
+)
+def test_formulas_without_any_molecule(formula, reason, tmp_path):
+    focus = small_model(order="bonded", focus=True)
+    with pytest.raises(InputError, match=rf"formula {formula}: .*{reason}.*valence_rules"):
+        generate(focus, formula, 1)
+    with pytest.raises(InputError, match=reason):
+        generate_file(focus, formula, 1, tmp_path / "x.xyz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_impossible_formulas_where_rules_do_not_apply(model):
+    assert len(generate(model, "CH6", 1, **FAST)[0]) == 7
+    focus = small_model(order="bonded", focus=True)
+    assert len(generate(focus, "CH6", 1, valence_rules=False)[0]) == 7
+    beyond_rules = small_model(order="bonded", focus=True, elements=(1, 16))
+    assert len(generate(beyond_rules, "SH6", 1)[0]) == 7
+
+
+@given(st.lists(st.sampled_from([6, 7, 8]), min_size=1, max_size=7), st.randoms())
+def test_formulas_of_real_molecules_are_accepted(heavy, random):
+    """A random connected graph within valences, hydrogens on what is left of them."""
+    free = [VALENCE[heavy[0]]]
+    for number in heavy[1:]:
+        places = [k for k, left in enumerate(free) if left]
+        if not places:
+            break
+        free[random.choice(places)] -= 1
+        free.append(VALENCE[number] - 1)
+    for _ in range(random.randint(0, 4)):  # rings and multiple bonds
+        open_places = [k for k, left in enumerate(free) if left]
+        if len(open_places) > 1:
+            for k in random.sample(open_places, 2):
+                free[k] -= 1
+    numbers = torch.tensor(heavy[: len(free)] + [1] * sum(free))
+    focus = small_model(order="bonded", focus=True, elements=(1, 6, 7, 8))
+    check_formula(focus, numbers, SamplingConfig())
+    for more in ([1], [1, 1]):
+        beyond = torch.cat([numbers, torch.tensor(more * 9)])
+        with pytest.raises(InputError, match="no neutral closed-shell molecule"):
+            check_formula(focus, beyond, SamplingConfig())
+
+
+@needs_gpu
+def test_cpu_and_gpu_agree():
+    model = small_model()
+    on_cpu = generate(model, "C2H4O", 8, **FAST)
+    on_gpu = generate(model.cuda(), "C2H4O", 8, **FAST)
+    same = [
+        abs(a.positions - b.positions).max() < 1e-4 for a, b in zip(on_cpu, on_gpu, strict=True)
+    ]
+    assert sum(same) >= 7
+
+
+@needs_gpu
+@pytest.mark.parametrize("cutoff", [None, 3.0])
+def test_focus_on_the_gpu(cutoff):
+    """Every part of the mixture: molecules of the formula, as probable as the CPU says."""
+    model = small_model(order="bonded", cutoff=cutoff, **PARTS[-1]).cuda()
+    molecules = generate(model, "C2H4O", 6, seed=2)
+    assert {atoms.get_chemical_formula() for atoms in molecules} == {"C2H4O"}
+    assert all(np.isfinite(atoms.positions).all() for atoms in molecules)
+    on_gpu = log_prob(model, molecules, seed=2)
+    on_cpu = log_prob(model.cpu(), molecules, seed=2)
+    # Rounding may move what the rules see of an untrained model's molecule.
+    close = torch.isclose(on_gpu, on_cpu, atol=0.05)
+    assert close.sum() >= 4
+
+
+@needs_gpu
+def test_bundled_model_on_the_gpu():
+    """Valid molecules, whatever the size of the batch; most are those of the CPU, for a rounding
+    that moves one choice changes all that follow."""
+    model = SchNetGen.from_pretrained("c7h10o2")
+    on_cpu = generate(model, "C7H10O2", 32, jobs=1)
+    on_gpu = generate(model.cuda(), "C7H10O2", 32)
+    in_parts = generate(model, "C7H10O2", 32, batch_size=10)
+    assert sum(perceive(atoms).valid for atoms in on_gpu) >= 31
+    for others, least in ((on_cpu, 16), (in_parts, 24)):
+        pairs = zip(others, on_gpu, strict=True)
+        same = [abs(a.positions - b.positions).max() < 1e-2 for a, b in pairs]
+        assert sum(same) >= least

@@ -1,0 +1,142 @@
+"""Targets of the heads, against loops over atoms."""
+
+import pytest
+import torch
+from torch_geometric.data import Batch, Data
+
+from schnetgen_pyg import SchNetGen
+from schnetgen_pyg.chem.bonds import batch_adjacency
+from schnetgen_pyg.generator.losses import (
+    allowed_types,
+    bonded_nodes,
+    draw,
+    losses,
+    missing_hydrogens,
+    perturbed,
+)
+from schnetgen_pyg.generator.orders import bonded, bonded_grouped, reorder
+from schnetgen_pyg.generator.steps import all_steps, partial_molecules
+from tests.conftest import small_model
+
+PARTS = {"order": "bonded", "focus": True, "next_type": True, "hydrogens": True}
+
+
+@pytest.fixture(scope="module")
+def molecules(isomers):
+    batch = Batch.from_data_list([Data(z=d.z, pos=d.pos) for d in isomers[:5]])
+    return reorder(batch, bonded(batch, torch.Generator().manual_seed(0)))
+
+
+def test_bonded_order_is_connected_with_hydrogens_last(molecules):
+    bonds, _ = batch_adjacency(molecules)
+    z = molecules.z.view(5, 19)
+    assert ((z == 1).int().diff(dim=1) >= 0).all()
+    for size in range(1, 19):
+        assert bonds[:, size, :size].any(1).all()
+
+
+def test_grouped_hydrogens_follow_their_atoms(isomers):
+    batch = Batch.from_data_list([Data(z=d.z, pos=d.pos) for d in isomers[:5]])
+    molecules = reorder(batch, bonded_grouped(batch, torch.Generator().manual_seed(0)))
+    bonds, _ = batch_adjacency(molecules)
+    parents = bonds[:, 9:, :9].int().argmax(2)
+    assert (parents.diff(dim=1) >= 0).all()
+
+
+def test_orders_differ(isomers):
+    batch = Batch.from_data_list([Data(z=d.z, pos=d.pos) for d in isomers[:5]])
+    a, b, c = (bonded(batch, torch.Generator().manual_seed(s)) for s in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+    assert torch.equal(a.sort().values, torch.arange(95))
+
+
+def test_targets_against_loops(molecules):
+    partial = partial_molecules(molecules, *all_steps(molecules.ptr))
+    target = molecules.pos[partial.next_atom][partial.batch]
+    distance = (partial.pos - target).norm(dim=1)
+    found = bonded_nodes(partial, distance)
+    lacking = missing_hydrogens(molecules, partial)
+    bonds, _ = batch_adjacency(molecules)
+    hydrogen = molecules.z.view(5, 19) == 1
+    for node in range(0, partial.z.numel(), 7):
+        step = int(partial.batch[node])
+        molecule, size = int(partial.molecule[step]), int(partial.ptr.diff()[step])
+        atom = int(partial.atom[node]) - 19 * molecule
+        assert bool(found[node]) == bool(bonds[molecule, atom, size])
+        later = bonds[molecule, atom, size:] & hydrogen[molecule, size:]
+        assert int(lacking[node]) == int(later.sum())
+
+
+def test_an_unbonded_atom_has_the_nearest_as_focus():
+    batch = Data(
+        z=torch.tensor([6, 6, 6]),
+        pos=torch.tensor([[0.0, 0, 0], [1.5, 0, 0], [6, 0, 0]]),
+        ptr=torch.tensor([0, 3]),
+    )
+    partial = partial_molecules(batch, torch.tensor([0]), torch.tensor([2]))
+    assert bonded_nodes(partial, torch.tensor([6.0, 4.5])).tolist() == [False, True]
+
+
+def test_draw_is_uniform_over_the_chosen():
+    batch = torch.tensor([0, 0, 0, 1, 1])
+    chosen = torch.tensor([True, False, True, False, True])
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.stack([draw(chosen, batch, 2, generator) for _ in range(2000)])
+    assert (drawn[:, 1] == 4).all()
+    assert set(drawn[:, 0].tolist()) == {0, 2}
+    assert 900 < int((drawn[:, 0] == 0).sum()) < 1100
+
+
+def test_types_that_are_left():
+    model = small_model()
+    remaining = torch.tensor([[3, 1, 0], [3, 0, 0], [0, 0, 2]])  # of H, C, O
+    assert allowed_types(model, remaining).tolist() == [
+        [False, True, False],
+        [True, False, False],
+        [False, False, True],
+    ]
+
+
+def test_noise(molecules):
+    moved = perturbed(molecules, 0.1, torch.Generator().manual_seed(0))
+    offset = (moved.pos - molecules.pos).view(5, 19, 3).std((1, 2))
+    assert (offset < 0.13).all()
+    assert offset.max() / offset.min() > 1.5  # every molecule has its own strength
+
+
+ALL_PARTS = PARTS | {"environments": True}
+NAMES = {"focus", "type", "hydrogens", "distance"}
+ALL_NAMES = NAMES | {"environment", "next_environment"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "names", "rate", "steps"),
+    [(PARTS, NAMES, 1e-2, 30), (ALL_PARTS, ALL_NAMES, 5e-3, 60)],
+)
+def test_every_part_learns(molecules, settings, names, rate, steps):
+    model = small_model(**settings).train()
+    optimizer = torch.optim.Adam(model.parameters(), rate)
+    history = []
+    for step in range(steps):
+        parts = losses(model, molecules, torch.Generator().manual_seed(step), noise=0.05)
+        optimizer.zero_grad()
+        sum(parts.values()).backward()
+        optimizer.step()
+        history.append({name: float(value.detach()) for name, value in parts.items()})
+    assert history[0].keys() == names
+    for name in history[0]:
+        assert sum(h[name] for h in history[-5:]) < sum(h[name] for h in history[:5]), name
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_what_is_left_is_counted_only_for_models_that_ask(molecules, monkeypatch):
+    asked = []
+    counted = SchNetGen.remaining
+    monkeypatch.setattr(
+        SchNetGen, "remaining", lambda self, *a: asked.append(self) or counted(self, *a)
+    )
+    for parts, count in (({}, 0), ({"order": "bonded", "focus": True}, 0), (PARTS, 1)):
+        asked.clear()
+        losses(small_model(**parts), molecules, torch.Generator().manual_seed(0))
+        assert len(asked) == count

@@ -1,0 +1,515 @@
+"""One contract for every representation, and agreement with other implementations by weights."""
+
+import itertools
+from dataclasses import replace
+
+import numpy
+import pytest
+import torch
+import torch_geometric.nn.models as pyg
+from torch_geometric.data import Data
+
+from schnetgen_pyg import InputError
+from schnetgen_pyg.generator.steps import partial_molecules, step_graph
+from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.graphs.neighbors import radius_pairs
+from schnetgen_pyg.representations import (
+    GMNN,
+    REPRESENTATIONS,
+    Allegro,
+    DimeNetPlusPlus,
+    EquivariantTransformer,
+    PaiNN,
+    SchNet,
+)
+from schnetgen_pyg.representations.allegro import all_couplings
+from schnetgen_pyg.representations.dimenetpp import triplets
+from tests.conftest import batch_of
+
+pytestmark = pytest.mark.usefixtures("search")
+
+CUTOFF = 4.0
+SMALL = {
+    "schnet": {"hidden_channels": 12, "num_filters": 10, "num_interactions": 2},
+    "dtnn": {"hidden_channels": 12, "num_factors": 10, "num_interactions": 2},
+    "painn": {"hidden_channels": 12, "num_interactions": 3},
+    "dimenetpp": {
+        "hidden_channels": 12,
+        "num_blocks": 2,
+        "int_emb_size": 6,
+        "basis_emb_size": 4,
+        "out_emb_channels": 8,
+        "num_spherical": 4,
+        "num_radial": 3,
+    },
+    "equivariant_transformer": {
+        "hidden_channels": 12,
+        "num_layers": 2,
+        "num_rbf": 10,
+        "num_heads": 3,
+    },
+    "allegro": {"hidden_channels": 12, "num_tensor_features": 4, "num_layers": 3},
+    "gmnn": {"hidden_channels": 12, "num_radial": 3},
+}
+
+
+@pytest.fixture(params=REPRESENTATIONS)
+def network(request):
+    """A small network in float64 with no parameter at zero, where symmetries are trivial."""
+    network = REPRESENTATIONS[request.param](cutoff=CUTOFF, **SMALL[request.param]).double()
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter += noise / max(parameter.shape[-1], 10) ** 0.5
+    return network
+
+
+def graph_of(pos, ptr=None, cutoff=CUTOFF, cell=None, reach=2) -> Graph:
+    """All pairs within the cutoff, also with the images of atoms in a periodic cell."""
+    ptr = torch.tensor([0, pos.shape[0]]) if ptr is None else ptr
+    if cell is None:
+        later, earlier = radius_pairs(pos, ptr, cutoff)
+        shift = torch.zeros_like(pos[later])
+    else:
+        atoms, steps = range(pos.shape[0]), range(-reach, reach + 1)
+        found = [
+            (a, b, n)
+            for a, b, n in itertools.product(atoms, atoms, itertools.product(steps, repeat=3))
+            if a > b or (a == b and n > (0, 0, 0))
+        ]
+        later, earlier = torch.tensor([(a, b) for a, b, _ in found]).T
+        shift = torch.tensor([n for *_, n in found], dtype=pos.dtype) @ cell
+    vector = pos[later] - pos[earlier] + shift
+    near = vector.detach().norm(dim=1) < cutoff
+    later, earlier, vector = later[near], earlier[near], vector[near]
+    edge_index = torch.stack([torch.cat([earlier, later]), torch.cat([later, earlier])])
+    pair = torch.arange(later.numel())
+    return Graph(vector.norm(dim=1), vector, edge_index, torch.cat([pair, pair]))
+
+
+def molecules(sizes=(9, 1, 6)) -> Data:
+    """Random atoms, no two of them on top of each other."""
+    batch = batch_of(sizes)
+    grid = torch.cartesian_prod(*[torch.arange(3)] * 3).double()
+    places = [grid[torch.randperm(27)[:size]] for size in sizes]
+    batch.pos = 1.5 * torch.cat(places) + 0.3 * torch.rand_like(batch.pos).double()
+    return batch
+
+
+def features(network, z, pos, ptr=None, **keywords):
+    return network(z, graph_of(pos, ptr, **keywords))
+
+
+def agree(a, b, tolerance=1e-10):
+    print(f"largest difference {(a - b).abs().max():.1e} of {b.abs().max():.1e}")
+    assert torch.allclose(a, b, rtol=tolerance, atol=tolerance * float(b.detach().abs().max()))
+
+
+def rotation() -> torch.Tensor:
+    matrix, _ = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))
+    return matrix * torch.linalg.det(matrix)
+
+
+@pytest.mark.parametrize("reflected", [False, True])
+def test_rotation_reflection_translation(network, reflected):
+    batch = molecules()
+    matrix = -rotation() if reflected else rotation()
+    moved = batch.pos @ matrix + torch.tensor([1.0, -20.0, 3.0])
+    before = features(network, batch.z, batch.pos, batch.ptr)
+    assert before.shape == (16, network.hidden_channels)
+    assert network.cutoff == CUTOFF
+    assert before[:9].std(0).max() > 1e-3  # not a constant
+    agree(features(network, batch.z, moved, batch.ptr), before)
+
+
+def test_permutation(network):
+    batch = molecules([9])
+    order = torch.randperm(9)
+    before = features(network, batch.z, batch.pos)
+    agree(features(network, batch.z[order], batch.pos[order]), before[order])
+
+
+def test_a_batch_is_its_molecules(network):
+    batch = molecules()
+    together = features(network, batch.z, batch.pos, batch.ptr)
+    alone = [features(network, m.z, m.pos) for m in batch.to_data_list()]
+    agree(together, torch.cat(alone))
+
+
+def test_pairs_beyond_the_cutoff_change_nothing(network):
+    """A sampler, which keeps the quantities of all pairs, lists them too."""
+    if not hasattr(network, "pair_filters"):
+        pytest.skip("takes edges only")
+    data = molecules([9])
+    near, complete = graph_of(data.pos), graph_of(data.pos, cutoff=100.0)
+    assert len(near.distance) < len(complete.distance)
+    agree(network(data.z, near), network(data.z, complete))
+
+
+def test_distant_fragments_are_additive(network):
+    batch = molecules([5, 4])
+    far = batch.pos + 100.0 * (batch.batch == 1).unsqueeze(1)
+    agree(features(network, batch.z, far), features(network, batch.z, batch.pos, batch.ptr))
+
+
+def test_single_atoms(network):
+    z = torch.tensor([6, 8])
+    pos = torch.tensor([[0.0, 0, 0], [100.0, 0, 0]], dtype=torch.float64, requires_grad=True)
+    x = features(network, z, pos)
+    assert x.isfinite().all()
+    assert not torch.autograd.grad(x.sum(), pos)[0].any()
+
+
+def test_smooth_at_the_cutoff(network):
+    """Features and their slope are continuous where an atom enters."""
+    z = torch.tensor([6, 8, 1])
+    values, slopes = [], []
+    for distance in (CUTOFF - 1e-6, CUTOFF + 1e-6):
+        pos = torch.tensor([[0, 0, 0], [-0.5, 1.1, 0], [distance, 0, 0]], dtype=torch.float64)
+        pos.requires_grad_()
+        values.append(features(network, z, pos))
+        slopes.append(torch.autograd.grad(values[-1].square().sum(), pos)[0])
+    agree(*values, 1e-9)
+    agree(*slopes, 1e-5)
+
+
+def test_forces_are_the_negative_gradient(network):
+    """Against central differences, twice: of the energy, and of the squared forces, which
+    training on forces differentiates."""
+    batch = molecules([6, 1])
+    readout = torch.randn(network.hidden_channels, dtype=torch.float64)
+
+    scale = features(network, batch.z, batch.pos, batch.ptr).detach().abs().max()
+
+    def energy(pos):
+        return (torch.tanh(features(network, batch.z, pos, batch.ptr) / scale) @ readout).sum()
+
+    def squared_forces(pos):
+        pos = pos if pos.requires_grad else pos.detach().requires_grad_()
+        return torch.autograd.grad(energy(pos), pos, create_graph=True)[0].square().sum()
+
+    pos = batch.pos.clone().requires_grad_()
+    for function in (energy, squared_forces):
+        gradient = torch.autograd.grad(function(pos), pos)[0]
+        direction = torch.randn_like(gradient)
+        direction = direction / direction.norm()
+        step = 1e-4
+        difference = [function(batch.pos + n * step * direction).detach() for n in (1, -1, 2, -2)]
+        slope = (8 * (difference[0] - difference[1]) - (difference[2] - difference[3])) / 12 / step
+        assert abs(slope - (gradient * direction).sum()) < 1e-6 * gradient.norm()
+        assert gradient.norm() > 1e-4
+
+
+def test_force_training_gives_finite_gradients(network):
+    """Also of atoms alone and in a row."""
+    batch = molecules([5, 1, 3])
+    batch.pos[-3:] = torch.tensor([[-1.2, 0, 0], [0, 0, 0], [1.2, 0, 0]])
+    pos = batch.pos.clone().requires_grad_()
+    energy = torch.tanh(features(network, batch.z, pos, batch.ptr)).sum()
+    forces = torch.autograd.grad(energy, pos, create_graph=True)[0]
+    (energy + forces.square().sum()).backward()
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    assert gradients
+    assert all(g.isfinite().all() for g in [*gradients, pos.grad])
+
+
+def test_periodic_cells(network):
+    """Atoms that see their own images and several of each other; a doubled cell is the same."""
+    z = torch.tensor([11, 17])
+    cell = torch.tensor([[2.6, 0, 0], [0.4, 2.9, 0], [0.1, -0.3, 3.1]], dtype=torch.float64)
+    pos = torch.tensor([[0.0, 0, 0], [1.2, 1.5, 1.4]], dtype=torch.float64)
+    once = features(network, z, pos, cell=cell)
+    double = torch.cat([pos, pos + cell[0]])
+    twice = features(
+        network, z.repeat(2), double, cell=cell * torch.tensor([[2.0], [1.0], [1.0]]), reach=2
+    )
+    agree(twice, once.repeat(2, 1))
+
+
+def test_state_dict_round_trip(network):
+    batch = molecules([7])
+    name = next(name for name, kind in REPRESENTATIONS.items() if type(network) is kind)
+    other = REPRESENTATIONS[name](cutoff=CUTOFF, **SMALL[name]).double()
+    other.load_state_dict(network.state_dict())
+    before = features(network, batch.z, batch.pos)
+    assert torch.equal(features(other, batch.z, batch.pos), before)
+
+
+@pytest.mark.parametrize("name", REPRESENTATIONS)
+def test_settings_that_mean_nothing_are_refused(name):
+    with pytest.raises(InputError, match=r"cutoff must be positive.* -1"):
+        REPRESENTATIONS[name](cutoff=-1.0)
+    with pytest.raises(InputError, match=r"hidden_channels must be at least 1, got 0"):
+        REPRESENTATIONS[name](hidden_channels=0)
+
+
+@pytest.mark.parametrize("name", sorted(set(REPRESENTATIONS) - {"schnet", "painn"}))
+def test_padded_blocks_are_refused_by_networks_on_edges(name):
+    batch = batch_of([4])
+    with pytest.raises(InputError, match="dense=False"):
+        REPRESENTATIONS[name]()(batch.z, whole_molecules(batch, 5.0, True))
+
+
+@pytest.mark.parametrize("kind", ["schnet", "painn"])
+def test_no_cutoff_needs_a_last_distance(kind):
+    with pytest.raises(InputError, match="max_distance"):
+        REPRESENTATIONS[kind](cutoff=None)
+    batch = batch_of([5])
+    network = REPRESENTATIONS[kind](cutoff=None, max_distance=15.0)
+    assert network(batch.z, whole_molecules(batch, None, False)).isfinite().all()
+
+
+def test_copies_of_pairs_are_pairs():
+    """Edges of partial molecules, which share their pairs, against each of them alone."""
+    batch = molecules([5, 3])
+    steps = torch.tensor([0, 0, 1]), torch.tensor([3, 5, 2])
+    partial = partial_molecules(batch, *steps)
+    graph = step_graph(batch, partial, CUTOFF, dense=False)
+    assert graph.copied
+    for name in ("schnet", "painn", "dtnn"):
+        network = REPRESENTATIONS[name](cutoff=CUTOFF, **SMALL[name]).double()
+        torch.nn.init.normal_(next(network.parameters()))
+        alone = features(network, partial.z, partial.pos, partial.ptr)
+        agree(network(partial.z, graph), alone)
+
+
+def whole_molecules(batch: Data, cutoff, dense):
+    counts = batch.ptr.diff()
+    partial = partial_molecules(batch, torch.arange(len(counts)), counts)
+    return step_graph(batch, partial, cutoff, dense=dense)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_schnet_agrees_with_torch_geometric(dense):
+    """Features with copied weights, on the same edges."""
+    batch = batch_of([9, 4, 1, 12])
+    graph = graph_of(batch.pos, batch.ptr)
+    theirs = pyg.SchNet(
+        hidden_channels=24,
+        num_filters=20,
+        num_interactions=3,
+        num_gaussians=30,
+        cutoff=CUTOFF,
+        interaction_graph=lambda pos, batch: (graph.edge_index, graph.to_edges(graph.distance)),
+    )
+    ours = SchNet(24, 20, 3, 30, CUTOFF)
+    ours.embedding.weight.data[:100] = theirs.embedding.weight.data
+    for block, reference in zip(ours.interactions, theirs.interactions, strict=True):
+        block.filter_network.lin1.load_state_dict(reference.mlp[0].state_dict())
+        block.filter_network.lin2.load_state_dict(reference.mlp[2].state_dict())
+        block.conv.lin1.load_state_dict(reference.conv.lin1.state_dict())
+        block.conv.lin2.load_state_dict(reference.conv.lin2.state_dict())
+        block.lin.load_state_dict(reference.lin.state_dict())
+    captured = []
+    theirs.lin1.register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0]))
+    theirs(batch.z, batch.pos, batch.batch)
+    agree(ours(batch.z, whole_molecules(batch, CUTOFF, dense)), captured[0], 1e-5)
+
+
+def test_blocks_and_edges_give_the_same_gradients():
+    batch = batch_of([7, 5])
+    network = SchNet(12, 12, 2, 10, 5.0)
+    gradients = []
+    for dense in (True, False):
+        network.zero_grad()
+        network(batch.z, whole_molecules(batch, 5.0, dense)).square().sum().backward()
+        gradients.append([p.grad.clone() for p in network.parameters()])
+    for a, b in zip(*gradients, strict=True):
+        assert torch.allclose(a, b, rtol=1e-3, atol=1e-4 * b.abs().max())
+
+
+def test_dimenetpp_agrees_with_torch_geometric(monkeypatch):
+    """Features with the same state dict; the search and the triplets, for which torch_geometric
+    needs pyg-lib and torch-sparse, are ours."""
+    batch = molecules([7, 5])
+    graph = graph_of(batch.pos, batch.ptr)
+    ours = DimeNetPlusPlus(16, 2, 6, 4, 12, num_spherical=3, num_radial=3, cutoff=CUTOFF)
+    for block in ours.output_blocks:
+        torch.nn.init.normal_(block.lin.weight)
+    theirs = pyg.DimeNetPlusPlus(16, 16, 2, 6, 4, 12, 3, 3, CUTOFF)
+    theirs.load_state_dict(ours.state_dict())
+
+    def their_triplets(edge_index, num_nodes):
+        kj, ji = triplets(graph, num_nodes)
+        (j, i), k = edge_index, edge_index[0][kj]
+        return i, j, i[ji], j[ji], k, kj, ji
+
+    monkeypatch.setattr(pyg.dimenet, "radius_graph", lambda *_, **__: graph.edge_index)
+    monkeypatch.setattr(pyg.dimenet, "triplets", their_triplets)
+    every_atom = torch.arange(12)  # as its own molecule: no sum
+    reference = theirs.double()(batch.z, batch.pos, every_atom)
+    agree(ours.double()(batch.z, graph), reference, 1e-5)
+
+
+def test_triplets_against_a_loop():
+    batch = molecules([5, 1, 4])
+    graph = graph_of(batch.pos, batch.ptr, 3.0)
+    edges = list(enumerate(graph.edge_index.T.tolist()))
+    expected = [(kj, ji) for ji, (j, i) in edges for kj, (k, end) in edges if end == j and k != i]
+    found = torch.stack(triplets(graph, 10)).T.tolist()
+    assert sorted(map(tuple, found)) == sorted(expected)
+
+
+@pytest.mark.reference
+def test_painn_agrees_with_graph_pes():
+    """Features with copied weights; graph-pes has another cutoff function by default."""
+    peer = pytest.importorskip("graph_pes")
+    models = pytest.importorskip("graph_pes.models")
+    batch, channels = molecules([12]), 24
+    graph = graph_of(batch.pos)
+    theirs = models.PaiNN(channels=channels, layers=3, cutoff=CUTOFF).double()
+    ours = PaiNN(channels, 3, 20, CUTOFF).double()
+    for z in batch.z.unique():
+        ours.embedding.weight.data[z] = theirs.z_embedding(z.view(1))[0].detach()
+    blocks = zip(theirs.interactions, theirs.updates, strict=True)
+    for number, (interaction, update) in enumerate(blocks):
+        bessel, linear = interaction.filter_generator.components[0]
+        interaction.filter_generator.components[1] = ours.cutoff_function
+        bessel.frequencies.data = ours.expansion.frequencies
+        ours.filter_networks[number].weight.data = linear.weight.data * bessel.pre_factor
+        ours.filter_networks[number].bias.data = linear.bias.data
+        copy_linears(ours.messages[number].phi, interaction.Phi)
+        # Theirs is (v, s, product) where ours is (s, v, product).
+        copy_linears(ours.updates[number].gates, update.mlp)
+        for values in ours.updates[number].gates[-1].parameters():
+            v, s, product = values.data.clone().chunk(3)
+            values.data = torch.cat([s, v, product])
+        mix = [update.V._linear.weight.data, update.U._linear.weight.data]
+        ours.updates[number].mix.weight.data = torch.cat(mix)
+    captured = []
+    theirs.read_out.register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0]))
+    theirs(
+        peer.AtomicGraph(
+            Z=batch.z,
+            R=batch.pos,
+            cell=torch.zeros(3, 3).double(),
+            neighbour_list=graph.edge_index,
+            neighbour_cell_offsets=torch.zeros(graph.edge_index.shape[1], 3).double(),
+            properties={},
+            other={},
+            cutoff=CUTOFF,
+        )
+    )
+    agree(ours(batch.z, graph), captured[0], 1e-5)
+
+
+def copy_linears(ours, theirs):
+    """Weights of the dense layers of one perceptron to another's, in their order."""
+    layers = [
+        [m for m in net.modules() if isinstance(m, torch.nn.Linear)] for net in (ours, theirs)
+    ]
+    for to, source in zip(*layers, strict=True):
+        to.load_state_dict(source.state_dict())
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("vector_cutoff", [False, True])
+def test_equivariant_transformer_agrees_with_torchmd_net(vector_cutoff):
+    peer = pytest.importorskip("torchmdnet.models.torchmd_et")
+    batch = molecules([8, 5])
+    ours = EquivariantTransformer(24, 2, 16, 4, CUTOFF, vector_cutoff=vector_cutoff).double()
+    theirs = peer.TorchMD_ET(
+        24, 2, 16, num_heads=4, cutoff_upper=CUTOFF, max_z=101, vector_cutoff=vector_cutoff
+    )
+    state = ours.state_dict()
+    for name, value in theirs.state_dict().items():
+        state.setdefault(name, value)  # the centres and widths of the radial functions
+    theirs.load_state_dict(state)
+    reference, *_ = theirs.double()(batch.z, batch.pos, batch.batch)
+    agree(features(ours, batch.z, batch.pos, batch.ptr), reference, 1e-5)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("parity", [True, False])
+def test_allegro_agrees_with_nequip_allegro(parity):
+    """Energies per atom, by a linear read-out of our features."""
+    model = pytest.importorskip("allegro.model")
+    from nequip.utils.global_state import set_global_state
+
+    set_global_state()
+    batch, elements = molecules([9]), ("H", "C", "O")
+    graph = graph_of(batch.pos)
+    ours = Allegro(12, 4, 3, cutoff=CUTOFF, parity=parity, avg_num_neighbors=7.0).double()
+    theirs = model.AllegroModel(
+        seed=0,
+        model_dtype="float64",
+        r_max=CUTOFF,
+        type_names=elements,
+        l_max=2,
+        parity=parity,
+        radial_chemical_embed={"_target_": "allegro.nn.TwoBodyBesselScalarEmbed"},
+        scalar_embed_mlp_hidden_layers_width=12,
+        num_layers=3,
+        num_scalar_features=12,
+        num_tensor_features=4,
+        allegro_mlp_hidden_layers_width=12,
+        readout_mlp_hidden_layers_width=12,
+        avg_num_neighbors=7.0,
+        do_derivatives=False,
+    )
+    modules = dict(theirs.named_modules())
+    part = {name.rsplit(".", 1)[-1]: module for name, module in modules.items()}
+    dense = {id(m): m for m in theirs.modules() if type(m).__name__ == "ScalarLinearLayer"}
+
+    def weights(module):
+        found = [m for m in module.modules() if id(m) in dense]
+        return [(m.weight * m.alpha).detach().T for m in found]
+
+    def fill(layers, module):
+        layers = [m for m in layers.modules() if isinstance(m, torch.nn.Linear)]
+        for layer, weight in zip(layers, weights(module), strict=True):
+            layer.weight.data = weight.clone()
+
+    types = torch.tensor([{1: 0, 6: 1, 8: 2}[z] for z in batch.z.tolist()])
+    for kind in ("center", "neighbor"):
+        table = getattr(ours, f"{kind}_embedding").weight.data
+        table[[1, 6, 8]] = part[f"{kind}_embed"].weight.data
+    fill(ours.basis, part["basis_linear"])
+    fill(ours.two_body, part["scalar_embed_mlp"])
+    fill(ours.tensor_weights, part["env_embed_linear"])
+    fill(ours.first, part["first_layer_env_embed_projection"])
+    for layer, latent, tp in zip(ours.layers, part["latents"], part["tps"], strict=True):
+        fill(layer.latent, latent)
+        # The paths are in the same order; the sign of a 3j symbol is free.
+        couplings = all_couplings(*layer.tensor_product.irreps)
+        if tp.w3j_is_ij_diagonal:
+            couplings = couplings.diagonal(dim1=1, dim2=2).transpose(1, 2)
+        signs = (couplings * tp.w3j).flatten(1).sum(1).sign()
+        layer.tensor_product.weight.data = tp.weights.data.view(4, -1) * signs
+    readout = weights(part["edge_readout"])
+    ours.readout.weight.data = readout[0].clone()
+    data = {
+        "pos": batch.pos,
+        "edge_index": graph.edge_index.flip(0),
+        "atom_types": types,
+        "batch": torch.zeros_like(types),
+        "num_nodes": torch.tensor([9]),
+    }
+    reference = theirs(data)["atomic_energy"]
+    agree(ours(batch.z, graph) @ readout[1].T / 2**0.5, reference, 1e-5)
+
+
+@pytest.mark.reference
+def test_gaussian_moments_agree_with_apax():
+    """Invariants up to their order; apax divides vectors by distances plus 1e-5."""
+    jax = pytest.importorskip("jax")
+    descriptor = pytest.importorskip("apax.layers.descriptor.gaussian_moment_descriptor")
+    basis = pytest.importorskip("apax.layers.descriptor.basis_functions")
+    jax.config.update("jax_enable_x64", True)
+    batch = molecules([9])
+    graph = graph_of(batch.pos)
+    ours = GMNN(cutoff=CUTOFF).double()
+    settings = {"dtype": "fp64"}
+    radial = basis.RadialFunction(
+        basis_fn=basis.GaussianBasis(r_max=CUTOFF, **settings), n_species=101, **settings
+    )
+    theirs = descriptor.GaussianMomentDescriptor(radial_fn=radial, **settings)
+    values = (graph.edge_vector().numpy(), batch.z.numpy(), graph.edge_index.numpy())
+    # Their table has the element of the central atom first.
+    table = ours.radial.coefficients.detach().transpose(0, 1).numpy()
+    weights = {"radial_fn": {"atomic_type_embedding": table}}
+    reference = torch.from_numpy(numpy.array(theirs.apply({"params": weights}, *values)))
+    shortened = graph.vector * (graph.distance / (graph.distance + 1e-5)).unsqueeze(1)
+    invariants = ours.invariants(batch.z, replace(graph, vector=shortened))
+    agree(invariants.sort().values, reference.sort().values, 1e-5)
