@@ -2,6 +2,7 @@ import contextlib
 import os
 import resource
 from pathlib import Path
+from typing import Any
 
 import ase
 import pytest
@@ -70,18 +71,39 @@ def model() -> SchNetGen:
     return small_model()
 
 
+#: Settings of small networks.
+SMALL: dict[str, dict[str, Any]] = {
+    "schnet": {"num_filters": 12, "num_interactions": 2, "num_gaussians": 20},
+    "dtnn": {"num_factors": 12, "num_interactions": 2},
+    "painn": {"num_interactions": 2, "num_radial": 20},
+    "dimenetpp": {"num_blocks": 1, "out_emb_channels": 16, "int_emb_size": 8},
+    "equivariant_transformer": {"num_layers": 2, "num_rbf": 16, "num_heads": 4},
+    "allegro": {"num_layers": 1, "num_tensor_features": 4, "l_max": 1},
+    "gmnn": {},
+}
+
+
 def small_model(**changes) -> SchNetGen:
     torch.manual_seed(1)
     settings = {
         "hidden_channels": 16,
-        "num_filters": 12,
-        "num_interactions": 2,
-        "num_gaussians": 20,
         "num_bins": 150,
         "num_head_layers": 2,
         "elements": (1, 6, 8),
+        **SMALL[changes.get("representation", "schnet")],
     }
     return SchNetGen(**(settings | changes)).eval()
+
+
+def deciding(*names: str) -> dict[str, Any]:
+    """Settings of a generator that also decides on these."""
+    order = ("next_type", "valence_state", "hydrogens", "focus")
+    conditions = ["remaining_formula"] if {"next_type", "hydrogens"} & {*names} else []
+    return {
+        "order": "bonded",
+        "decisions": (*(name for name in order if name in names), "distance"),
+        "conditions": conditions + ["valence_states"] * ("valence_state" in names),
+    }
 
 
 def batch_of(sizes, seed=0, spread=2.0) -> Data:

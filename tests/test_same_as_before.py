@@ -95,9 +95,9 @@ def energies(name):
 
 MADE = {
     "molecules": lambda: molecules("c7h10o2", 12, seed=1),
-    "molecules with log_prob": lambda: molecules("c7h10o2", 6, seed=2, revisions=0),
+    "molecules with log_prob": lambda: molecules("c7h10o2", 6, seed=2, gibbs_rounds=0),
     "molecules without rules": lambda: molecules(
-        "c7h10o2", 4, seed=3, valence_rules=False, revisions=1, temperature=0.1
+        "c7h10o2", 4, seed=3, valence_rules=False, gibbs_rounds=1, temperature=0.1
     ),
     "molecules on a grid": lambda: molecules("c7h10o2-paper", 2, seed=4),
     "molecules of a fragment": of_a_fragment,

@@ -7,6 +7,8 @@ so that orders do not depend on the device.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -67,6 +69,8 @@ ORDERS = {
 
 def reorder(molecules: Data, order: Tensor) -> Data:
     """The batch with its atoms in ``order``; per-molecule ranges stay where they are."""
-    return Data(
-        z=molecules.z[order], pos=molecules.pos[order], batch=molecules.batch, ptr=molecules.ptr
-    )
+    result = copy.copy(molecules)
+    for name, value in molecules.to_dict().items():
+        if name not in ("batch", "ptr") and molecules.is_node_attr(name):
+            result[name] = value[order]
+    return result

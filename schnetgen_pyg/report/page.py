@@ -229,7 +229,7 @@ def construction(model: SchNetGen, atoms: ase.Atoms) -> dict[str, Any]:
         order = ORDERS[model.config.order]
         one = reorder(one, order(one, torch.Generator().manual_seed(0)))
         data = Data(z=one.z, pos=one.pos)
-    shown = int(SHOWN_DISTANCE / model.bins.spacing)
+    shown = int(SHOWN_DISTANCE / model.distance.bins.spacing)
     steps = []
     for record in trace(model, data):
         table = record.distance_log_prob[0, :, :shown].exp()
@@ -245,7 +245,7 @@ def construction(model: SchNetGen, atoms: ase.Atoms) -> dict[str, Any]:
         "z": [chemical_symbols[n] for n in data.z.tolist()],
         "pos": [[round(x, 3) for x in row] for row in data.pos.tolist()],
         "bonds": bonds,
-        "spacing": model.bins.spacing,
+        "spacing": model.distance.bins.spacing,
         "steps": steps,
     }
 

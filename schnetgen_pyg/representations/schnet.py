@@ -93,8 +93,8 @@ class SchNet(nn.Module):
         num_gaussians: centres of the distance expansion from 0 to ``max_distance``.
         cutoff: radius in Å of the cosine cutoff, or ``None`` for all pairs without one.
         max_distance: last centre in Å; by default the cutoff.
-        gamma: width 1/Å² of the Gaussians; by default 1/(2 spacing²).
-        last_activation: shifted softplus after the second filter layer, as in the paper.
+        original: as the paper of 2017 has it, with a shifted softplus after both filter layers and
+            Gaussians exp(−(d − μ)²/spacing); else PyG's form.
     """
 
     def __init__(
@@ -106,8 +106,7 @@ class SchNet(nn.Module):
         cutoff: float | None = 10.0,
         *,
         max_distance: float | None = None,
-        gamma: float | None = None,
-        last_activation: bool = False,
+        original: bool = False,
     ):
         super().__init__()
         stop = max_distance if max_distance is not None else cutoff
@@ -121,13 +120,15 @@ class SchNet(nn.Module):
         self.cutoff = cutoff
         self.parity = (1,) * num_interactions
         self.embedding = nn.Embedding(101, hidden_channels, padding_idx=0)
-        self.expansion = GaussianSmearing(0.0, stop, num_gaussians, gamma)
+        self.expansion = GaussianSmearing(
+            0.0, stop, num_gaussians, (num_gaussians - 1) / stop if original else None
+        )
         self.cutoff_function: CosineCutoff | None
         self.cutoff_function = None if cutoff is None else CosineCutoff(cutoff)
         #: Distance in Å beyond which `radial` does not change: there all Gaussians have ended.
         self.radial_stop = cutoff or stop + math.sqrt(LARGEST_EXPONENT / self.expansion.gamma)
         self.interactions = nn.ModuleList(
-            InteractionBlock(hidden_channels, num_filters, num_gaussians, last_activation)
+            InteractionBlock(hidden_channels, num_filters, num_gaussians, original)
             for _ in range(num_interactions)
         )
         self.reset_parameters()

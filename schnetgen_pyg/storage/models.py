@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.storage.atomic import replacing
 
-FORMAT = 1
+FORMAT = 2
 
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"

@@ -10,11 +10,11 @@ from torch_geometric.data import Data
 from schnetgen_pyg import InputError, SchNetGen, generate
 from schnetgen_pyg import log_prob as log_prob_of
 from schnetgen_pyg.accelerated import chunks as blocks
-from schnetgen_pyg.generator.heads import NewAtomProduct
 from schnetgen_pyg.generator.losses import losses
+from schnetgen_pyg.generator.model import NewAtomProduct
 from schnetgen_pyg.generator.placement import PENALTY
 from schnetgen_pyg.representations import REPRESENTATIONS
-from tests.conftest import batch_of, full_disk, small_model
+from tests.conftest import batch_of, deciding, full_disk, small_model
 
 
 @pytest.fixture
@@ -34,15 +34,15 @@ def test_every_representation(inputs, name):
     """The same distributions from one partial molecule as from the steps of a training batch,
     and molecules from all of them."""
     model = small_model(
-        representation=name, cutoff=4.0, order="bonded", focus=True, next_type=True, hydrogens=True
+        representation=name, cutoff=4.0, **deciding("focus", "next_type", "hydrogens")
     )
     z, pos, next_z, batch = inputs
     remaining = torch.ones(3, 3)
-    log_prob = model(z, pos, next_z, batch, remaining)
+    log_prob = model(z, pos, next_z, batch, remaining=remaining)
     assert torch.allclose(log_prob.exp().sum(1), torch.ones(14), atol=1e-5)
     parts = losses(model, batch_of([5, 8]), torch.Generator().manual_seed(0))
     assert all(torch.isfinite(part) for part in parts.values())
-    molecules = generate(model, "C2H4O", 6, seed=0, temperature=1.0, revisions=0)
+    molecules = generate(model, "C2H4O", 6, seed=0, temperature=1.0, gibbs_rounds=0)
     again = log_prob_of(model, molecules, seed=0, temperature=1.0)
     sampled = torch.tensor([atoms.info["log_prob"] for atoms in molecules])
     # Random weights may put atoms on top of each other or where the rules leave nothing.
@@ -60,14 +60,14 @@ def test_invariance(inputs, cutoff):
     rotation = torch.tensor(Rotation.random(rng=0).as_matrix()).float()
     for moved in (pos @ rotation.T, -pos, pos + 7.0):
         assert torch.allclose(model(z, moved, next_z, batch), reference, atol=1e-4)
-    order = torch.tensor([3, 0, 1, 4, 2, 5, *range(13, 5, -1)])
-    permuted = model(z[order], pos[order], next_z, batch)
+    order = torch.randperm(14)
+    permuted = model(z[order], pos[order], next_z, batch[order])
     assert torch.allclose(permuted, reference[order], atol=1e-4)
 
 
 @pytest.mark.usefixtures("search")
 def test_batch_equals_single(inputs):
-    model = small_model(cutoff=3.0, order="bonded", focus=True)
+    model = small_model(cutoff=3.0, **deciding("focus"))
     z, pos, next_z, batch = inputs
     together = model(z, pos, next_z, batch)
     for graph in range(3):
@@ -97,8 +97,8 @@ def test_wrong_shapes(model):
 def test_paper_architecture():
     model = SchNetGen()
     assert len(model.representation.interactions) == 9
-    assert model.bins.centers.numel() == 300
-    widths = [layer.out_features for layer in model.distance_head if hasattr(layer, "out_features")]
+    assert model.distance.bins.centers.numel() == 300
+    widths = [layer.out_features for layer in model.distance.head if hasattr(layer, "out_features")]
     assert widths == sorted(widths)
     assert widths[-1] == 300
 
@@ -135,15 +135,16 @@ def test_loading_runs_no_code_and_names_the_file(model, tmp_path):
     [
         ({"format": 99, "config": {}}, "checkpoint format 99.*reads format"),
         (None, "checkpoint format None"),
-        ({"format": 1, "config": {"elements": [1], "warp": 9}}, r"unknown settings \['warp'\]"),
-        ({"format": 1}, "no configuration with elements"),
-        ({"format": 1, "config": {}}, "no configuration with elements"),
-        ({"format": 1, "config": [1, 6]}, "no configuration with elements"),
-        ({"format": 1, "config": {"elements": ["C"]}}, "configuration cannot be used"),
-        ({"format": 1, "config": {"elements": [999]}}, "configuration cannot be used"),
-        ({"format": 1, "config": {"elements": [1], "num_bins": "x"}}, "cannot be used"),
-        ({"format": 1, "config": {"elements": [1], "num_bins": 1}}, "num_bins must be at least 2"),
-        ({"format": 1, "config": {"elements": [1]}}, "weights and configuration disagree"),
+        ({"format": 1, "config": {"elements": [1]}}, "checkpoint format 1.*reads format"),
+        ({"format": 2, "config": {"elements": [1], "warp": 9}}, r"unknown settings \['warp'\]"),
+        ({"format": 2}, "no configuration with elements"),
+        ({"format": 2, "config": {}}, "no configuration with elements"),
+        ({"format": 2, "config": [1, 6]}, "no configuration with elements"),
+        ({"format": 2, "config": {"elements": ["C"]}}, "configuration cannot be used"),
+        ({"format": 2, "config": {"elements": [999]}}, "configuration cannot be used"),
+        ({"format": 2, "config": {"elements": [1], "num_bins": "x"}}, "cannot be used"),
+        ({"format": 2, "config": {"elements": [1], "num_bins": 1}}, "num_bins must be at least 2"),
+        ({"format": 2, "config": {"elements": [1]}}, "weights and configuration disagree"),
     ],
 )
 def test_checkpoints_of_another_version(header, message, tmp_path):
@@ -163,7 +164,7 @@ def test_full_disk_keeps_the_old_checkpoint(model, tmp_path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("parts", [{}, {"order": "bonded", "focus": True}], ids=["paper", "focus"])
+@pytest.mark.parametrize("parts", [{}, deciding("focus")], ids=["paper", "focus"])
 def test_scores_are_log_probabilities_up_to_a_constant(parts, monkeypatch):
     """Whole or in blocks; with a focus, in reach of it."""
     model = small_model(**parts).eval()
@@ -172,20 +173,19 @@ def test_scores_are_log_probabilities_up_to_a_constant(parts, monkeypatch):
     x = torch.randn(13, 16)
     focus = torch.tensor([2, 9])
     arguments = x, partial, focus if parts else None
-    expected = model.distance_log_prob(*arguments)
+    expected = model.distance.scores(*arguments).log_softmax(1)
     monkeypatch.setattr(blocks, "CPU_BLOCK", 4 * 150)
     with torch.no_grad():
-        scores = model.distance_scores(*arguments)
-        assert torch.allclose(model.distance_log_prob(*arguments), expected, atol=1e-5)
+        scores = model.distance.scores(*arguments)
         assert torch.allclose(scores.log_softmax(1), expected, atol=1e-5)
         if not parts:
             return
-        near = model.distance_scores(*arguments, reach=1.5)
+        near = model.distance.scores(*arguments, reach=1.5)
     to_focus = (partial.pos - partial.pos[focus[batch.batch]]).norm(dim=1, keepdim=True)
     bins = near.shape[1]
-    centers = model.bins.centers[:bins]
+    centers = model.distance.bins.centers[:bins]
     reached = (centers - to_focus).abs() <= 1.5
     assert torch.allclose(near[reached], scores[:, :bins][reached], atol=1e-5)
     assert (near[(centers - to_focus).abs() > 6.0] == PENALTY).any()
-    beyond = model.bins.centers[bins:] - to_focus
+    beyond = model.distance.bins.centers[bins:] - to_focus
     assert (beyond > 1.5).all()

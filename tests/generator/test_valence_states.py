@@ -1,4 +1,4 @@
-"""Environments of atoms: targets, and what the formula allows."""
+"""Valence states of atoms: targets, and what the formula allows."""
 
 import pytest
 import torch
@@ -14,18 +14,18 @@ from schnetgen_pyg.generator.steps import all_steps, partial_molecules
 from schnetgen_pyg.generator.valence_states import (
     UNKNOWN,
     UNKNOWN_OPEN,
-    allowed_environments,
-    environments,
+    allowed_states,
     hidden,
     open_neighbors,
     open_places,
+    valence_states,
 )
 
 
-def test_environments_of_molecules_with_known_structure():
+def test_states_of_molecules_with_known_structure():
     """Ethanol: CH3 with one neighbor, CH2 with two, OH with one."""
     batch = Batch.from_data_list([from_ase(molecule(n)) for n in ("CH3CH2OH", "CH4")])
-    found = environments(batch)
+    found = valence_states(batch)
     carbon, oxygen = (sorted(found[batch.z == k].tolist()) for k in (6, 8))
     assert carbon == [4, 5 * 1 + 3, 5 * 2 + 2]
     assert oxygen == [5 * 1 + 1]
@@ -37,8 +37,8 @@ def test_places_that_are_open(isomers):
     batch = Molecules(isomers[:4])[torch.arange(4)]
     molecules = reorder(batch, bonded(batch, seeded(0)))
     partial = partial_molecules(molecules, *all_steps(molecules.ptr))
-    real = environments(molecules)
-    partial.environment = real[partial.atom]
+    real = valence_states(molecules)
+    partial.valence_state = real[partial.atom]
     found = open_neighbors(molecules, partial)
     z, pos = molecules.z.view(4, 19), molecules.pos.view(4, 19, 3)
     bonds = adjacency(z, pos) & (z != 1).unsqueeze(1)
@@ -55,7 +55,7 @@ def test_what_is_hidden(isomers):
     """Only the first atoms of some partial molecules; half of the single ones."""
     molecules = Molecules(isomers[:50])[torch.arange(50)]
     partial = partial_molecules(molecules, *all_steps(molecules.ptr))
-    given = environments(molecules)[partial.atom]
+    given = valence_states(molecules)[partial.atom]
     found = hidden(partial, given, seeded(0))
     size = partial.ptr.diff()
     changed = torch.zeros(len(size))
@@ -71,20 +71,20 @@ def test_what_is_hidden(isomers):
 
 
 @pytest.mark.parametrize("hidden", [0, 3], ids=["all known", "fragment"])
-def test_environments_in_real_molecules_are_allowed(isomers, hidden):
+def test_states_in_real_molecules_are_allowed(isomers, hidden):
     """At every step of a random order; those of the first atoms may be unknown."""
     batch = Molecules(isomers[:30])[torch.arange(30)]
     for seed in range(3):
         molecules = reorder(batch, bonded(batch, seeded(seed)))
         z, pos = molecules.z.view(30, 19), molecules.pos.view(30, 19, 3)
-        real = environments(molecules).view(30, 19)
+        real = valence_states(molecules).view(30, 19)
         for placed in range(hidden, 9):
             known = torch.full_like(z, UNKNOWN)
             known[:, hidden:placed] = real[:, hidden:placed]
             bonds = adjacency(z[:, :placed], pos[:, :placed])
             places = open_places(z[:, :placed], bonds, known[:, :placed])
             assert (places >= 0).all()
-            allowed = allowed_environments(z, placed, places, known)
+            allowed = allowed_states(z, placed, places, known)
             assert allowed.gather(1, real[:, placed, None]).all()
             if placed == 8 and not hidden:  # the last atom has what is left
                 assert (allowed.sum(1) == 1).all()
@@ -92,14 +92,14 @@ def test_environments_in_real_molecules_are_allowed(isomers, hidden):
         assert (places[:, :9] == 0).all()
 
 
-def test_environments_that_the_formula_has_no_room_for():
+def test_states_that_the_formula_has_no_room_for():
     """Ethanol from its methyl carbon: 5 · neighbors + hydrogens."""
     z = torch.tensor([[6, 6, 8, 1, 1, 1, 1, 1, 1]])
     known = torch.full_like(z, UNKNOWN)
     none = torch.zeros(1, 0, dtype=torch.long)
-    first = allowed_environments(z, 0, none, known)[0].nonzero().flatten().tolist()
+    first = allowed_states(z, 0, none, known)[0].nonzero().flatten().tolist()
     assert first == [7, 8, 12]  # CH2 and CH3 with one neighbor, CH2 with two
     known[0, 0] = 8
     # Nothing would be left for oxygen with one neighbor; CH3 cannot have two.
-    then = allowed_environments(z, 1, torch.tensor([[1]]), known)[0]
+    then = allowed_states(z, 1, torch.tensor([[1]]), known)[0]
     assert then.nonzero().flatten().tolist() == [12]

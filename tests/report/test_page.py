@@ -27,7 +27,7 @@ from schnetgen_pyg.report.page import (
     write_page,
 )
 from schnetgen_pyg.report.runs import Sources, read_relaxed
-from tests.conftest import METHANE, small_model
+from tests.conftest import METHANE, deciding, small_model
 from tests.test_cli import run
 
 
@@ -209,7 +209,7 @@ def test_loss_curves_are_thinned():
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"focus": True, "order": "bonded", "next_type": True, "hydrogens": True}],
+    [{}, deciding("focus", "next_type", "hydrogens")],
     ids=["grid", "focus"],
 )
 def test_the_trace_follows_the_molecule(changes, isomers):

@@ -14,7 +14,7 @@ class SamplingConfig:
     Attributes:
         temperature: T of softmax(logits / T) for positions; by default 0.01 on a grid (the
             paper's), and 0.04 around a focus.
-        choice_temperature: T for types, environments, focuses and numbers of hydrogens: at 1 the
+        choice_temperature: T for types, valence states, focuses and numbers of hydrogens: at 1 the
             model's own probabilities.
         grid_extent: the grid reaches from −extent to +extent in Å (models without a focus).
         grid_spacing: in Å.
@@ -22,16 +22,16 @@ class SamplingConfig:
             closer.
         valence_rules: place nothing that valences and the formula forbid, and distribute the
             hydrogens so that no electron stays unpaired (models with a focus).
-        attempts: how often the scaffold of a molecule is built at most, where the hydrogens that
-            its atoms were to have cannot complete it (models with environments).
-        revisions: rounds in which heavy atoms of a scaffold are placed once more, given all others
-            (models with a focus): all of them in the first, in later ones the third that was the
-            most surprising. Hydrogens of different atoms are then placed at once. Such molecules
-            come without a log-probability.
-        max_surprise: a revised scaffold is begun anew, too, where the distances of an atom, given
-            all others, are in the mean so many nats less probable than the most probable ones;
-            2 is more than any of 400 training scaffolds has for the bundled model. Lower values
-            give fewer different molecules and take longer.
+        restarts: how often a scaffold is begun again at most, where the hydrogens that its atoms
+            were to have cannot complete it (models that decide on valence states).
+        gibbs_rounds: rounds in which heavy atoms of a scaffold are placed once more, given all
+            others (models with a focus): all of them in the first, in later ones the third that
+            was the most surprising. Hydrogens of different atoms are then placed at once. Such
+            molecules come without a log-probability.
+        max_surprise: a scaffold is begun anew, too, where after the Gibbs rounds the distances of
+            an atom, given all others, are in the mean so many nats less probable than the most
+            probable ones; 2 is more than any of 400 training scaffolds has for the bundled model.
+            Lower values give fewer different molecules and take longer.
         batch_size: molecules built at once; by default 256 on a CPU and 8,192 on a GPU.
         jobs: processes; on GPUs one for each. By default as many as pay: one per core, but none
             for fewer than 256 molecules.
@@ -46,8 +46,8 @@ class SamplingConfig:
     grid_spacing: float = 0.2
     shell_spacing: float = 0.25
     valence_rules: bool = True
-    attempts: int = 10
-    revisions: int = 2
+    restarts: int = 9
+    gibbs_rounds: int = 2
     max_surprise: float = 2.0
     batch_size: int | None = None
     jobs: int | None = None
@@ -61,7 +61,8 @@ class SamplingConfig:
             value = getattr(self, name)
             require(0 < value < float("inf"), name, value, "positive")
         require(self.shell_spacing <= 0.5, "shell_spacing", self.shell_spacing, "at most 0.5 Å")
-        require(self.revisions >= 0, "revisions", self.revisions, "0 or more")
-        for name in ("attempts", "batch_size", "jobs", "max_elements"):
+        for name in ("restarts", "gibbs_rounds"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("batch_size", "jobs", "max_elements"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "at least 1")

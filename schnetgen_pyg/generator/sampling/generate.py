@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from typing import Any
@@ -19,11 +19,12 @@ from torch_geometric.data import Data
 from schnetgen_pyg.chem.elements import VALENCE, hill_formula, parse_formula
 from schnetgen_pyg.data.conversion import as_data, check
 from schnetgen_pyg.errors import InputError, require
+from schnetgen_pyg.generator.draft import Draft, State, StepRecord
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.restarts import assemble
-from schnetgen_pyg.generator.sampling.state import State, StepRecord
+from schnetgen_pyg.modes import evaluating
 
 #: Molecules that pay for another process.
 PER_JOB = 256
@@ -72,7 +73,7 @@ def check_formula(model: SchNetGen, numbers: Tensor, config: SamplingConfig) -> 
     663, 1951): an even sum, bonds enough to connect all atoms, no valence above the others' sum.
     """
     atoms = numbers.tolist()
-    if not (model.config.focus and config.valence_rules and VALENCE.keys() >= set(atoms)):
+    if not (model.focus is not None and config.valence_rules and VALENCE.keys() >= set(atoms)):
         return
     valences = [VALENCE[number] for number in atoms]
     total, largest = sum(valences), max(valences)
@@ -91,22 +92,44 @@ def check_formula(model: SchNetGen, numbers: Tensor, config: SamplingConfig) -> 
     )
 
 
-def _build_parts(
-    model: SchNetGen, parts: Sequence[Tensor], jobs: int, *arguments: Any
-) -> Iterator[State]:
+def _targets(model: SchNetGen, given: Mapping[str, Any], count: int) -> dict[str, Tensor]:
+    """What the model's conditions require of each molecule, by name [count, …], from one value for
+    all or one for each.
+
+    Raises:
+        InputError: for what is missing, or what no condition reads.
+    """
+    required = model.required
+    wrong = [f"lacks {name!r}" for name in required if name not in given]
+    wrong += [f"has {name!r}, which none reads" for name in given if name not in required]
+    if wrong:
+        raise InputError(
+            f"targets: {'; '.join(wrong)}; the model's conditions require "
+            f"{', '.join(required) or 'nothing'}"
+        )
+    values = {name: torch.as_tensor(value) for name, value in given.items()}
+    return {
+        name: value.expand(count, *value.shape[1:])
+        if value.dim() and len(value) == count
+        else value.expand(count, *value.shape)
+        for name, value in values.items()
+    }
+
+
+def _build_parts(model: SchNetGen, parts: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[State]:
     """`assemble` every part, in order, in ``jobs`` processes; on GPUs, in turn on each of them.
 
     Which process builds a part does not change its molecules.
     """
     if jobs == 1:
         for part in parts:
-            yield assemble(model, part, *arguments)
+            yield assemble(model, *part)
         return
-    gpus = torch.cuda.device_count() if model.bins.centers.is_cuda else 0
+    gpus = torch.cuda.device_count() if model.device.type == "cuda" else 0
     devices = [f"cuda:{k}" for k in range(gpus)] or ["cpu"]
     model = copy.deepcopy(model).cpu()
     tasks = (
-        joblib.delayed(_build_on)(devices[k % len(devices)], model, part, *arguments)
+        joblib.delayed(_build_on)(devices[k % len(devices)], model, *part)
         for k, part in enumerate(parts)
     )
     try:
@@ -128,19 +151,19 @@ def _jobs(model: SchNetGen, num_molecules: int, config: SamplingConfig) -> int:
     """How many processes build the molecules."""
     if config.jobs is not None:
         return config.jobs
-    on_gpu = model.bins.centers.is_cuda
+    on_gpu = model.device.type == "cuda"
     most = torch.cuda.device_count() if on_gpu else joblib.cpu_count()
     return max(1, min(most, num_molecules // PER_JOB))
 
 
 def _batch_size(model: SchNetGen, num_atoms: int, config: SamplingConfig) -> int:
     """How many molecules are built at once."""
-    device = model.bins.centers.device
+    device = model.device
     usual, most = 256, 1 << 27
     if device.type == "cuda":
         # A quarter of the memory, in single precision.
         usual, most = 8192, torch.cuda.get_device_properties(device).total_memory // 16
-    per_molecule = model.config.num_interactions * model.config.num_filters * num_atoms**2
+    per_molecule = model.filter_size * num_atoms**2
     return max(1, min(config.batch_size or usual, (config.max_elements or most) // per_molecule))
 
 
@@ -151,6 +174,7 @@ def sample(
     *,
     seed: int = 0,
     fragment: Any = None,
+    targets: Mapping[str, Any] | None = None,
     config: SamplingConfig | None = None,
     first: int = 0,
 ) -> Iterator[ase.Atoms]:
@@ -168,19 +192,24 @@ def sample(
     if fragment is not None:
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
     remaining = _remaining(numbers, fragment)
+    asked = _targets(model, targets or {}, num_molecules)
     batch = _batch_size(model, numbers.numel(), config)
     jobs = min(_jobs(model, num_molecules, config), math.ceil(num_molecules / batch))
     num_parts = jobs * math.ceil(num_molecules / (jobs * PART * batch))
     per_part = math.ceil(num_molecules / num_parts)
-    parts = torch.arange(first, first + num_molecules).split(per_part)
+    parts = torch.arange(num_molecules).split(per_part)
 
     def molecules() -> Iterator[ase.Atoms]:
-        arguments = (remaining, fragment, seed, config, batch)
-        results = _build_parts(model.eval(), parts, jobs, *arguments)
+        common = (seed, config, batch)
+        tasks = [
+            (first + part, remaining, fragment, {k: v[part] for k, v in asked.items()}, *common)
+            for part in parts
+        ]
+        results = _build_parts(model, tasks, jobs)
         for part, built in zip(parts, results, strict=True):
             z, pos = built.z.numpy(), built.pos.double().numpy()
             for row, (number, log_prob) in enumerate(
-                zip(part.tolist(), built.log_prob.tolist(), strict=True)
+                zip((first + part).tolist(), built.log_prob.tolist(), strict=True)
             ):
                 info = {"sample": number} | ({} if math.isnan(log_prob) else {"log_prob": log_prob})
                 yield ase.Atoms(z[row], pos[row], info=info)
@@ -195,6 +224,7 @@ def generate(
     *,
     seed: int = 0,
     fragment: Any = None,
+    targets: Mapping[str, Any] | None = None,
     config: SamplingConfig | None = None,
     progress: Callable[..., Any] | None = None,
     **changes: Any,
@@ -207,13 +237,15 @@ def generate(
         num_molecules: how many.
         seed: molecule k of a seed is the same whatever the batch size.
         fragment: ``Data`` or ASE ``Atoms`` to start from; it comes back unchanged.
+        targets: what the model's conditions require, by name: one value for all molecules, or one
+            for each [num_molecules, …].
         config: sampling settings; keyword arguments replace its fields,
             e.g. ``temperature=0.1``.
         progress: wraps the iterator, e.g. ``tqdm.tqdm``.
 
     Returns:
         ASE ``Atoms`` (Å) with ``info["sample"]``, the number in the run, and
-        without revisions ``info["log_prob"]``, as `log_prob` gives it.
+        without Gibbs rounds ``info["log_prob"]``, as `log_prob` gives it.
 
     Raises:
         InputError: for elements that the model never saw, a fragment beyond the formula, or a
@@ -222,7 +254,13 @@ def generate(
     config = replace(config or SamplingConfig(), **changes)
     check_formula(model, numbers_of(formula), config)
     molecules: Any = sample(
-        model, formula, num_molecules, seed=seed, fragment=fragment, config=config
+        model,
+        formula,
+        num_molecules,
+        seed=seed,
+        fragment=fragment,
+        targets=targets,
+        config=config,
     )
     return list(progress(molecules, total=num_molecules) if progress else molecules)
 
@@ -232,13 +270,14 @@ def log_prob(
     molecules: Any,
     *,
     seed: int = 0,
+    targets: Mapping[str, Any] | None = None,
     config: SamplingConfig | None = None,
     **changes: Any,
 ) -> Tensor:
     """Log-probability that the sampler would place the atoms where they are, in their order.
 
     With a focus it is the density (1/Å³ for each atom but the first) of the mixture over all
-    focuses, up to the error of its norm, and includes the types, environments and numbers of
+    focuses, up to the error of its norm, and includes the types, valence states and numbers of
     hydrogens where the model predicts them; that a scaffold was kept because it leads somewhere
     adds a constant, which is left out. On a grid, positions are taken relative to the first atom
     and to the nearest grid point.
@@ -247,6 +286,7 @@ def log_prob(
         molecules: ``Data``, ``Atoms`` or a list of them.
         seed: turns the candidates around a focus; the molecules' ``info["sample"]`` and the seed
             they were generated with give the very candidates of that run.
+        targets: as those of `generate`.
         config: sampling settings; keyword arguments replace its fields.
 
     Returns:
@@ -257,21 +297,34 @@ def log_prob(
     """
     config = replace(config or SamplingConfig(), **changes)
     given = [molecules] if isinstance(molecules, (Data, ase.Atoms)) else list(molecules)
+    asked = _targets(model, targets or {}, len(given))
     result = []
-    for number, (item, data) in enumerate(zip(given, as_data(given), strict=True)):
-        _check_seen(model, data.z, f"structure {number}: ")
-        number = item.info.get("sample", number) if isinstance(item, ase.Atoms) else number
-        result.append(_following(model, data, number, seed, config).run().log_prob.cpu())
+    for place, (item, data) in enumerate(zip(given, as_data(given), strict=True)):
+        _check_seen(model, data.z, f"structure {place}: ")
+        number = item.info.get("sample", place) if isinstance(item, ase.Atoms) else place
+        mine = {name: value[place : place + 1] for name, value in asked.items()}
+        draft = _followed(model, data, number, seed, config, mine)
+        result.append(draft.log_prob.cpu())
     return torch.cat(result)
 
 
-def _following(
-    model: SchNetGen, data: Data, number: int, seed: int, config: SamplingConfig
-) -> Builder:
-    """A builder that places the atoms of one molecule where they are, in their order."""
-    single = State.start(data.z.unsqueeze(0), (data.pos - data.pos[:1]).unsqueeze(0))
-    single = single.to(model.bins.centers.device)
-    return Builder(model.eval(), single, 1, torch.tensor([number]), seed, config, forced=True)
+def _followed(
+    model: SchNetGen,
+    data: Data,
+    number: int,
+    seed: int,
+    config: SamplingConfig,
+    targets: Mapping[str, Tensor],
+    history: list[StepRecord] | None = None,
+) -> Draft:
+    """One molecule whose atoms were placed where they are, in their order."""
+    z, pos = data.z.unsqueeze(0), (data.pos - data.pos[:1]).unsqueeze(0)
+    single = State.start(z, pos, targets).to(model.device)
+    index, restart = torch.tensor([number]), torch.tensor([0])
+    draft = Draft(single, 1, index, seed, config, restart, forced=True, history=history)
+    with evaluating(model):
+        Builder(model, draft).run()
+    return draft
 
 
 def trace(
@@ -279,13 +332,14 @@ def trace(
     molecule: Any,
     *,
     seed: int = 0,
+    targets: Mapping[str, Any] | None = None,
     config: SamplingConfig | None = None,
 ) -> list[StepRecord]:
     """What the model says at every step while one molecule is built in the order of its atoms.
 
     Args:
         molecule: ``Data`` or ``Atoms``.
-        seed, config: as in `log_prob`.
+        seed, targets, config: as in `log_prob`.
 
     Returns:
         one record for each atom but the first, tensors with a leading dimension of one.
@@ -295,7 +349,7 @@ def trace(
     """
     (data,) = as_data(molecule, "molecule")
     _check_seen(model, data.z, "molecule: ")
-    builder = _following(model, data, 0, seed, config or SamplingConfig())
-    builder.history = []
-    builder.run()
-    return builder.history
+    history: list[StepRecord] = []
+    asked = _targets(model, targets or {}, 1)
+    _followed(model, data, 0, seed, config or SamplingConfig(), asked, history)
+    return history

@@ -13,90 +13,91 @@ import torch
 from torch import Tensor
 
 from schnetgen_pyg.chem.bonds import adjacency, bond_limits
-from schnetgen_pyg.generator import placement
-from schnetgen_pyg.generator.placement import PENALTY
+from schnetgen_pyg.generator.draft import Draft
+from schnetgen_pyg.generator.placement import PENALTY, Shell
 from schnetgen_pyg.generator.random_numbers import choose, uniform
 from schnetgen_pyg.generator.sampling.builder import Builder
 
 #: An atom moves no farther than this at once, in Å.
 REACH = 0.3
-
-
 COARSE_SPACING = 0.1
-
-
 LEVELS = ((8, 2), (8, 3))
-
-
 #: Share of the atoms that are drawn in a round after the first.
 LATER = 1 / 3
 
 
 @torch.inference_mode()
-def revise(builder: Builder, fixed: int = 0) -> Tensor:
-    """Draw the placed atoms but the first ``fixed`` ones anew in ``config.revisions`` rounds: in
+def resample(builder: Builder, fixed: int = 0) -> Tensor:
+    """Draw the placed atoms but the first ``fixed`` ones anew in ``config.gibbs_rounds`` rounds: in
     the first every one that can be, in later ones those that were the most surprising.
 
     Returns:
         how many nats the distances of an atom, given all others, are less probable than the most
-        probable ones, in the mean [count]; 0 where nothing is revised.
+        probable ones, in the mean [count]; 0 where nothing is drawn anew.
     """
-    size = builder.placed
-    mean = builder.pos.new_zeros(builder.count)
-    if size < 3 or not builder.config.revisions or not builder.model.config.focus:
+    draft = builder.draft
+    size = draft.placed
+    mean = draft.pos.new_zeros(len(draft.z))
+    if size < 3 or not draft.config.gibbs_rounds or builder.model.focus is None:
         return mean
-    movable = _movable(builder, fixed)
+    movable = movable_atoms(draft, fixed)
     # Molecules with most of such atoms first: those that have no more to draw are the last ones.
     number, rows = movable.sum(1).sort(descending=True)
     number, rows = number[number > 0], rows[number > 0]
     if len(rows):
         some = builder.take(rows)
         later = round(LATER * (size - fixed))
-        mean[rows] = _revise(some, movable[rows], number, later)
-        builder.pos[rows] = some.pos
+        mean[rows] = _resample(some, movable[rows], number, later)
+        draft.pos[rows] = some.draft.pos
     return mean
 
 
-def _revise(builder: Builder, movable: Tensor, number: Tensor, later: int) -> Tensor:
-    """`revise` for molecules with the most ``movable`` atoms [count, size] first: their ``number``
-    [count] is at least one. In rounds after the first no more than ``later`` are drawn."""
-    size = builder.placed
+def _resample(builder: Builder, movable: Tensor, number: Tensor, later: int) -> Tensor:
+    """`resample` for molecules with the most ``movable`` atoms [count, size] first: their
+    ``number`` [count] is at least one. In rounds after the first no more than ``later`` are
+    drawn."""
+    draft = builder.draft
+    size, total = draft.placed, len(draft.z)
     index = torch.arange(size, dtype=torch.int32, device=number.device)
-    order = (uniform(builder.keys(size, 5), index) + 2.0 * ~movable).argsort(1)
-    atom = index.long().repeat(builder.count, 1)  # which one is at each place
-    surprise = builder.pos.new_zeros(builder.count, size)  # of each atom
+    order = (uniform(draft.keys(size, 5), index) + 2.0 * ~movable).argsort(1)
+    atom = index.long().repeat(total, 1)  # which one is at each place
+    surprise = draft.pos.new_zeros(total, size)  # of each atom
     left = [n for n in (number.unsqueeze(1) > index).sum(0).tolist() if n]
-    for turn in range(builder.config.revisions):
+    for turn in range(draft.config.gibbs_rounds):
         waiting, part = movable.clone(), builder
         for k, count in enumerate(left[:later] if turn else left):
             part = part.take(slice(count))  # those that have more than k to draw
+            rows = part.draft.rows
             worst = surprise[:count].masked_fill(~waiting[:count], -1.0).argmax(1)
             chosen = worst if turn else order[:count, k]
-            waiting[part.rows, chosen] = False
+            waiting[rows, chosen] = False
             place = (atom[:count] == chosen.unsqueeze(1)).int().argmax(1)
             atom[:count] = atom[:count].gather(1, part.to_last(place))
-            surprise[part.rows, chosen] = _redraw(part, size - 1, turn * size + k)
+            surprise[rows, chosen] = _redraw(part, turn * size + k)
     builder.reorder(atom.argsort(1))
-    return (surprise * movable).sum(1) / number * builder.temperature
+    temperature = builder.model.distance.temperature(draft.config)
+    return (surprise * movable).sum(1) / number * temperature
 
 
-def _redraw(builder: Builder, last: int, step: int) -> Tensor:
-    """Draw the atoms at the place ``last`` anew, unless that changes a bond; how surprising its
-    distances are then [count]."""
-    before = builder.pos[:, last].clone()
-    shell, after = _draw(builder, last, builder.keys(step, 4))
-    bonds = [_bonded(builder, last, position) for position in (before, after)]
+def _redraw(builder: Builder, step: int) -> Tensor:
+    """Draw the last atoms anew, unless that changes a bond; how surprising its distances are then
+    [count]."""
+    draft, last = builder.draft, builder.draft.placed - 1
+    before = draft.pos[:, last].clone()
+    around, after = _draw(builder, last, draft.keys(step, 4))
+    bonds = [_bonded(draft, last, position) for position in (before, after)]
     keep = (bonds[0] == bonds[1]).all(1)
-    builder.pos[:, last] = torch.where(keep.unsqueeze(1), after, before)
-    return shell.below_peak(builder.pos[:, last], REACH)
+    draft.pos[:, last] = torch.where(keep.unsqueeze(1), after, before)
+    return around.below_peak(draft.pos[:, last], REACH)
 
 
-def _movable(builder: Builder, fixed: int) -> Tensor:
-    """Whether the others stay connected without each atom [count, size]."""
-    size = builder.placed
-    bonds = adjacency(builder.z[:, :size], builder.pos[:, :size])
+def movable_atoms(draft: Draft, fixed: int = 0) -> Tensor:
+    """Whether the others stay connected without each atom [count, size]; the first ``fixed`` ones
+    may not move."""
+    size = draft.placed
+    bonds = adjacency(draft.z[:, :size], draft.pos[:, :size])
     near = (bonds | torch.eye(size, dtype=torch.bool, device=bonds.device)).float()
-    movable = torch.empty(builder.count, size, dtype=torch.bool, device=bonds.device)
+    movable = torch.empty(len(draft.z), size, dtype=torch.bool, device=bonds.device)
     for place in range(size):
         others = [k for k in range(size) if k != place]
         path = near[:, others][:, :, others]  # of 1, 2, 4, … bonds
@@ -107,35 +108,35 @@ def _movable(builder: Builder, fixed: int) -> Tensor:
     return movable
 
 
-def _draw(builder: Builder, last: int, keys: Tensor) -> tuple[placement.Shell, Tensor]:
+def _draw(builder: Builder, last: int, keys: Tensor) -> tuple[Shell, Tensor]:
     """The candidates for the atom at the place ``last`` near where it is, and one of them
     [count, 3]."""
-    model, count = builder.model, builder.count
-    x, partial, _ = builder.features(last)
-    own = builder.pos[:, last]
-    y = model.meet(x, builder.z[:, last], partial.batch, builder.environment[:, last])
-    focus = model.focus_head(y, partial.batch, count).view(count, last)
-    focus = choose(focus + PENALTY * ~_bonded(builder, last, own), keys)
-    placed = builder.pos[:, :last]
+    model, draft = builder.model, builder.draft
+    assert model.focus is not None
+    step, own = builder.step(last), draft.pos[:, last]
+    step.decide(next_z=draft.z[:, last], valence_state=draft.valence_state[:, last])
+    focus = model.focus.log_prob(step).view(len(draft.z), last)
+    focus = choose(focus + PENALTY * ~_bonded(draft, last, own), keys)
+    placed = draft.pos[:, :last]
     # As far as an atom can come, and a margin to see whether it should be farther.
     reach = 2 * (REACH + COARSE_SPACING)
-    reach += float((placed[builder.rows, focus] - own).norm(dim=1).max())
-    log_prob = builder.distances(y.view(count, last, -1), placed, focus, reach)
-    shell = placement.Shell(
+    reach += float((placed[draft.rows, focus] - own).norm(dim=1).max())
+    y = step.y.view(len(draft.z), last, -1)
+    around = Shell(
         center=own,
         inner=0.0,
         outer=REACH,
         largest=REACH,
         pos=placed,
-        log_prob=log_prob,
-        spacing=model.bins.spacing,
+        log_prob=model.distance.tables(draft, y, placed, focus, reach),
+        spacing=model.distance.bins.spacing,
         coarse_spacing=COARSE_SPACING,
         levels=LEVELS,
     )
-    return shell, shell.sample(keys)[0]
+    return around, around.sample(keys)[0]
 
 
-def _bonded(builder: Builder, last: int, position: Tensor) -> Tensor:
+def _bonded(draft: Draft, last: int, position: Tensor) -> Tensor:
     """Which placed atoms the one at the place ``last`` is bonded to at a position [count, last]."""
-    longest = bond_limits(builder.z[:, :last], builder.z[:, last, None])
-    return (builder.pos[:, :last] - position.unsqueeze(1)).norm(dim=2) < longest
+    longest = bond_limits(draft.z[:, :last], draft.z[:, last, None])
+    return (draft.pos[:, :last] - position.unsqueeze(1)).norm(dim=2) < longest

@@ -13,6 +13,7 @@ from torch import Tensor
 from schnetgen_pyg.chem.elements import valences
 from schnetgen_pyg.generator.random_numbers import gumbel, uniform
 from schnetgen_pyg.generator.sampling.builder import Builder
+from schnetgen_pyg.generator.shells import shell
 
 #: Hydrogens that an atom of a scaffold of several can lack, where no valence is larger than 4.
 AT_MOST = 3
@@ -35,43 +36,46 @@ def rounds(total: int) -> list[int]:
 def add_hydrogens(builder: Builder) -> None:
     """Place all atoms that are left, if they are hydrogens and valence rules say which atoms lack
     them; a model that asks its focus for each hydrogen is left alone."""
-    size, config = builder.placed, builder.model.config
-    left = builder.z[:, size:]
-    able = builder.config.valence_rules and config.hydrogens and not builder.scored
-    tame = valences(builder.z[:, :size]).max() <= AT_MOST + 1
+    draft = builder.draft
+    size, left = draft.placed, draft.z[:, draft.placed :]
+    decided = "hydrogens" in builder.model.decisions
+    able = draft.config.valence_rules and decided and not draft.scored
+    tame = valences(draft.z[:, :size]).max() <= AT_MOST + 1
     if not (able and tame and size > 1 and left.numel() and (left == 1).all()):
         return
     numbers = rounds(left.shape[1])
     if builder.cache is not None:
-        builder.cache.make_room(builder.atoms - numbers[-1])
+        builder.cache.make_room(draft.z.shape[1] - numbers[-1])
     for number in numbers:
         _place(builder, number)
-        builder.placed += number
+        draft.placed += number
 
 
 def _place(builder: Builder, number: int) -> None:
     """The next hydrogens of the ``number`` atoms of each molecule that lack most or, where that is
-    not known, those that the focus head draws."""
-    size, count = builder.placed, builder.count
-    x, partial, _ = builder.features(size)
-    environment = builder.environment[:, size]
-    y = builder.model.meet(x, builder.z[:, size], partial.batch, environment)
-    log_prob = builder.focus_log_prob(x, y, partial, size)
-    assert builder.missing is not None
-    missing, keys = builder.missing[:, :size], builder.keys(size, 2)
-    index = torch.arange(size, dtype=torch.int32, device=x.device)
+    not known, those that the focus draws."""
+    model, draft = builder.model, builder.draft
+    size, count = draft.placed, len(draft.z)
+    step = builder.step(size)
+    step.decide(next_z=draft.z[:, size], valence_state=draft.valence_state[:, size])
+    model.decisions["hydrogens"].draw(step, draft)
+    assert model.focus is not None
+    assert draft.missing is not None
+    log_prob = model.focus.draft_log_prob(step, draft)
+    missing, keys = draft.missing[:, :size], draft.keys(size, 2)
+    index = torch.arange(size, dtype=torch.int32, device=log_prob.device)
     known = (missing > 0).any(1, keepdim=True)
     priority = torch.where(known, missing + uniform(keys, index), log_prob + gumbel(keys, index))
     focus = priority.topk(number, dim=1).indices
-    rows = builder.rows.repeat_interleave(number)
-    shell = builder.shell(y.view(count, size, -1), rows, focus.flatten(), size)
-    position, _ = shell.sample(_keys(builder, size, number))
-    builder.pos[:, size : size + number] = position.view(count, number, 3)
-    builder.missing.scatter_add_(1, focus, -torch.ones_like(focus).to(missing))
-    builder.missing.clamp_(min=0)
+    rows = draft.rows.repeat_interleave(number)
+    around = shell(model.distance, draft, step.y.view(count, size, -1), rows, focus.flatten())
+    position, _ = around.sample(_keys(builder, size, number))
+    draft.pos[:, size : size + number] = position.view(count, number, 3)
+    draft.missing.scatter_add_(1, focus, -torch.ones_like(focus).to(missing))
+    draft.missing.clamp_(min=0)
 
 
 def _keys(builder: Builder, size: int, number: int) -> Tensor:
     """Of each of the atoms from ``size`` on [2, count · number]."""
-    each = [builder.keys(place, 0) for place in range(size, size + number)]
+    each = [builder.draft.keys(place, 0) for place in range(size, size + number)]
     return torch.stack(each, 2).flatten(1)

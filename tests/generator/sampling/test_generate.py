@@ -13,10 +13,9 @@ from schnetgen_pyg.chem.bonds import connectivity
 from schnetgen_pyg.chem.elements import MAX_NEIGHBORS, VALENCE
 from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.generator import placement
-from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.generate import check_formula
 from schnetgen_pyg.generator.sampling.streaming import generate_file
-from tests.conftest import METHANE, needs_gpu, small_model
+from tests.conftest import METHANE, deciding, needs_gpu, small_model
 
 FAST = {"grid_extent": 2.0, "grid_spacing": 0.4, "temperature": 0.5}
 
@@ -34,7 +33,7 @@ def test_formula_and_order(model):
 class DyingModel(SchNetGen):
     """Kills the process it is called in."""
 
-    def features(self, *_):
+    def step(self, *_, **__):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -96,26 +95,30 @@ def test_log_prob_against_separate_forward_passes():
             nearest = torch.cdist(pos[size : size + 1], candidates).argmin(1)
             total += float(
                 placement.log_prob(
-                    candidates, pos[None, :size], table[None].detach(), model.bins.spacing, nearest
+                    candidates,
+                    pos[None, :size],
+                    table[None].detach(),
+                    model.distance.bins.spacing,
+                    nearest,
                 )
             )
         assert total == pytest.approx(atoms.info["log_prob"], abs=1e-3)
 
 
 PARTS = [
-    {"focus": True},
-    {"focus": True, "next_type": True},
-    {"focus": True, "next_type": True, "hydrogens": True},
-    {"focus": True, "next_type": True, "hydrogens": True, "environments": True},
+    deciding("focus"),
+    deciding("focus", "next_type"),
+    deciding("focus", "next_type", "hydrogens"),
+    deciding("focus", "next_type", "hydrogens", "valence_state"),
 ]
 
 
-@pytest.mark.parametrize("parts", PARTS, ids=["focus", "type", "hydrogens", "environments"])
+@pytest.mark.parametrize("parts", PARTS, ids=["focus", "type", "hydrogens", "states"])
 class TestFocus:
     """The mixture over focuses, with its parts switched on one by one."""
 
     def test_seeds_batches_and_formula(self, parts):
-        model = small_model(order="bonded", **parts)
+        model = small_model(**parts)
         reference = generate(model, "C2H4O", 7, seed=3, batch_size=16)
         molecules = generate(model, "C2H4O", 7, seed=3, batch_size=3)
         for a, b in zip(reference, molecules, strict=True):
@@ -124,31 +127,27 @@ class TestFocus:
             assert a.get_chemical_formula() == "C2H4O"
             assert list(a.numbers[-4:]) == [1] * 4
 
-    def test_log_prob_is_that_of_sampling(self, parts, monkeypatch):
-        builders = []
-        run = Builder.run
-        monkeypatch.setattr(
-            Builder, "run", lambda self, *size: builders.append(self) or run(self, *size)
-        )
-        model = small_model(order="bonded", **parts)
-        molecules = generate(model, "C2H4O", 6, seed=2, attempts=1, revisions=0)
+    def test_log_prob_is_that_of_sampling(self, parts):
+        model = small_model(**parts)
+        molecules = generate(model, "C2H4O", 6, seed=2, restarts=0, gibbs_rounds=0)
         result = log_prob(model, molecules, seed=2)
         sampled = torch.tensor([m.info["log_prob"] for m in molecules])
         assert torch.isfinite(sampled).all()
         # An untrained model may be driven to what its own rules forbid: −inf afterwards.
         possible = torch.isfinite(result)
-        # Nor does it give every atom the environment that it foretold.
-        drawn, given = builders[0].environment, torch.cat([b.environment for b in builders[-6:]])
-        possible &= (drawn == given).all(1)
-        assert possible.sum() >= (3 if "environments" in parts else 4)
-        assert torch.allclose(result[possible], sampled[possible], atol=0.05)
+        # Nor does it give every atom the state that it foretold.
+        same = possible & torch.isclose(result, sampled, atol=0.05)
+        assert same.sum() >= (3 if "valence_state" in parts["decisions"] else 4)
+        if "valence_state" not in parts["decisions"]:
+            assert torch.equal(same, possible)
+        possible = same
         # At one temperature for all, another lattice is another quadrature of the same density.
         one, other = (log_prob(model, molecules, seed=k, temperature=1.0) for k in (2, 3))
         assert (other - one)[possible].abs().max() < 4.0
         assert (other - one)[possible].abs().mean() < 1.5
 
     def test_fragment_comes_back_unchanged(self, parts):
-        model = small_model(order="bonded", **parts)
+        model = small_model(**parts)
         fragment = METHANE[:3]
         fragment.translate([5.0, -3.0, 1.0])
         for atoms in generate(model, "C2H4O", 3, fragment=fragment):
@@ -159,12 +158,12 @@ class TestFocus:
 @pytest.mark.parametrize("formula", ["C3H6O", "CH4", "H2", "C2"])
 def test_scaffolds_are_begun_anew(formula):
     """Whatever the batches are, and never more often than asked for."""
-    parts = {"focus": True, "next_type": True, "hydrogens": True, "environments": True}
-    model = small_model(order="bonded", **parts)
-    settings = {"seed": 1, "revisions": 0, "valence_rules": formula != "C2"}
-    few = generate(model, formula, 12, attempts=1, **settings)
-    many = generate(model, formula, 12, attempts=30, **settings)
-    other = generate(model, formula, 12, attempts=30, batch_size=5, **settings)
+    parts = deciding("focus", "next_type", "hydrogens", "valence_state")
+    model = small_model(**parts)
+    settings = {"seed": 1, "gibbs_rounds": 0, "valence_rules": formula != "C2"}
+    few = generate(model, formula, 12, restarts=0, **settings)
+    many = generate(model, formula, 12, restarts=29, **settings)
+    other = generate(model, formula, 12, restarts=29, batch_size=5, **settings)
     for a, b in zip(many, other, strict=True):
         assert abs(a.positions - b.positions).max() < 1e-5
         assert a.info["log_prob"] == pytest.approx(b.info["log_prob"], abs=1e-3)
@@ -175,7 +174,7 @@ def test_scaffolds_are_begun_anew(formula):
 
 
 def test_marginal_over_focuses_sums_to_one():
-    model = small_model(order="bonded", focus=True)
+    model = small_model(**deciding("focus"))
     z, pos = torch.tensor([6, 8, 6, 6]), torch.randn(4, 3)
     result = model(z, pos, torch.tensor([1, 6]), torch.tensor([0, 0, 0, 1]))
     assert torch.allclose(result.exp().sum(1), torch.ones(4), atol=1e-4)
@@ -183,7 +182,7 @@ def test_marginal_over_focuses_sums_to_one():
 
 def test_rules_keep_an_untrained_model_within_valences():
     """Nothing has more neighbours than its valence, whatever the network says."""
-    model = small_model(order="bonded", focus=True, next_type=True, hydrogens=True)
+    model = small_model(**deciding("focus", "next_type", "hydrogens"))
     for atoms in generate(model, "C5H8O2", 12, temperature=1.0):
         mol = connectivity(atoms)
         for atom in mol.GetAtoms():
@@ -242,7 +241,7 @@ def test_log_prob_of_elements_the_model_has_not_seen(model):
     ],
 )
 def test_formulas_without_any_molecule(formula, reason, tmp_path):
-    focus = small_model(order="bonded", focus=True)
+    focus = small_model(**deciding("focus"))
     with pytest.raises(InputError, match=rf"formula {formula}: .*{reason}.*valence_rules"):
         generate(focus, formula, 1)
     with pytest.raises(InputError, match=reason):
@@ -252,9 +251,9 @@ def test_formulas_without_any_molecule(formula, reason, tmp_path):
 
 def test_impossible_formulas_where_rules_do_not_apply(model):
     assert len(generate(model, "CH6", 1, **FAST)[0]) == 7
-    focus = small_model(order="bonded", focus=True)
+    focus = small_model(**deciding("focus"))
     assert len(generate(focus, "CH6", 1, valence_rules=False)[0]) == 7
-    beyond_rules = small_model(order="bonded", focus=True, elements=(1, 16))
+    beyond_rules = small_model(**deciding("focus"), elements=(1, 16))
     assert len(generate(beyond_rules, "SH6", 1)[0]) == 7
 
 
@@ -274,7 +273,7 @@ def test_formulas_of_real_molecules_are_accepted(heavy, random):
             for k in random.sample(open_places, 2):
                 free[k] -= 1
     numbers = torch.tensor(heavy[: len(free)] + [1] * sum(free))
-    focus = small_model(order="bonded", focus=True, elements=(1, 6, 7, 8))
+    focus = small_model(**deciding("focus"), elements=(1, 6, 7, 8))
     check_formula(focus, numbers, SamplingConfig())
     for more in ([1], [1, 1]):
         beyond = torch.cat([numbers, torch.tensor(more * 9)])
@@ -297,7 +296,7 @@ def test_cpu_and_gpu_agree():
 @pytest.mark.parametrize("cutoff", [None, 3.0])
 def test_focus_on_the_gpu(cutoff):
     """Every part of the mixture: molecules of the formula, as probable as the CPU says."""
-    model = small_model(order="bonded", cutoff=cutoff, **PARTS[-1]).cuda()
+    model = small_model(cutoff=cutoff, **PARTS[-1]).cuda()
     molecules = generate(model, "C2H4O", 6, seed=2)
     assert {atoms.get_chemical_formula() for atoms in molecules} == {"C2H4O"}
     assert all(np.isfinite(atoms.positions).all() for atoms in molecules)

@@ -29,7 +29,7 @@ def test_every_atom_gets_the_hydrogens_that_were_foretold():
     """Whether they come one by one or several at once."""
     model = SchNetGen.from_pretrained("c7h10o2")
     one_by_one, at_once = (
-        generate(model, "C7H10O2", 32, seed=1, jobs=1, revisions=k) for k in (0, 1)
+        generate(model, "C7H10O2", 32, seed=1, jobs=1, gibbs_rounds=k) for k in (0, 1)
     )
     for atoms, others in zip(one_by_one, at_once, strict=True):
         for each in (atoms, others):
@@ -43,9 +43,9 @@ def test_every_atom_gets_the_hydrogens_that_were_foretold():
 
 def test_a_fragment_and_batches():
     """Also where the numbers of hydrogens are drawn, not foretold."""
-    model = small_model(order="bonded", **PARTS)
+    model = small_model(**PARTS)
     fragment = molecule("CH3CH2OH")[[0, 1, 2]]
-    settings = {"seed": 2, "fragment": fragment, "revisions": 1}
+    settings = {"seed": 2, "fragment": fragment, "gibbs_rounds": 1}
     molecules = generate(model, "C3H8O", 6, **settings)
     others = generate(model, "C3H8O", 6, batch_size=2, **settings)
     for atoms, other in zip(molecules, others, strict=True):

@@ -1,67 +1,20 @@
-"""What is kept of molecules under construction."""
+"""Filters of placed pairs, kept from step to step."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from schnetgen_pyg.accelerated.radial_tables import RadialTable
-from schnetgen_pyg.generator.model import SchNetGen
-from schnetgen_pyg.generator.valence_states import UNKNOWN
 from schnetgen_pyg.graphs.graph import Graph
 
-
-@dataclass(frozen=True)
-class StepRecord:
-    """What the model said at one step.
-
-    Attributes:
-        distance_log_prob: of the distances to the new atom [count, size, bins], before any
-            temperature; with a focus, given the one in ``focus``.
-        focus_log_prob: that each placed atom is the focus [count, size], with temperature and
-            valence rules; ``None`` for models without.
-        focus: by which atom the new one was most probably placed [count], or ``None``.
-    """
-
-    distance_log_prob: Tensor
-    focus_log_prob: Tensor | None = None
-    focus: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class State:
-    """Molecules under construction, with the same number of atoms.
-
-    Attributes:
-        z: atomic numbers in the order of placement [count, atoms].
-        pos: positions in Å [count, atoms, 3].
-        environment: as far as the model has said [count, atoms], or `UNKNOWN`.
-        log_prob: of all draws so far [count].
-    """
-
-    z: Tensor
-    pos: Tensor
-    environment: Tensor
-    log_prob: Tensor
-
-    @classmethod
-    def start(cls, z: Tensor, pos: Tensor) -> State:
-        return cls(z, pos, torch.full_like(z, UNKNOWN), pos.new_zeros(len(z)))
-
-    def rows(self, rows: Tensor | slice) -> State:
-        """Some of them: a copy, or a view where they are a slice."""
-        return State(*(part[rows] for part in vars(self).values()))
-
-    def to(self, device: torch.device) -> State:
-        return State(*(part.to(device) for part in vars(self).values()))
-
-    def write(self, rows: Tensor, other: State) -> None:
-        for mine, its in zip(vars(self).values(), vars(other).values(), strict=True):
-            mine[rows] = its.to(mine.device)
+if TYPE_CHECKING:
+    from schnetgen_pyg.generator.model import SchNetGen
 
 
 class FilterCache:

@@ -1,0 +1,18 @@
+"""What the network is told beside the placed atoms, one condition per file.
+
+To add one, write a file with a subclass of `Condition` and name it here, or from outside:
+``CONDITIONS.register("name", MyCondition)``; a model has it with
+``SchNetGen(conditions=(…, "name"))``.
+"""
+
+from schnetgen_pyg.generator.conditions.base import Condition
+from schnetgen_pyg.generator.conditions.remaining_formula import RemainingFormula
+from schnetgen_pyg.generator.conditions.valence_states import ValenceStates
+from schnetgen_pyg.registry import Registry
+
+#: Every condition by the name that configurations use.
+CONDITIONS: Registry[type[Condition]] = Registry(
+    "condition", {"remaining_formula": RemainingFormula, "valence_states": ValenceStates}
+)
+
+__all__ = ["CONDITIONS", "Condition", "RemainingFormula", "ValenceStates"]

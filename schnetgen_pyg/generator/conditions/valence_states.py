@@ -1,0 +1,88 @@
+"""The valence states of placed atoms, as far as they are known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.utils import scatter
+
+from schnetgen_pyg.errors import require
+from schnetgen_pyg.generator.conditions.base import Condition
+from schnetgen_pyg.generator.valence_states import (
+    UNKNOWN,
+    UNKNOWN_OPEN,
+    hidden,
+    open_neighbors,
+    valence_states,
+)
+
+if TYPE_CHECKING:
+    from schnetgen_pyg.generator.config import GeneratorConfig
+    from schnetgen_pyg.generator.draft import Draft
+    from schnetgen_pyg.generator.step import Step
+
+
+class ValenceStates(Condition):
+    """Which state every placed atom has (``partial.valence_state`` [num_nodes]), how many heavier
+    neighbours it waits for (``partial.open`` [num_nodes]), what that makes for the molecule, and
+    the state of the next atom."""
+
+    def __init__(self, config: GeneratorConfig):
+        super().__init__(config)
+        channels = config.hidden_channels
+        self.hydrogen = config.elements.index(1)
+        self.placed = nn.Embedding(UNKNOWN + 1, channels)
+        self.next = nn.Embedding(UNKNOWN + 1, channels)
+        self.open = nn.Embedding(UNKNOWN_OPEN + 1, channels)
+        self.pending = nn.Linear(2, channels, bias=False)
+        for layer in (self.placed, self.next, self.open):
+            nn.init.zeros_(layer.weight)
+
+    @classmethod
+    def check(cls, config: GeneratorConfig) -> None:
+        name, value = "conditions", list(config.conditions)
+        require("remaining_formula" in value, name, value, "with remaining_formula, for the states")
+        require(1 in config.elements, "elements", list(config.elements), "with hydrogen")
+
+    def prepare(
+        self, partial: Data, molecules: Data, generator: torch.Generator | None = None
+    ) -> None:
+        """The true states, in training some of them hidden."""
+        molecules.valence_state = valence_states(molecules)
+        state = molecules.valence_state[partial.atom]
+        partial.valence_state = hidden(partial, state, generator)
+        partial.open = open_neighbors(molecules, partial)
+
+    def recall(self, partial: Data, draft: Draft) -> None:
+        """As far as the model has said."""
+        size = len(partial.z) // len(draft.z)
+        state = draft.valence_state[:, :size]
+        places = draft.open_places(size).clamp(0, UNKNOWN_OPEN - 1)
+        partial.valence_state = state.flatten()
+        partial.open = places.masked_fill(state == UNKNOWN, UNKNOWN_OPEN).flatten()
+
+    def complete(self, partial: Data, molecules: Data) -> None:
+        """By default nothing is known."""
+        if "valence_state" not in partial:
+            partial.valence_state = torch.full_like(partial.z, UNKNOWN)
+        partial.open = open_neighbors(molecules, partial)
+
+    def forward(self, partial: Data) -> Tensor:
+        """Of the hydrogens of the formula that no placed atom is known to have, and the neighbours
+        that placed atoms are known to wait for."""
+        known = partial.valence_state != UNKNOWN
+        hydrogens = (partial.z == 1).long() - partial.valence_state % 5 * known
+        pending = torch.stack([hydrogens, partial.open * known], 1)
+        pending = scatter(pending, partial.batch, dim_size=len(partial.remaining))
+        pending[:, 0] += partial.remaining[:, self.hydrogen]
+        return self.pending(pending.to(self.pending.weight.dtype))
+
+    def per_atom(self, partial: Data) -> Tensor:
+        return self.placed(partial.valence_state) + self.open(partial.open)
+
+    def new_atom(self, step: Step) -> Tensor | None:
+        state = step.known.get("valence_state")
+        return None if state is None else self.next(state)

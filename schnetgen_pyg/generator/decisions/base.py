@@ -1,0 +1,81 @@
+"""What a decision is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from schnetgen_pyg.errors import InputError
+
+if TYPE_CHECKING:
+    from schnetgen_pyg.generator.config import GeneratorConfig
+    from schnetgen_pyg.generator.draft import Draft
+    from schnetgen_pyg.generator.step import Step
+
+
+class Decision(nn.Module, ABC):
+    """One of the choices that place an atom: how probable the options are, what the right one was
+    in a real molecule, and how one is drawn.
+
+    Attributes:
+        after: decisions that a model must take before this one.
+        conditions: conditions that a model must have.
+    """
+
+    after: ClassVar[tuple[str, ...]] = ()
+    conditions: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def __init__(self, config: GeneratorConfig):
+        super().__init__()
+
+    @classmethod
+    def check(cls, config: GeneratorConfig, before: Sequence[str]) -> None:
+        """Whether a model of this configuration can take the decision ``before`` which these are.
+
+        Raises:
+            InputError: with what is missing.
+        """
+        missing = [name for name in cls.after if name not in before]
+        if missing:
+            raise InputError(
+                f"decisions: {cls.__name__} comes after {', '.join(missing)}, got "
+                f"{list(config.decisions)}"
+            )
+        missing = [name for name in cls.conditions if name not in config.conditions]
+        if missing:
+            raise InputError(
+                f"conditions: {cls.__name__} needs {', '.join(missing)}, got "
+                f"{list(config.conditions)}"
+            )
+
+    @abstractmethod
+    def log_prob(self, step: Step) -> Tensor:
+        """Log-probabilities of the options, for every partial molecule [num_graphs, options] or
+        every placed atom [num_nodes, options]."""
+
+    @abstractmethod
+    def loss(self, step: Step, molecules: Data) -> Tensor | dict[str, Tensor]:
+        """Cross-entropy in nats of what is true in the molecules, or several by name; the step is
+        told the truth (`Step.decide`)."""
+
+    @abstractmethod
+    def draw(self, step: Step, draft: Draft) -> Tensor | None:
+        """Decide for molecules under construction, or follow them where ``draft.forced``: the step
+        is told what, and the draft keeps it. Their log-probabilities [count], or nothing."""
+
+
+def mean_loss(log_prob: Tensor, target: Tensor) -> Tensor:
+    """Mean cross-entropy of log-probabilities [num, options] with the right options [num]; 0 for
+    none at all, with the network still in the graph."""
+    return -log_prob.gather(1, target.unsqueeze(1)).sum() / max(len(target), 1)
+
+
+def chosen(log_prob: Tensor, choice: Tensor) -> Tensor:
+    """Log-probabilities [num] of what was chosen [num] among [num, options]."""
+    return log_prob[torch.arange(len(choice), device=choice.device), choice]

@@ -1,0 +1,200 @@
+"""The distances from the placed atoms to the new one, and with them its position."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from schnetgen_pyg.accelerated.chunks import per_block
+from schnetgen_pyg.chem.bonds import bond_limits
+from schnetgen_pyg.generator import placement
+from schnetgen_pyg.generator.decisions.base import Decision
+from schnetgen_pyg.generator.distances import DistanceBins
+from schnetgen_pyg.generator.draft import StepRecord
+from schnetgen_pyg.generator.placement import PENALTY
+from schnetgen_pyg.generator.shells import SHORTEST_BOND, shell
+from schnetgen_pyg.representations.layers import GaussianSmearing, ShiftedSoftplus, mlp
+
+if TYPE_CHECKING:
+    from schnetgen_pyg.generator.config import GeneratorConfig
+    from schnetgen_pyg.generator.draft import Draft
+    from schnetgen_pyg.generator.sampling.config import SamplingConfig
+    from schnetgen_pyg.generator.step import Step
+
+
+class FocusMixer(nn.Module):
+    """Let each placed atom see the focus: its features and the distance to it."""
+
+    def __init__(self, hidden_channels: int, max_distance: float):
+        super().__init__()
+        num_gaussians = round(max_distance / 0.1) + 1
+        self.expansion = GaussianSmearing(0.0, max_distance, num_gaussians, gamma=10.0)
+        self.own = nn.Linear(hidden_channels, hidden_channels)
+        self.focus = nn.Linear(hidden_channels, hidden_channels, bias=False)
+        self.distance = nn.Linear(num_gaussians, hidden_channels, bias=False)
+        self.act = ShiftedSoftplus()
+
+    def forward(self, x: Tensor, focus: Tensor, distance: Tensor) -> Tensor:
+        """x [num_nodes, channels]; of the node's focus, what `focus` makes of its features
+        [num_nodes, channels]; the ``distance`` between the two [num_nodes] in Å."""
+        return self.act(self.own(x) + focus + self.distance(self.expansion(distance)))
+
+
+class Distance(Decision):
+    """Dense layers of growing width from the features of every placed atom to a softmax over
+    distances (Gebauer et al. 2018, figure 2); with a focus the features see it first.
+
+    Drawn is a position: from the product of the distributions of all placed atoms, on the paper's
+    grid or, with a focus, in the shell around it.
+    """
+
+    def __init__(self, config: GeneratorConfig):
+        super().__init__(config)
+        self.bins = DistanceBins(config.num_bins, config.max_distance, config.label_width)
+        widths = torch.linspace(config.hidden_channels, config.num_bins, config.num_head_layers + 1)
+        self.head = mlp([round(width) for width in widths.tolist()])
+        self.mixer: Any = None
+        if "focus" in config.decisions:
+            self.mixer = FocusMixer(config.hidden_channels, config.max_distance)
+        elements = torch.tensor(config.elements)
+        limits = bond_limits(elements.unsqueeze(0), elements.unsqueeze(1))
+        #: Longest bond (Å) of any two elements.
+        self.longest_bond = float(limits.max())
+
+    def temperature(self, config: SamplingConfig) -> float:
+        """That of positions; by default the paper's on a grid."""
+        default = 0.01 if self.mixer is None else 0.04
+        return default if config.temperature is None else config.temperature
+
+    def log_prob(self, step: Step) -> Tensor:
+        """Of the bins [num_nodes, num_bins]; with a focus, given `Step.focus`."""
+        return torch.log_softmax(self.scores(step.y, step.partial, step.focus), dim=-1)
+
+    def loss(self, step: Step, molecules: Data) -> Tensor:
+        """Mean over all distances: the paper's loss."""
+        partial = step.partial
+        target = molecules.pos[partial.next_atom][partial.batch]
+        distance = (partial.pos - target).norm(dim=1)
+        return self.bins.cross_entropy(self.log_prob(step), distance).mean()
+
+    def scores(
+        self,
+        y: Tensor,
+        partial: Data,
+        focus: Tensor | None = None,
+        reach: float = math.inf,
+    ) -> Tensor:
+        """`log_prob` up to a constant of each node, which sampling has no use for
+        [num_nodes, bins].
+
+        Args:
+            y: placed atoms combined with the new one [num_nodes, channels].
+            partial: the partial molecules.
+            focus: node of each partial molecule's focus [num_graphs], for a model with focus.
+            reach: with a focus, how far from it the new atom is at most, in Å: bins that no node
+                can then have, because of its own distance to the focus, get `PENALTY` or are
+                left out.
+        """
+        hidden: Any = self.head[:-1]
+        last: Any = self.head[-1]
+        distance = at_focus = y.new_zeros(len(y), 0)
+        if self.mixer is not None:
+            assert focus is not None
+            distance = (partial.pos - partial.pos[focus[partial.batch]]).norm(dim=1)
+            at_focus = self.mixer.focus(y[focus])
+
+        def scores(rows: Tensor | slice, bins: slice) -> Tensor:
+            part = y[rows]
+            if self.mixer is not None:
+                part = self.mixer(part, at_focus[partial.batch[rows]], distance[rows])
+            return F.linear(hidden(part), last.weight[bins], last.bias[bins])
+
+        if torch.is_grad_enabled():
+            return scores(slice(None), slice(None))
+        num_bins = self.bins.centers.numel()
+        size = per_block(y, num_bins)
+        if math.isinf(reach):
+            rows = [slice(start, start + size) for start in range(0, len(y), size)]
+            return torch.cat([scores(part, slice(None)) for part in rows])
+        spacing = self.bins.spacing
+        bins = min(num_bins, int((float(distance.max()) + reach) / spacing) + 3)
+        result = y.new_full((len(y), bins), PENALTY)
+        for part in distance.argsort().split(size):
+            closest, farthest = distance[part[[0, -1]]].tolist()
+            start = max(0, int((closest - reach) / spacing) - 1)
+            reached = slice(start, min(bins, int((farthest + reach) / spacing) + 3))
+            result[part, reached] = scores(part, reached)
+        return result
+
+    def tables(self, draft: Draft, y: Tensor, pos: Tensor, focus: Tensor, reach: float) -> Tensor:
+        """Log-probabilities over temperature of the distances from placed atoms to new ones that
+        are no farther than ``reach`` (Å) from their ``focus`` [count, size, bins], from features
+        [count, size, channels] and positions [count, size, 3]. Where nobody asks for the
+        probability of the result they are not normalised, and end where no distance does."""
+        count, size = pos.shape[:2]
+        here = torch.arange(count, device=pos.device)
+        partial = Data(pos=pos.flatten(0, 1), batch=here.repeat_interleave(size))
+        arguments = y.flatten(0, 1), partial, here * size + focus
+        if draft.scored:
+            log_prob = torch.log_softmax(self.scores(*arguments), dim=-1)
+        else:
+            log_prob = self.scores(*arguments, reach=reach)
+        return log_prob.view(count, size, -1) / self.temperature(draft.config)
+
+    def draw(self, step: Step, draft: Draft) -> Tensor | None:
+        return self._on_grid(step, draft) if self.mixer is None else self._in_shell(step, draft)
+
+    def _on_grid(self, step: Step, draft: Draft) -> Tensor:
+        size = draft.placed
+        log_prob = self.log_prob(step).view(len(draft.z), size, -1)
+        if draft.history is not None:
+            draft.history.append(StepRecord(log_prob))
+        log_prob = log_prob / self.temperature(draft.config)
+        config = draft.config
+        candidates = placement.grid(config.grid_extent, config.grid_spacing, log_prob.device)
+        placed, spacing = draft.pos[:, :size], self.bins.spacing
+        if draft.forced:
+            nearest = torch.cdist(draft.pos[:, size], candidates).argmin(1)
+            return placement.log_prob(candidates, placed, log_prob, spacing, nearest)
+        keys = draft.keys(size, 0)
+        choice, log_p = placement.sample(candidates, placed, log_prob, spacing, keys)
+        draft.pos[:, size] = candidates[choice]
+        return log_p
+
+    def _in_shell(self, step: Step, draft: Draft) -> Tensor | None:
+        """p(r) = Σ_f p(f) p(r | f) after one f was drawn; the probability is that of the sum."""
+        count, size = len(draft.z), draft.placed
+        focus_log_prob = step.focus_log_prob
+        assert focus_log_prob is not None
+        terms = torch.full_like(focus_log_prob, -torch.inf)
+        y, keys = step.y.view(count, size, -1), draft.keys(size, 0)
+        if not draft.forced:
+            assert step.focus is not None
+            focus = step.focus - draft.rows * size
+            around = shell(self, draft, y, draft.rows, focus)
+            draft.pos[:, size], terms[draft.rows, focus] = around.sample(keys)
+            draft.give_hydrogen(focus)
+        if not draft.scored:
+            return None
+        # Every other atom whose shell the position lies in could have been the focus.
+        bond = bond_limits(draft.z[:, :size], draft.z[:, size, None])
+        distance = (draft.pos[:, :size] - draft.pos[:, size, None]).norm(dim=2)
+        margin = self.bins.spacing
+        possible = (distance < bond + margin) & (distance > SHORTEST_BOND * bond - margin)
+        rows, focus = (possible & terms.isinf()).nonzero(as_tuple=True)
+        if len(rows):
+            around = shell(self, draft, y, rows, focus)
+            terms[rows, focus] = around.log_density(draft.pos[rows, size], keys[:, rows])
+        joint = focus_log_prob + terms
+        if draft.history is not None:
+            step.decide(focus=draft.rows * size + joint.argmax(1))
+            log_prob = self.log_prob(step).view(count, size, -1)
+            draft.history.append(StepRecord(log_prob, focus_log_prob, joint.argmax(1)))
+        if draft.forced:
+            draft.give_hydrogen(joint.argmax(1))
+        return joint.logsumexp(1)

@@ -1,0 +1,103 @@
+"""The valence state of the next atom: how many hydrogens and heavier neighbours it will have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.utils import scatter
+
+from schnetgen_pyg.chem.bonds import adjacency
+from schnetgen_pyg.errors import require
+from schnetgen_pyg.generator.decisions.base import Decision, chosen, mean_loss
+from schnetgen_pyg.generator.placement import PENALTY
+from schnetgen_pyg.generator.random_numbers import choose
+from schnetgen_pyg.generator.valence_states import NUM_STATES, UNKNOWN, allowed_states
+from schnetgen_pyg.representations.layers import mlp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from schnetgen_pyg.generator.config import GeneratorConfig
+    from schnetgen_pyg.generator.draft import Draft
+    from schnetgen_pyg.generator.step import Step
+
+
+class ValenceState(Decision):
+    """How many hydrogens and how many heavier neighbours an atom will have, before its place is
+    chosen; whatever is decided later knows it. A CH2 in a chain and one at a double bond have
+    different bonds and angles, and it is known throughout which placed atoms wait for another
+    neighbour.
+
+    The first atom, which is there from the start, has a network of its own.
+    """
+
+    after = ("next_type",)
+    conditions = ("valence_states",)
+
+    def __init__(self, config: GeneratorConfig):
+        super().__init__(config)
+        channels = config.hidden_channels
+        self.first: nn.Module = mlp([channels, channels, NUM_STATES])
+        self.next: nn.Module = mlp([channels, channels, NUM_STATES])
+
+    @classmethod
+    def check(cls, config: GeneratorConfig, before: Sequence[str]) -> None:
+        super().check(config, before)
+        able = "hydrogens" in config.decisions and 1 in config.elements
+        expected = "those with hydrogens, and hydrogen among the elements, for valence_state"
+        require(able, "decisions", list(config.decisions), expected)
+
+    def log_prob(self, step: Step) -> Tensor:
+        """[num_graphs, 25], from the placed atoms combined with the type of the next one."""
+        size = step.partial.next_z.numel()
+        pooled = scatter(step.y, step.partial.batch, dim_size=size, reduce="mean")
+        return torch.log_softmax(self.next(pooled), dim=1)
+
+    def loss(self, step: Step, molecules: Data) -> dict[str, Tensor]:
+        """Of the next atoms, and of single atoms where their own state is hidden."""
+        partial, state = step.partial, molecules.valence_state
+        heavy = partial.next_z != 1
+        following = mean_loss(self.log_prob(step)[heavy], state[partial.next_atom[heavy]])
+        alone = (partial.valence_state == UNKNOWN) & (partial.ptr.diff()[partial.batch] == 1)
+        alone &= partial.z != 1
+        own = torch.log_softmax(self.first(step.x[alone]), dim=1)
+        step.decide(valence_state=state[partial.next_atom])
+        return {
+            "valence_state": following,
+            "first_valence_state": mean_loss(own, state[partial.atom[alone]]),
+        }
+
+    def draw(self, step: Step, draft: Draft) -> Tensor | None:
+        size = draft.placed
+        total = None
+        if (draft.z[:, size] != 1).any():
+            total = self._choose(self.log_prob(step), draft, size)
+        step.decide(valence_state=draft.valence_state[:, size])
+        return total
+
+    def draw_first(self, x: Tensor, draft: Draft) -> Tensor:
+        """The state of a first atom, from its features [count, channels]."""
+        return self._choose(torch.log_softmax(self.first(x), dim=1), draft, 0)
+
+    def _choose(self, log_prob: Tensor, draft: Draft, place: int) -> Tensor:
+        """State of the atom at ``place``, unless it is a hydrogen, from log-probabilities
+        [count, 25]."""
+        log_prob = log_prob / draft.config.choice_temperature
+        if draft.config.valence_rules:
+            places = draft.open_places(place)
+            allowed = allowed_states(draft.z, place, places, draft.valence_state)
+            log_prob = log_prob + PENALTY * ~allowed
+        log_prob = log_prob.log_softmax(1)
+        hydrogen = draft.z[:, place] == 1
+        if draft.forced:
+            bonds = adjacency(draft.z, draft.pos)[:, place]
+            kinds = draft.z == 1, draft.z != 1
+            numbers = [(bonds & kind).sum(1).clamp(max=4) for kind in kinds]
+            choice = numbers[0] + 5 * numbers[1]
+        else:
+            choice = choose(log_prob, draft.keys(place, 3))
+        draft.valence_state[:, place] = choice.masked_fill(hydrogen, UNKNOWN)
+        return chosen(log_prob, choice) * ~hydrogen

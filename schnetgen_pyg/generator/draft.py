@@ -1,0 +1,166 @@
+"""Molecules under construction: what is there, what was decided, and their random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from schnetgen_pyg.chem.bonds import adjacency
+from schnetgen_pyg.generator.random_numbers import molecule_keys, step_keys
+from schnetgen_pyg.generator.valence_states import UNKNOWN, open_places
+
+if TYPE_CHECKING:
+    from schnetgen_pyg.generator.sampling.config import SamplingConfig
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What the model said at one step.
+
+    Attributes:
+        distance_log_prob: of the distances to the new atom [count, size, bins], before any
+            temperature; with a focus, given the one in ``focus``.
+        focus_log_prob: that each placed atom is the focus [count, size], with temperature and
+            valence rules; ``None`` for models without.
+        focus: by which atom the new one was most probably placed [count], or ``None``.
+    """
+
+    distance_log_prob: Tensor
+    focus_log_prob: Tensor | None = None
+    focus: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """What is kept of molecules with the same number of atoms.
+
+    Attributes:
+        z: atomic numbers in the order of placement [count, atoms].
+        pos: positions in Å [count, atoms, 3].
+        valence_state: as far as the model has said [count, atoms], or `UNKNOWN`.
+        log_prob: of all draws so far [count].
+        known: what decisions of one's own keep, and what conditions were given, by name
+            [count, …].
+    """
+
+    z: Tensor
+    pos: Tensor
+    valence_state: Tensor
+    log_prob: Tensor
+    known: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, z: Tensor, pos: Tensor, known: Mapping[str, Tensor] | None = None) -> State:
+        return cls(z, pos, torch.full_like(z, UNKNOWN), pos.new_zeros(len(z)), dict(known or {}))
+
+    def _parts(self) -> dict[str, Tensor]:
+        own = ("z", "pos", "valence_state", "log_prob")
+        return {name: getattr(self, name) for name in own}
+
+    def rows(self, rows: Tensor | slice) -> State:
+        """Some of them: a copy, or a view where they are a slice."""
+        parts = {name: part[rows] for name, part in self._parts().items()}
+        return State(**parts, known={name: part[rows] for name, part in self.known.items()})
+
+    def to(self, device: torch.device) -> State:
+        parts = {name: part.to(device) for name, part in self._parts().items()}
+        return State(**parts, known={name: part.to(device) for name, part in self.known.items()})
+
+    def write(self, rows: Tensor, other: State) -> None:
+        theirs = other._parts()
+        for name, mine in self._parts().items():
+            mine[rows] = theirs[name].to(mine.device)
+        for name, part in other.known.items():
+            if name not in self.known:
+                self.known[name] = part.new_zeros(len(self.z), *part.shape[1:]).to(self.z.device)
+            self.known[name][rows] = part.to(self.z.device)
+
+
+@dataclass
+class Draft:
+    """A batch of molecules under construction, whose state it changes.
+
+    Attributes:
+        state: the molecules, on the device of the model.
+        placed: how many atoms of each are there.
+        index: their numbers in the run [count].
+        seed: of the run.
+        config: how they are sampled.
+        restart: how often each was begun before [count].
+        forced: no choices: the molecules are followed, to say how probable they are.
+        scored: whether the probability of what is drawn is asked for.
+        history: a list gets a `StepRecord` of every step.
+        bonds: of the placed atoms [count, placed, placed], at the step at hand.
+        missing: hydrogens that every atom lacks [count, atoms], once the scaffold is there.
+    """
+
+    state: State
+    placed: int
+    index: Tensor
+    seed: int
+    config: SamplingConfig
+    restart: Tensor
+    forced: bool = False
+    scored: bool = True
+    history: list[StepRecord] | None = None
+    bonds: Tensor = field(init=False)
+    missing: Tensor | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        state, device = self.state, self.state.z.device
+        self.index, self.restart = self.index.to(device), self.restart.to(device)
+        self.z, self.pos, self.valence_state = state.z, state.pos, state.valence_state
+        self.log_prob = state.log_prob
+        if not self.scored:
+            self.log_prob.fill_(torch.nan)
+        count, atoms = self.z.shape
+        self.rows = torch.arange(count, device=device)
+        self.bonds = torch.zeros(count, 0, 0, dtype=torch.bool, device=device)
+        # Views: what is written to the state is in them.
+        ptr = torch.arange(count + 1, device=device) * atoms
+        self.molecules = Data(
+            z=self.z.view(-1), pos=self.pos.view(-1, 3), ptr=ptr, **self.state.known
+        )
+        self._keys = molecule_keys(self.seed, self.index)
+
+    def take(self, rows: Tensor | slice) -> Draft:
+        """Some of the molecules: a copy of their state, or a view where they are a slice."""
+        return replace(
+            self,
+            state=self.state.rows(rows),
+            index=self.index[rows],
+            restart=self.restart[rows],
+            history=None,
+        )
+
+    def keys(self, step: int, purpose: int) -> Tensor:
+        """Of the random numbers for one purpose of a step."""
+        number = (step + 100_000 * purpose + 1_000_000 * self.restart).int()
+        return step_keys(self._keys, number)
+
+    def see_bonds(self, size: int) -> None:
+        """Look for the bonds of the first ``size`` atoms."""
+        self.bonds = adjacency(self.z[:, :size], self.pos[:, :size])
+
+    def open_places(self, size: int, rows: Tensor | slice = slice(None)) -> Tensor:
+        """Heavier neighbors that the first ``size`` atoms can still have [count, size]."""
+        bonds = self.bonds[rows, :size, :size]
+        return open_places(self.z[rows, :size], bonds, self.valence_state[rows, :size])
+
+    def give_hydrogen(self, focus: Tensor) -> None:
+        """Hydrogens were placed at these atoms [count]: they lack one less."""
+        if self.missing is not None:
+            self.missing[self.rows, focus] -= 1
+            self.missing.clamp_(min=0)
+
+    def reorder(self, source: Tensor) -> None:
+        """Bring the placed atoms into another order: from which place each comes
+        [count, placed]."""
+        for part in (self.z, self.valence_state):
+            part[:, : self.placed] = part.gather(1, source)
+        self.pos[:, : self.placed] = self.pos.take_along_dim(source.unsqueeze(2), 1)
