@@ -90,7 +90,7 @@ def small_model(**changes) -> SchNetGen:
         "num_bins": 150,
         "num_head_layers": 2,
         "elements": (1, 6, 8),
-        **SMALL[changes.get("representation", "schnet")],
+        **SMALL.get(changes.get("representation", "schnet"), {}),
     }
     return SchNetGen(**(settings | changes)).eval()
 

@@ -235,8 +235,8 @@ class SchNetGen(nn.Module):
             raise InputError("the type of the next atom is not decided yet")
         embedding = getattr(self, "new_atom_embedding", None) or self.representation.embedding
         new = embedding(step.next_z)
-        for condition in self.conditions.values():
-            told = condition.new_atom(step)
+        for part in (*self.conditions.values(), *self.decisions.values()):
+            told = part.new_atom(step)
             new = new if told is None else new + told
         return self.new_atom_product(step.x, new, step.partial.batch)
 

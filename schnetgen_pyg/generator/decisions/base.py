@@ -25,9 +25,13 @@ class Decision(nn.Module, ABC):
     Attributes:
         after: decisions that a model must take before this one.
         conditions: conditions that a model must have.
+        keeps: names in ``draft.state.known`` [count, atoms] under which it keeps what was drawn;
+            generated molecules have them as arrays, and where such molecules are followed they are
+            there again.
     """
 
     after: ClassVar[tuple[str, ...]] = ()
+    keeps: ClassVar[tuple[str, ...]] = ()
     conditions: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -68,6 +72,11 @@ class Decision(nn.Module, ABC):
     def draw(self, step: Step, draft: Draft) -> Tensor | None:
         """Decide for molecules under construction, or follow them where ``draft.forced``: the step
         is told what, and the draft keeps it. Their log-probabilities [count], or nothing."""
+
+    def new_atom(self, step: Step) -> Tensor | None:
+        """Channels of the next atoms [num_graphs, hidden_channels] that tell later decisions of
+        this one, once it is taken; by default none."""
+        return None
 
 
 def mean_loss(log_prob: Tensor, target: Tensor) -> Tensor:

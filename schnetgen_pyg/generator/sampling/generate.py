@@ -212,9 +212,20 @@ def sample(
                 zip((first + part).tolist(), built.log_prob.tolist(), strict=True)
             ):
                 info = {"sample": number} | ({} if math.isnan(log_prob) else {"log_prob": log_prob})
-                yield ase.Atoms(z[row], pos[row], info=info)
+                atoms = ase.Atoms(z[row], pos[row], info=info)
+                _keep(atoms, {name: value[row] for name, value in built.known.items()})
+                yield atoms
 
     return molecules()
+
+
+def _keep(atoms: ase.Atoms, known: Mapping[str, Tensor]) -> None:
+    """Targets, and what decisions of one's own have kept, as arrays of the atoms or in the info."""
+    for name, value in known.items():
+        if value.dim() and len(value) == len(atoms):
+            atoms.set_array(name, value.numpy())
+        else:
+            atoms.info[name] = value.item() if value.dim() == 0 else value.numpy()
 
 
 def generate(
@@ -303,9 +314,17 @@ def log_prob(
         _check_seen(model, data.z, f"structure {place}: ")
         number = item.info.get("sample", place) if isinstance(item, ase.Atoms) else place
         mine = {name: value[place : place + 1] for name, value in asked.items()}
+        mine |= _kept(model, item)
         draft = _followed(model, data, number, seed, config, mine)
         result.append(draft.log_prob.cpu())
     return torch.cat(result)
+
+
+def _kept(model: SchNetGen, item: Any) -> dict[str, Tensor]:
+    """What decisions have drawn of a generated molecule [1, atoms], where it says so."""
+    names = [name for decision in model.decisions.values() for name in decision.keeps]
+    arrays = item.arrays if isinstance(item, ase.Atoms) else item
+    return {name: torch.as_tensor(arrays[name])[None] for name in names if name in arrays}
 
 
 def _followed(
