@@ -23,7 +23,6 @@ import torch
 import yaml
 from ase.optimize import LBFGS
 from common import COMMIT, save
-from schnetgen_pyg.training.presets import PRESETS
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, fit, generate, load
 from schnetgen_pyg.data.batches import seeded
@@ -33,6 +32,7 @@ from schnetgen_pyg.generator.model import GeneratorConfig
 from schnetgen_pyg.relaxation.single import KCAL
 from schnetgen_pyg.storage.atomic import replacing
 from schnetgen_pyg.training.generator import TrainingConfig
+from schnetgen_pyg.training.presets import PRESETS
 
 #: Name of the row, and the settings that differ from the preset ``small``.
 ROWS: dict[str, dict[str, Any]] = {
@@ -42,19 +42,23 @@ ROWS: dict[str, dict[str, Any]] = {
     "without noise on positions": {"position_noise": 0.0},
     "noise up to 0.06 Å": {"position_noise": 0.06},
     "no focus, the paper's grid and labels": {
-        "focus": False,
-        "next_type": False,
-        "hydrogens": False,
-        "environments": False,
+        "decisions": ["distance"],
+        "conditions": [],
         "order": "scaffold_first",
         "label_width": 0.16,
     },
-    "types not predicted": {"next_type": False, "hydrogens": False, "environments": False},
-    "numbers of hydrogens not predicted": {"hydrogens": False, "environments": False},
-    "environments not predicted": {"environments": False},
+    "types not predicted": {"decisions": ["focus", "distance"], "conditions": []},
+    "numbers of hydrogens not predicted": {
+        "decisions": ["next_type", "focus", "distance"],
+        "conditions": ["remaining_formula"],
+    },
+    "environments not predicted": {
+        "decisions": ["next_type", "hydrogens", "focus", "distance"],
+        "conditions": ["remaining_formula"],
+    },
     "every hydrogen in every step": {"hydrogen_steps": 0},
     "hydrogens grouped by their atom": {"order": "bonded_grouped"},
-    "PaiNN, cutoff 5 Å": {"representation": "painn", "cutoff": 5.0, "num_gaussians": 20},
+    "PaiNN, cutoff 5 Å": {"representation": "painn", "cutoff": 5.0},
     "cutoff 5 Å": {"cutoff": 5.0},
     "cosine learning rate": {"schedule": "cosine"},
     "without averaged weights": {"ema_decay": 0.0},
@@ -64,14 +68,14 @@ ROWS: dict[str, dict[str, Any]] = {
     "bins of 0.05 Å": {"num_bins": 241},
     "4 dense layers to the bins": {"num_head_layers": 4},
     "mixed precision (bfloat16)": {"precision": "bf16-mixed"},
-    "sampling: not revised": {"revisions": 0},
+    "sampling: not revised": {"gibbs_rounds": 0},
     "sampling: positions at T = 0.1": {"temperature": 0.1},
 }
 
 #: How each model is judged: sampling settings.
 JUDGED: dict[str, dict[str, Any]] = {
     "with rules": {},
-    "every scaffold kept": {"attempts": 1},
+    "every scaffold kept": {"restarts": 0},
     "without rules": {"valence_rules": False},
 }
 

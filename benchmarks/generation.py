@@ -43,7 +43,7 @@ FORMULA = "C7H10O2"
 PACKAGE = Path(schnetgen_pyg.__file__).parent
 SIZES = (10, 25, 50, 100, 200)
 BATCHES = (1, 4, 16, 64)
-STRICT = {"revisions": 1, "max_surprise": 0.55}
+STRICT = {"gibbs_rounds": 1, "max_surprise": 0.55}
 #: By name, a model and how it samples.
 Ways = dict[str, tuple[SchNetGen, dict[str, Any]]]
 #: Atoms per Å³ in an organic molecule with its hydrogens, about.
@@ -65,7 +65,7 @@ def ours(num: int, rounds: int, cores: int) -> dict[str, list[float]]:
         "one process": (model, {"jobs": 1}),
         f"{cores} processes": (model, {"jobs": cores}),
         f"{cores} processes, strict": (model, {"jobs": cores} | STRICT),
-        f"{cores} processes, not revised": (model, {"jobs": cores, "revisions": 0}),
+        f"{cores} processes, not revised": (model, {"jobs": cores, "gibbs_rounds": 0}),
         "one process, filters not kept": (naive, {"jobs": 1}),
     }
     for chosen, settings in ways.values():  # starts the processes
@@ -77,7 +77,10 @@ def ours_on_gpu(num: int, rounds: int) -> dict[str, list[float]]:
     """Molecules per second on a GPU."""
     model = SchNetGen.from_pretrained("c7h10o2").cuda()
     ways: Ways = {"one GPU": (model, {})}
-    ways |= {"one GPU, strict": (model, STRICT), "one GPU, not revised": (model, {"revisions": 0})}
+    ways |= {
+        "one GPU, strict": (model, STRICT),
+        "one GPU, not revised": (model, {"gibbs_rounds": 0}),
+    }
     ways |= {"one GPU, 2,048 at once": (model, {"batch_size": 2048})}
     for chosen, settings in ways.values():  # compiles the kernels
         rate(chosen, 2048, 99, **settings)
@@ -107,15 +110,15 @@ def profile(num: int) -> dict[str, float]:
         ours = Path(path).is_relative_to(PACKAGE)
         times[f"{Path(path).stem}.{name}" if ours else name] += total if ours else own
     parts = {
-        "filters of new pairs": times["state.add"],
-        "features of placed atoms": times["generator.features"],
-        "distance distributions": times["generator.distance_scores"],
+        "filters of new pairs": times["filter_cache.add"],
+        "features of placed atoms": times["model.features"],
+        "distance distributions": times["distance.scores"],
         "search for positions": times["placement.sample"],
     }
     everything = found.total_tt  # type: ignore[attr-defined]
     parts["all else (choices, bonds, rules, order)"] = everything - sum(parts.values())
     parts["*of all:* dense layers"] = times["<built-in method torch._C._nn.linear>"]
-    parts["*of all:* revision"] = times["revision.revise"]
+    parts["*of all:* revision"] = times["gibbs.resample"]
     return {name: seconds / everything for name, seconds in parts.items()}
 
 
@@ -151,9 +154,10 @@ def scaling(size: int, molecules: int) -> dict[str, float]:
         num_filters=64,
         num_interactions=3,
         num_gaussians=50,
+        original=True,
         cutoff=5.0,
         order="bonded",
-        focus=True,
+        decisions=("focus", "distance"),
         elements=(1, 6, 8),
     )
     batch = Batch.from_data_list([crystal(size, k) for k in range(molecules)])
@@ -169,7 +173,7 @@ def scaling(size: int, molecules: int) -> dict[str, float]:
     start = time.perf_counter()
     carbon = size // 3
     numbers = [6] * carbon + [1] * (size - carbon)
-    generate(model.eval(), numbers, molecules, jobs=1, valence_rules=False, revisions=0)
+    generate(model.eval(), numbers, molecules, jobs=1, valence_rules=False, gibbs_rounds=0)
     placed = (time.perf_counter() - start) / (molecules * (size - 1))
     pairs = radius_pairs(batch.pos, batch.ptr, 5.0).shape[1]
     return {

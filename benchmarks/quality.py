@@ -102,9 +102,9 @@ def main() -> None:
     settings = {usual: first}
     settings |= {f"T = {t:g}": replace(first, choice_temperature=t) for t in options.temperatures}
     settings |= {
-        STRICT: replace(first, revisions=1, max_surprise=0.55),
-        f"{usual}, not revised": replace(first, revisions=0),
-        f"{usual}, every scaffold kept": replace(first, attempts=1),
+        STRICT: replace(first, gibbs_rounds=1, max_surprise=0.55),
+        f"{usual}, not revised": replace(first, gibbs_rounds=0),
+        f"{usual}, every scaffold kept": replace(first, restarts=0),
         f"{usual}, no rules": replace(first, valence_rules=False),
     }
     record: dict[str, Any] = {

@@ -44,7 +44,7 @@ def row(steps: int, options: argparse.Namespace, data: Any) -> dict[str, float]:
         "steps": steps,
         "training_seconds": seconds,
         "valid": valid(model, options, config),
-        "valid_first_scaffolds": valid(model, options, replace(config, attempts=1)),
+        "valid_first_scaffolds": valid(model, options, replace(config, restarts=0)),
         "valid_without_rules": valid(model, options, replace(config, valence_rules=False)),
     }
 

@@ -90,9 +90,10 @@ class Trainer:
         target = molecules.pos[partial.next_atom][partial.batch]
         distance = (partial.pos - target).norm(dim=1)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            x = self.model.meet(self.model.features(partial, graph), partial.next_z, partial.batch)
-            log_prob = self.model.distance_log_prob(x, partial)
-            loss = self.model.bins.cross_entropy(log_prob, distance).mean()
+            step = self.model.step(partial, graph)
+            step.decide(next_z=partial.next_z)
+            log_prob = self.model.distance.log_prob(step)
+            loss = self.model.distance.bins.cross_entropy(log_prob, distance).mean()
         loss.backward()
         self.optimizer.step()
         return prepared - start, self.now() - prepared

@@ -1,0 +1,1 @@
+"""What chemistry knows, without networks: elements, bonds, perception, identity, geometry."""

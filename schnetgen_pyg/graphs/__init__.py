@@ -1,0 +1,1 @@
+"""Which atoms see each other, and what they share."""

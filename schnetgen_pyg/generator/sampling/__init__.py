@@ -1,0 +1,1 @@
+"""Molecules drawn from a generator: one loop, restarts, Gibbs rounds, hydrogens, files."""
