@@ -6,7 +6,7 @@ from .generator.model import GeneratorConfig as GeneratorConfig
 from .generator.model import SchNetGen as SchNetGen
 from .generator.sampling.config import SamplingConfig as SamplingConfig
 from .generator.sampling.generate import generate as generate
-from .generator.sampling.generate import log_prob as log_prob
+from .generator.sampling.likelihood import log_prob as log_prob
 from .potentials.calculator import PotentialCalculator as PotentialCalculator
 from .potentials.model import Potential as Potential
 from .relaxation.many import relax as relax

@@ -32,7 +32,7 @@ from schnetgen_pyg.evaluation.evaluation import Evaluation
 from schnetgen_pyg.evaluation.tables import convention_rows, distance_rows
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.orders import ORDERS, reorder
-from schnetgen_pyg.generator.sampling.generate import trace
+from schnetgen_pyg.generator.sampling.likelihood import trace
 from schnetgen_pyg.report.gallery import molecule_rows
 from schnetgen_pyg.storage.atomic import replacing
 

@@ -9,7 +9,9 @@ from torch_geometric.data import Data
 from schnetgen_pyg.generator.losses import losses
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.orders import ORDERS, reorder
-from schnetgen_pyg.generator.sampling.generate import generate, log_prob
+from schnetgen_pyg.generator.sampling.config import SamplingConfig
+from schnetgen_pyg.generator.sampling.generate import generate
+from schnetgen_pyg.generator.sampling.likelihood import log_prob
 from schnetgen_pyg.generator.steps import all_steps, partial_molecules
 from schnetgen_pyg.testing.expect import expect
 
@@ -72,9 +74,9 @@ def _check_normalised(name: str, found: Tensor, partial: Data) -> None:
 
 
 def _check_draw(name: str, model: SchNetGen, formula: str) -> None:
-    settings = {"seed": 1, "restarts": 0, "gibbs_rounds": 0, "jobs": 1, "temperature": 1.0}
+    config = SamplingConfig(restarts=0, gibbs_rounds=0, jobs=1, temperature=1.0)
     first, again, apart = (
-        generate(model, formula, 6, batch_size=size, **settings) for size in (6, 6, 2)
+        generate(model, formula, 6, seed=1, config=config, batch_size=size) for size in (6, 6, 2)
     )
     for one, repeated, alone in zip(first, again, apart, strict=True):
         same = abs(one.positions - repeated.positions).max() == 0

@@ -17,7 +17,7 @@ from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.evaluation.evaluation import Evaluation
-from schnetgen_pyg.generator.sampling.generate import log_prob, trace
+from schnetgen_pyg.generator.sampling.likelihood import log_prob, trace
 from schnetgen_pyg.report.gallery import verdicts
 from schnetgen_pyg.report.page import (
     construction,

@@ -14,17 +14,20 @@ import ase.io
 import joblib
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
-from schnetgen_pyg.chem.elements import VALENCE, hill_formula, parse_formula
 from schnetgen_pyg.data.conversion import as_data, check
 from schnetgen_pyg.errors import InputError, require
-from schnetgen_pyg.generator.draft import Draft, State, StepRecord
+from schnetgen_pyg.generator.draft import State
 from schnetgen_pyg.generator.model import SchNetGen
-from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
+from schnetgen_pyg.generator.sampling.formulas import (
+    check_formula,
+    check_seen,
+    numbers_of,
+    remaining_of,
+    targets_of,
+)
 from schnetgen_pyg.generator.sampling.restarts import assemble
-from schnetgen_pyg.modes import evaluating
 
 #: Molecules that pay for another process.
 PER_JOB = 256
@@ -32,88 +35,6 @@ PER_JOB = 256
 
 #: Batches whose dead ends are built anew together.
 PART = 4
-
-
-def numbers_of(formula: str | Sequence[int] | Tensor) -> Tensor:
-    if isinstance(formula, str):
-        return parse_formula(formula)
-    numbers = torch.as_tensor(formula, dtype=torch.long)
-    if numbers.dim() != 1 or numbers.numel() == 0:
-        raise InputError(f"expected a formula or atomic numbers [num_atoms], got {formula!r}")
-    return numbers
-
-
-def _remaining(numbers: Tensor, fragment: Data | None) -> Tensor:
-    """The atoms of the formula that are not in the fragment."""
-    if fragment is None:
-        return numbers
-    left = torch.bincount(numbers, minlength=101) - torch.bincount(fragment.z, minlength=101)
-    if (left < 0).any():
-        raise InputError(
-            f"the fragment {hill_formula(fragment.z)} has more "
-            f"{hill_formula([int((left < 0).nonzero()[0])])} than the formula "
-            f"{hill_formula(numbers)}"
-        )
-    return torch.repeat_interleave(left)
-
-
-def _check_seen(model: SchNetGen, numbers: Tensor, where: str = "") -> None:
-    unseen = sorted(set(numbers.tolist()) - set(model.config.elements))
-    if unseen:
-        raise InputError(
-            f"{where}the model has never seen {hill_formula(unseen)}; it was trained on "
-            f"{hill_formula(model.config.elements)}"
-        )
-
-
-def check_formula(model: SchNetGen, numbers: Tensor, config: SamplingConfig) -> None:
-    """Refuse a formula without any closed-shell molecule, where valence rules are to hold.
-
-    A connected graph with these valences exists by the conditions of Senior (Am. J. Math. 73,
-    663, 1951): an even sum, bonds enough to connect all atoms, no valence above the others' sum.
-    """
-    atoms = numbers.tolist()
-    if not (model.focus is not None and config.valence_rules and VALENCE.keys() >= set(atoms)):
-        return
-    valences = [VALENCE[number] for number in atoms]
-    total, largest = sum(valences), max(valences)
-    if total % 2:
-        reason = f"its valences sum to {total}, so that an electron stays unpaired"
-    elif total < 2 * (len(atoms) - 1):
-        reason = f"its valences make {total // 2} bonds, which cannot connect {len(atoms)} atoms"
-    elif 2 * largest > total:
-        symbol = hill_formula([atoms[valences.index(largest)]])
-        reason = f"{symbol} has the valence {largest}, all other atoms have {total - largest}"
-    else:
-        return
-    raise InputError(
-        f"no neutral closed-shell molecule has the formula {hill_formula(atoms)}: {reason}; "
-        "correct it, or set valence_rules to false to place these atoms anyway"
-    )
-
-
-def _targets(model: SchNetGen, given: Mapping[str, Any], count: int) -> dict[str, Tensor]:
-    """What the model's conditions require of each molecule, by name [count, …], from one value for
-    all or one for each.
-
-    Raises:
-        InputError: for what is missing, or what no condition reads.
-    """
-    required = model.required
-    wrong = [f"lacks {name!r}" for name in required if name not in given]
-    wrong += [f"has {name!r}, which none reads" for name in given if name not in required]
-    if wrong:
-        raise InputError(
-            f"targets: {'; '.join(wrong)}; the model's conditions require "
-            f"{', '.join(required) or 'nothing'}"
-        )
-    values = {name: torch.as_tensor(value) for name, value in given.items()}
-    return {
-        name: value.expand(count, *value.shape[1:])
-        if value.dim() and len(value) == count
-        else value.expand(count, *value.shape)
-        for name, value in values.items()
-    }
 
 
 def _build_parts(model: SchNetGen, parts: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[State]:
@@ -188,11 +109,11 @@ def sample(
     if num_molecules < 1:
         raise InputError(f"num_molecules must be positive, got {num_molecules}")
     require(seed >= 0, "seed", seed, "0 or more")
-    _check_seen(model, numbers)
+    check_seen(model, numbers)
     if fragment is not None:
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
-    remaining = _remaining(numbers, fragment)
-    asked = _targets(model, targets or {}, num_molecules)
+    remaining = remaining_of(numbers, fragment)
+    asked = targets_of(model, targets or {}, num_molecules)
     batch = _batch_size(model, numbers.numel(), config)
     jobs = min(_jobs(model, num_molecules, config), math.ceil(num_molecules / batch))
     num_parts = jobs * math.ceil(num_molecules / (jobs * PART * batch))
@@ -274,101 +195,3 @@ def generate(
         config=config,
     )
     return list(progress(molecules, total=num_molecules) if progress else molecules)
-
-
-def log_prob(
-    model: SchNetGen,
-    molecules: Any,
-    *,
-    seed: int = 0,
-    targets: Mapping[str, Any] | None = None,
-    config: SamplingConfig | None = None,
-    **changes: Any,
-) -> Tensor:
-    """Log-probability that the sampler would place the atoms where they are, in their order.
-
-    With a focus it is the density (1/Å³ for each atom but the first) of the mixture over all
-    focuses, up to the error of its norm, and includes the types, valence states and numbers of
-    hydrogens where the model predicts them; that a scaffold was kept because it leads somewhere
-    adds a constant, which is left out. On a grid, positions are taken relative to the first atom
-    and to the nearest grid point.
-
-    Args:
-        molecules: ``Data``, ``Atoms`` or a list of them.
-        seed: turns the candidates around a focus; the molecules' ``info["sample"]`` and the seed
-            they were generated with give the very candidates of that run.
-        targets: as those of `generate`.
-        config: sampling settings; keyword arguments replace its fields.
-
-    Returns:
-        [num_molecules], natural logarithm.
-
-    Raises:
-        InputError: for elements that the model never saw.
-    """
-    config = replace(config or SamplingConfig(), **changes)
-    given = [molecules] if isinstance(molecules, (Data, ase.Atoms)) else list(molecules)
-    asked = _targets(model, targets or {}, len(given))
-    result = []
-    for place, (item, data) in enumerate(zip(given, as_data(given), strict=True)):
-        _check_seen(model, data.z, f"structure {place}: ")
-        number = item.info.get("sample", place) if isinstance(item, ase.Atoms) else place
-        mine = {name: value[place : place + 1] for name, value in asked.items()}
-        mine |= _kept(model, item)
-        draft = _followed(model, data, number, seed, config, mine)
-        result.append(draft.log_prob.cpu())
-    return torch.cat(result)
-
-
-def _kept(model: SchNetGen, item: Any) -> dict[str, Tensor]:
-    """What decisions have drawn of a generated molecule [1, atoms], where it says so."""
-    names = [name for decision in model.decisions.values() for name in decision.keeps]
-    arrays = item.arrays if isinstance(item, ase.Atoms) else item
-    return {name: torch.as_tensor(arrays[name])[None] for name in names if name in arrays}
-
-
-def _followed(
-    model: SchNetGen,
-    data: Data,
-    number: int,
-    seed: int,
-    config: SamplingConfig,
-    targets: Mapping[str, Tensor],
-    history: list[StepRecord] | None = None,
-) -> Draft:
-    """One molecule whose atoms were placed where they are, in their order."""
-    z, pos = data.z.unsqueeze(0), (data.pos - data.pos[:1]).unsqueeze(0)
-    single = State.start(z, pos, targets).to(model.device)
-    index, restart = torch.tensor([number]), torch.tensor([0])
-    draft = Draft(single, 1, index, seed, config, restart, forced=True, history=history)
-    with evaluating(model):
-        Builder(model, draft).run()
-    return draft
-
-
-def trace(
-    model: SchNetGen,
-    molecule: Any,
-    *,
-    seed: int = 0,
-    targets: Mapping[str, Any] | None = None,
-    config: SamplingConfig | None = None,
-) -> list[StepRecord]:
-    """What the model says at every step while one molecule is built in the order of its atoms.
-
-    Args:
-        molecule: ``Data`` or ``Atoms``.
-        seed, targets, config: as in `log_prob`.
-
-    Returns:
-        one record for each atom but the first, tensors with a leading dimension of one.
-
-    Raises:
-        InputError: for elements that the model never saw.
-    """
-    (data,) = as_data(molecule, "molecule")
-    _check_seen(model, data.z, "molecule: ")
-    history: list[StepRecord] = []
-    asked = _targets(model, targets or {}, 1)
-    _followed(model, data, 0, seed, config or SamplingConfig(), asked, history)
-    return history

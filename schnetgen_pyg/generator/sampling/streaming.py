@@ -17,7 +17,8 @@ from schnetgen_pyg.data.writers import file_format, keep_whole_frames, write
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
-from schnetgen_pyg.generator.sampling.generate import check_formula, numbers_of, sample
+from schnetgen_pyg.generator.sampling.formulas import check_formula, numbers_of
+from schnetgen_pyg.generator.sampling.generate import sample
 from schnetgen_pyg.storage.atomic import replacing
 
 #: Settings that do not change the molecules.

@@ -13,7 +13,7 @@ from schnetgen_pyg.chem.bonds import connectivity
 from schnetgen_pyg.chem.elements import MAX_NEIGHBORS, VALENCE
 from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.generator import placement
-from schnetgen_pyg.generator.sampling.generate import check_formula
+from schnetgen_pyg.generator.sampling.formulas import check_formula
 from schnetgen_pyg.generator.sampling.streaming import generate_file
 from tests.conftest import METHANE, deciding, needs_gpu, small_model
 
