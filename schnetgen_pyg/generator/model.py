@@ -72,6 +72,7 @@ class SchNetGen(nn.Module):
         self.representation: Any = network(**config.representation_settings())
         #: Whether all partial molecules of a molecule share what it knows of their pairs.
         self.shares_filters = hasattr(self.representation, "pair_filters")
+        self.new_atom_embedding: nn.Embedding | None = None
         if not _has_embedding(self.representation, config.hidden_channels):
             self.new_atom_embedding = nn.Embedding(101, config.hidden_channels)
         self.new_atom_product = NewAtomProduct()
@@ -233,7 +234,7 @@ class SchNetGen(nn.Module):
         new atom's type, and of what else is known of it."""
         if step.next_z is None:
             raise InputError("the type of the next atom is not decided yet")
-        embedding = getattr(self, "new_atom_embedding", None) or self.representation.embedding
+        embedding = self.new_atom_embedding or self.representation.embedding
         new = embedding(step.next_z)
         for part in (*self.conditions.values(), *self.decisions.values()):
             told = part.new_atom(step)
