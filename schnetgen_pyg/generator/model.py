@@ -236,7 +236,8 @@ class SchNetGen(nn.Module):
             raise InputError("the type of the next atom is not decided yet")
         embedding = self.new_atom_embedding or self.representation.embedding
         new = embedding(step.next_z)
-        for part in (*self.conditions.values(), *self.decisions.values()):
+        parts: list[Condition | Decision] = [*self.conditions.values(), *self.decisions.values()]
+        for part in parts:
             told = part.new_atom(step)
             new = new if told is None else new + told
         return self.new_atom_product(step.x, new, step.partial.batch)
