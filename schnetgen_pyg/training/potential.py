@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.batches import BatchSampler
-from schnetgen_pyg.data.molecules import LabelledMolecules
+from schnetgen_pyg.data.molecules import Molecules
 from schnetgen_pyg.data.splits import split_groups
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.potentials.labels import errors, labelled
@@ -324,8 +324,8 @@ def _train(module: PotentialModule, parts: dict[str, list[Data]], out: Path) -> 
     )
     trainer.fit(
         module,
-        DataLoader(LabelledMolecules(parts["train"]), sampler=sampler, batch_size=None),
-        DataLoader(LabelledMolecules(parts["validation"]), sampler=chunks, batch_size=None),
+        DataLoader(Molecules(parts["train"]), sampler=sampler, batch_size=None),
+        DataLoader(Molecules(parts["validation"]), sampler=chunks, batch_size=None),
         weights_only=True,
         ckpt_path=last if last.is_file() else None,
     )
