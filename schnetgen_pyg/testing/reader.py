@@ -34,7 +34,7 @@ def check_reader(reader: Reader, example: str | os.PathLike[str]) -> None:
             - all attributes go into `Molecules`;
             - the file stays as it is, and reading it again gives the same;
             - a file with nothing in it, or one that is cut, is refused with its name, unless the
-              cut is between two structures.
+              cut is between two structures or after all of them.
     """
     example = Path(example)
     content = example.read_bytes()
@@ -84,7 +84,7 @@ def _check_refused(reader: Reader, path: Path, whole: list[Data]) -> None:
         expect(str(path) in str(error), f"the message does not name the file: {error}")
         return
     expect(
-        len(found) < len(whole) and _same(found, whole[: len(found)]),
+        len(found) <= len(whole) and _same(found, whole[: len(found)]),
         f"of a file that was cut after {size} bytes the reader makes {len(found)} structures, not "
         f"all of them those of the whole file ({len(whole)}); it must say that the file is cut",
     )

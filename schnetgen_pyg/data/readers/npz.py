@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,9 @@ TRAJECTORIES = (
     ("z", "R", "E", "F"),
 )
 
+#: Arrays that have to fit; others that do not are left out with a warning.
+LABELS = ("z", "pos", "energy", "forces", "cell")
+
 
 def read_npz(path: Path) -> Iterable[Data]:
     """Arrays as `save_npz` describes them, or a trajectory of MD17 or rMD17."""
@@ -38,7 +42,7 @@ def read_npz(path: Path) -> Iterable[Data]:
     for names in TRAJECTORIES:
         if all(name in arrays for name in names):
             return _trajectory(arrays, names)
-    return _structures(arrays)
+    return _structures(path, arrays)
 
 
 def _trajectory(arrays: dict[str, np.ndarray], names: Sequence[str]) -> Iterator[Data]:
@@ -59,7 +63,7 @@ def _trajectory(arrays: dict[str, np.ndarray], names: Sequence[str]) -> Iterator
         yield Data(z=torch.as_tensor(z), pos=own_pos, energy=own_energy, forces=own_forces)
 
 
-def _structures(arrays: dict[str, np.ndarray]) -> list[Data]:
+def _structures(path: Path, arrays: dict[str, np.ndarray]) -> list[Data]:
     missing = [name for name in ("z", "pos", "n_atoms") if name not in arrays]
     if missing:
         raise InputError(f"lacks the arrays {missing}; it has {sorted(arrays)}")
@@ -67,6 +71,7 @@ def _structures(arrays: dict[str, np.ndarray]) -> list[Data]:
     if counts.size == 0 or counts.sum() != len(arrays["z"]):
         raise InputError(f"n_atoms sums to {counts.sum()}, but z has {len(arrays['z'])} entries")
     structures = [Data() for _ in counts]
+    left_out = []
     for name, array in arrays.items():
         name, _, role = name.partition(":")
         if role == "json":
@@ -76,24 +81,36 @@ def _structures(arrays: dict[str, np.ndarray]) -> list[Data]:
         elif not role:
             array = np.atleast_1d(array)
             owners = arrays.get(f"{name}:of", np.arange(len(counts)))
-            ends = np.cumsum(_rows(name, array, counts[owners], arrays.get(f"{name}:rows")))
+            rows = _rows(array, counts[owners], arrays.get(f"{name}:rows"))
+            if rows is None and name in LABELS:
+                raise InputError(
+                    f"{name} has {len(array)} entries, expected {counts[owners].sum()} (one for "
+                    f"each atom) or {len(owners)} (one for each structure)"
+                )
+            if rows is None:
+                left_out.append(f"{name} {list(array.shape)}")
+                continue
             dim = structures[0].__cat_dim__(name, array)
-            for owner, part in zip(owners, np.split(array, ends[:-1]), strict=True):
+            for owner, part in zip(owners, np.split(array, np.cumsum(rows)[:-1]), strict=True):
                 part = np.ascontiguousarray(np.moveaxis(part, 0, dim))
                 is_text = part.dtype.kind == "U"
                 structures[owner][name] = part.item() if is_text else torch.as_tensor(part)
+    if left_out:
+        warnings.warn(
+            f"left out of {path}: {', '.join(left_out)}, which have an entry neither for each of "
+            f"the {counts.sum()} atoms nor for each of the {len(counts)} structures",
+            stacklevel=2,
+        )
     return structures
 
 
-def _rows(name: str, array: np.ndarray, atoms: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
-    """How many rows of the array each structure has, whose numbers of atoms are given."""
-    for possible in ([atoms, np.ones_like(atoms)] if rows is None else [rows]):
-        if possible.sum() == len(array):
-            return possible
-    raise InputError(
-        f"{name} has {len(array)} entries, expected {atoms.sum()} (one for each atom) or "
-        f"{len(atoms)} (one for each structure); leave it out of the file if it is neither"
-    )
+def _rows(array: np.ndarray, atoms: np.ndarray, given: np.ndarray | None) -> np.ndarray | None:
+    """How many rows of the array each structure has, whose numbers of atoms are ``atoms``; `None`
+    where they do not fit."""
+    for rows in [atoms, np.ones_like(atoms)] if given is None else [given]:
+        if rows.sum() == len(array):
+            return rows
+    return None
 
 
 def save_npz(path: str | os.PathLike[str], structures: Sequence[Data]) -> None:
