@@ -1,9 +1,9 @@
 """Molecules as PyG ``Data(z, pos)``, and the door through which they come in and go out.
 
-Everything behind this module sees atomic numbers ``z`` [num_atoms] (int64) and positions
-``pos`` [num_atoms, 3] (float32, Å), and where there are any, ``energy`` (float64, eV) and ``forces``
-[num_atoms, 3] (float32, eV/Å), whatever the default type of torch is. Files, ASE and RDKit objects
-are converted and checked here, once.
+Everything behind this module sees atomic numbers ``z`` [num_atoms] (int64) and positions ``pos``
+[num_atoms, 3] (float32, Å). Where there are labels, ``energy`` is in eV (float64) and ``forces``
+[num_atoms, 3] in eV/Å (float32). The default type of torch changes none of this. Files, ASE and
+RDKit objects are converted and checked here, once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from torch_geometric.data import Batch, Data
 
 from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER
 from schnetgen_pyg.errors import InputError
-
 
 #: Labels that have a type of their own.
 LABELS = (("energy", torch.float64), ("forces", torch.float32))

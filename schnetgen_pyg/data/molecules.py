@@ -49,9 +49,9 @@ class _Ragged(NamedTuple):
 class Molecules(Dataset[Data]):
     """Structures with all their attributes, from which any molecules are taken in one step.
 
-    ``molecules[[4, 0, 7]]`` is a batch with ``z`` [num_atoms], ``pos`` [num_atoms, 3] (Å), ``batch``
-    [num_atoms], ``ptr`` [num_graphs + 1] and every other attribute that any of the structures has,
-    joined as PyG's `Batch.from_data_list` does. Where this says more than PyG:
+    ``molecules[[4, 0, 7]]`` is a batch with ``z`` [num_atoms], ``pos`` [num_atoms, 3] (Å),
+    ``batch`` [num_atoms], ``ptr`` [num_graphs + 1] and every other attribute that any of the
+    structures has, joined as PyG's `Batch.from_data_list` joins them. What PyG leaves open:
 
     - ``energy`` is [num_graphs] in double precision, ``cell`` [num_graphs, 3, 3] with zeros for a
       structure that is not periodic. Python's floats are double precision too.
@@ -145,7 +145,9 @@ def _with_missing(name: str, rows: Tensor, owners: Tensor, counts: Tensor) -> Te
         if int(counts.sum()) == rows.shape[0]:
             return rows
         rows = rows.double()
-    whole = rows.new_full((int(counts.sum()), *rows.shape[1:]), 0.0 if name == "cell" else torch.nan)
+    whole = rows.new_full(
+        (int(counts.sum()), *rows.shape[1:]), 0.0 if name == "cell" else torch.nan
+    )
     owner, place = ranges(counts[owners])
     whole[cumsum(counts)[owners][owner] + place] = rows
     return whole

@@ -17,7 +17,6 @@ from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.storage.atomic import replacing
 
-
 #: The parts of a split.
 PARTS = ("train", "validation", "test")
 
@@ -79,9 +78,7 @@ def split(
     return parts
 
 
-def _groups(
-    structures: Sequence[Data], usable: Sequence[int], key: str | None
-) -> list[list[int]]:
+def _groups(structures: Sequence[Data], usable: Sequence[int], key: str | None) -> list[list[int]]:
     """Indices of the usable structures that stay together."""
     if key is None:
         return [[index] for index in usable]

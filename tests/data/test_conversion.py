@@ -71,7 +71,7 @@ def test_as_data_takes_what_users_have():
         assert all(torch.equal(item.z, data.z) for item in as_data(structures))
     assert len(as_data([Batch.from_data_list([data, data]), METHANE])) == 3
     assert as_data(data)[0].y == 1
-    with pytest.raises(InputError, match="structure 0: .* got str"):
+    with pytest.raises(InputError, match=r"structure 0: .* got str"):
         as_data(["CH4"])
 
 

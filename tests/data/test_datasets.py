@@ -37,7 +37,7 @@ def test_unknown_names_and_paths_without_a_name(tmp_path):
     with pytest.raises(InputError, match=r"qm8: no such file.*did you mean 'qm9'.*qm9-c7h10o2"):
         load("qm8")
     ase.io.write(tmp_path / "a.xyz", METHANE)
-    with pytest.raises(InputError, match="b.xyz is for data sets by name"):
+    with pytest.raises(InputError, match=r"b.xyz is for data sets by name"):
         load(tmp_path / "a.xyz", path=tmp_path / "b.xyz")
 
 
@@ -61,7 +61,7 @@ def test_a_large_file_is_parsed_once(tmp_path, isomers):
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert torch.equal(load(path)[7].pos, first[7].pos)
     os.utime(path)
-    with pytest.raises(InputError, match="large.extxyz"):
+    with pytest.raises(InputError, match=r"large.extxyz"):
         load(path)
 
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import Batch, Data
 
-from schnetgen_pyg import InputError
+from schnetgen_pyg import InputError, load
 from schnetgen_pyg.data.molecules import Molecules
 from tests.conftest import batch_of
 
@@ -117,7 +117,7 @@ def labelled(size: int, **attributes) -> Data:
 
 
 def test_labels_of_the_library():
-    """Energies in double precision, cells [1, 3, 3] or none, forces of atoms also of single ones."""
+    """Energies in double precision, a cell for each graph, forces for each atom."""
     cell = 5 * torch.eye(3)
     batch = Molecules(
         [
@@ -165,3 +165,18 @@ def test_what_cannot_be_kept_is_named(attributes, message):
         Molecules([labelled(3, pairs=torch.ones(3, 3)), labelled(4, **attributes)])
     with pytest.raises(InputError, match="no structures"):
         Molecules([])
+
+
+def test_real_files_with_and_without_forces(shared):
+    names = ("acetylacetone_isolated_atoms", "acac_test_dihedral", "ethanol_test_H_removal")
+    files = [shared / "forces" / f"{name}.xyz.gz" for name in (*names, "ethanol_train")]
+    data = load(*files)
+    batch = Molecules(data)[range(0, len(data), 7)]
+    chosen = data[::7]
+    assert torch.equal(batch.energy, torch.cat([one.energy for one in chosen]))
+    has = torch.tensor(["forces" in one for one in chosen])
+    assert 0 < has.sum() < len(has)
+    known = batch.forces.isfinite().all(1)
+    assert torch.equal(known, has[batch.batch])
+    wanted = torch.cat([one.forces for one in chosen if "forces" in one])
+    assert torch.equal(batch.forces[known], wanted)

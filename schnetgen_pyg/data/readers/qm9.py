@@ -45,9 +45,7 @@ def parse_record(text: str, where: str) -> Data:
         energy = float(properties[12]) * ase.units.Hartree
         return Data(
             z=torch.tensor([ase.data.atomic_numbers[row[0]] for row in rows]),
-            pos=torch.tensor(
-                [[float(x) for x in row[1:4]] for row in rows], dtype=torch.float32
-            ),
+            pos=torch.tensor([[float(x) for x in row[1:4]] for row in rows], dtype=torch.float32),
             index=int(properties[1]),
             energy=torch.tensor([energy], dtype=torch.float64),
         )
