@@ -98,11 +98,12 @@ class Molecules(Dataset[Data]):
 
     def _keep(self, name: str, values: Mapping[int, Any], structures: Sequence[Data]) -> None:
         """Keep the rows of a numeric attribute, with those that stand for what is missing."""
+        device = self.counts.device
         rows, present, dim = join(name, values, structures[0])
-        counts = torch.tensor(present, device=rows.device)
+        rows, counts = rows.to(device), torch.tensor(present, device=device)
         shift = _shifts(name, values, structures)
         if len(values) < len(structures):
-            owners = torch.tensor(list(values), device=rows.device)
+            owners = torch.tensor(list(values), device=device)
             wanted = torch.zeros_like(self.counts)
             if shift is None and "edge" not in name:
                 per_atom = torch.equal(counts, self.counts[owners])
@@ -117,6 +118,7 @@ class Molecules(Dataset[Data]):
         elif shift is None and bool((counts == 1).all()):
             self.graphs[name] = rows
         else:
+            shift = None if shift is None else shift.to(device)
             self.ragged[name] = _Ragged(rows, counts, cumsum(counts)[:-1], shift, dim)
 
     def __len__(self) -> int:
@@ -170,4 +172,4 @@ def _shifts(name: str, values: Mapping[int, Any], structures: Sequence[Data]) ->
                 f"have atoms only; remove the attribute (del data.{name})"
             )
         shifts.append(int(shift))
-    return torch.tensor(shifts, device=first.device) if any(shifts) else None
+    return torch.tensor(shifts) if any(shifts) else None
