@@ -37,7 +37,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg import Potential, fit_potential, load
 from schnetgen_pyg.accelerated.radial_tables import serves
-from schnetgen_pyg.data.molecules import LabelledMolecules
+from schnetgen_pyg.data.molecules import Molecules
 from schnetgen_pyg.representations import REPRESENTATIONS
 from schnetgen_pyg.storage.atomic import replacing
 from schnetgen_pyg.training.potential import PotentialModule, PotentialTrainingConfig
@@ -53,7 +53,7 @@ def seconds_per_step(model: Potential, data: list[Data], config: PotentialTraini
     device = "cuda" if config.accelerator == "gpu" else "cpu"
     module = PotentialModule(model.train().to(device), config)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
-    molecules, times = LabelledMolecules(data), []
+    molecules, times = Molecules(data), []
     for number in range(6):
         start = time.perf_counter()
         batch = molecules[torch.arange(config.batch_size) + number].to(device)
@@ -203,7 +203,7 @@ def speed_of(name: str, size: int, batch: int) -> dict[str, float]:
         energy=torch.zeros(1, dtype=torch.float64),
         forces=torch.zeros(size, 3),
     )
-    data = LabelledMolecules([single] * batch)[torch.arange(batch)]
+    data = Molecules([single] * batch)[torch.arange(batch)]
     module = PotentialModule(model, PotentialTrainingConfig())
     floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

@@ -61,7 +61,7 @@ def generate(arguments: Sequence[str]) -> None:
     """generate molecules of a formula"""
     from tqdm import tqdm
 
-    from schnetgen_pyg.data.readers.ase_formats import read
+    from schnetgen_pyg.data.readers import read
     from schnetgen_pyg.generator.model import SchNetGen
     from schnetgen_pyg.generator.sampling.config import SamplingConfig
     from schnetgen_pyg.generator.sampling.streaming import generate_file

@@ -40,14 +40,14 @@ def command_parser(command: str, description: str) -> Parser:
 
 def add_data(parser: Parser, files: str) -> None:
     """Options ``--data`` and ``--path`` of a training; ``files`` says what the files hold."""
-    from schnetgen_pyg.data.datasets import NAMES
+    from schnetgen_pyg.data.datasets import DATASETS
 
     parser.add_argument(
         "--data",
         nargs="+",
         type=str,
         required=True,
-        help=f"{files}, or names: {', '.join(NAMES)}",
+        help=f"{files}, or names: {', '.join(DATASETS)}",
     )
     parser.add_argument(
         "--path",

@@ -253,7 +253,15 @@ def fit(
     out.mkdir(parents=True, exist_ok=True)
     _check_continues(out, model)
     trainer = _trainer(config, out)
-    train, validation = split(data, config.num_validation, config.seed, out / "split.json")
+    # In a single atom there is nothing to place.
+    chosen = split(
+        data,
+        num_validation=config.num_validation,
+        seed=config.seed,
+        path=out / "split.json",
+        min_atoms=2,
+    )
+    train, validation = chosen["train"], chosen["validation"]
     batches = BatchSampler(len(train), config.batch_size, config.steps, config.seed)
     parts = [list(part) for part in torch.arange(len(validation)).split(100)]
     module = GeneratorModule(model, config, [data[k].z for k in train])

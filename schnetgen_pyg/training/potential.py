@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.batches import BatchSampler
-from schnetgen_pyg.data.molecules import LabelledMolecules
-from schnetgen_pyg.data.splits import split_groups
+from schnetgen_pyg.data.molecules import Molecules
+from schnetgen_pyg.data.splits import split
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.potentials.labels import errors, labelled
 from schnetgen_pyg.potentials.model import Potential, Prediction
@@ -277,13 +277,13 @@ def fit_potential(
     further = labelled(test, model.elements, "test structure") if len(test) else []
     out.mkdir(parents=True, exist_ok=True)
     _check_continues(out, model)
-    chosen = split_groups(
+    chosen = split(
         data,
-        config.num_validation,
-        config.num_test,
-        config.seed,
-        out / "split.json",
-        config.group_by,
+        num_validation=config.num_validation,
+        num_test=config.num_test,
+        seed=config.seed,
+        path=out / "split.json",
+        group_by=config.group_by,
     )
     parts = {name: [data[i] for i in part] for name, part in chosen.items()}
     if not model.references.any():
@@ -324,8 +324,8 @@ def _train(module: PotentialModule, parts: dict[str, list[Data]], out: Path) -> 
     )
     trainer.fit(
         module,
-        DataLoader(LabelledMolecules(parts["train"]), sampler=sampler, batch_size=None),
-        DataLoader(LabelledMolecules(parts["validation"]), sampler=chunks, batch_size=None),
+        DataLoader(Molecules(parts["train"]), sampler=sampler, batch_size=None),
+        DataLoader(Molecules(parts["validation"]), sampler=chunks, batch_size=None),
         weights_only=True,
         ckpt_path=last if last.is_file() else None,
     )

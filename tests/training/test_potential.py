@@ -3,7 +3,7 @@ import torch
 from torch_geometric.data import Data
 
 from schnetgen_pyg import InputError
-from schnetgen_pyg.data.molecules import LabelledMolecules
+from schnetgen_pyg.data.molecules import Molecules
 from schnetgen_pyg.potentials.labels import errors
 from schnetgen_pyg.potentials.model import Potential
 from schnetgen_pyg.potentials.prediction import predict
@@ -53,7 +53,7 @@ def test_errors_fall(tmp_path):
 
 def test_loss_is_that_of_the_paper():
     data = springs(3)
-    batch = LabelledMolecules(data)[[2, 0]]
+    batch = Molecules(data)[[2, 0]]
     model = small_potential(elements=(1, 6)).float()
     module = PotentialModule(model, PotentialTrainingConfig(energy_weight=0.3))
     found = module.losses(batch, *module.residuals(batch))
