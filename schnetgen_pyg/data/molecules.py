@@ -5,19 +5,42 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Data
 from torch_geometric.utils import cumsum
 
 from schnetgen_pyg.graphs.indexing import ranges
 
 
 class Molecules(Dataset[Data]):
-    """Structures in one PyG batch, from which any molecules are taken by index arithmetic."""
+    """Structures with all their tensors, from which any molecules are taken in one step.
+
+    Rows of what a structure lacks are NaN, zero of a ``cell``.
+    """
 
     def __init__(self, structures: Sequence[Data]):
-        whole = Batch.from_data_list(list(structures))
-        self.z, self.pos, self.ptr = whole.z, whole.pos, whole.ptr
+        self.ptr = cumsum(torch.tensor([data.z.numel() for data in structures]))
+        names = {k for d in structures for k, v in d.to_dict().items() if isinstance(v, Tensor)}
+        self.atoms: dict[str, Tensor] = {}
+        self.graphs: dict[str, Tensor] = {}
+        for name in sorted(names):
+            values = [data.get(name) for data in structures]
+            given = next(value for value in values if value is not None)
+            per_atom = all(
+                value is None or value.shape[:1] == data.z.shape and name != "cell"
+                for value, data in zip(values, structures, strict=True)
+            ) and (name in ("z", "pos", "forces") or any(d.z.numel() > 1 for d in structures))
+            rows = [
+                given.new_full(
+                    (data.z.numel() if per_atom else 1, *given.shape[1:]),
+                    0.0 if name == "cell" else torch.nan,
+                )
+                if value is None
+                else value
+                for value, data in zip(values, structures, strict=True)
+            ]
+            (self.atoms if per_atom else self.graphs)[name] = torch.cat(rows)
 
     def __len__(self) -> int:
         return self.ptr.numel() - 1
@@ -28,29 +51,6 @@ class Molecules(Dataset[Data]):
         counts = self.ptr.diff()[chosen]
         batch, place = ranges(counts)
         atom = self.ptr[chosen][batch] + place
-        return Data(z=self.z[atom], pos=self.pos[atom], batch=batch, ptr=cumsum(counts))
-
-
-class LabelledMolecules(Molecules):
-    """`Molecules` with energies, and forces and cells where the structures have them."""
-
-    def __init__(self, structures: Sequence[Data]):
-        super().__init__(structures)
-        self.energy = torch.cat([d.energy.reshape(1).double() for d in structures])
-        self.forces = self.cell = None
-        if structures[0].get("forces") is not None:
-            self.forces = torch.cat([d.forces for d in structures])
-        if any(d.get("cell") is not None for d in structures):
-            none = torch.zeros(1, 3, 3)
-            self.cell = torch.cat([none if d.get("cell") is None else d.cell for d in structures])
-
-    def __getitem__(self, molecules: Sequence[int]) -> Data:
-        chosen = torch.as_tensor(molecules)
-        data = super().__getitem__(molecules)
-        data.energy = self.energy[chosen]
-        if self.forces is not None:
-            place = torch.arange(data.z.numel()) - data.ptr[data.batch]
-            data.forces = self.forces[self.ptr[chosen][data.batch] + place]
-        if self.cell is not None:
-            data.cell = self.cell[chosen]
-        return data
+        taken = {name: rows[atom] for name, rows in self.atoms.items()}
+        taken |= {name: rows[chosen] for name, rows in self.graphs.items()}
+        return Data(batch=batch, ptr=cumsum(counts), **taken)
