@@ -21,8 +21,9 @@ def fit_potential(arguments: Sequence[str]) -> None:
     import torch
 
     from schnetgen_pyg.data import datasets
-    from schnetgen_pyg.potentials.model import Potential, PotentialConfig
-    from schnetgen_pyg.training.potential import PotentialTrainingConfig
+    from schnetgen_pyg.potentials.config import PotentialConfig
+    from schnetgen_pyg.potentials.model import Potential
+    from schnetgen_pyg.training.config import PotentialTrainingConfig
     from schnetgen_pyg.training.potential import fit_potential as fit
 
     parser = command_parser("fit-potential", "Train a potential, or continue the run in --out.")
@@ -58,8 +59,9 @@ def predict(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.data import datasets
     from schnetgen_pyg.data.conversion import to_ase
     from schnetgen_pyg.data.writers import file_format, write
+    from schnetgen_pyg.potentials.ensemble import Ensemble
     from schnetgen_pyg.potentials.labels import errors
-    from schnetgen_pyg.potentials.model import Ensemble, Potential
+    from schnetgen_pyg.potentials.model import Potential
     from schnetgen_pyg.potentials.prediction import predict as evaluate
 
     parser = command_parser(

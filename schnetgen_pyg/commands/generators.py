@@ -25,7 +25,8 @@ def train(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.errors import InputError
     from schnetgen_pyg.generator.model import GeneratorConfig, SchNetGen
     from schnetgen_pyg.report import pictures as report
-    from schnetgen_pyg.training.generator import TrainingConfig, fit
+    from schnetgen_pyg.training.config import TrainingConfig
+    from schnetgen_pyg.training.generator import fit
 
     parser = command_parser("train", "Train a generator, or continue the run in --out.")
     add_data(parser, "structure files")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -13,13 +14,21 @@ class Mean(NamedTuple):
 
     Attributes:
         total: sum, a scalar.
-        count: of how many; 0 where there is nothing to average.
+        number: of how many; 0 where there is nothing to average.
     """
 
     total: Tensor
-    count: float
+    number: Tensor | float
 
     @property
     def value(self) -> Tensor:
         """The mean; 0 of nothing, with the network still in the graph."""
-        return self.total / max(self.count, 1.0)
+        return self.total / torch.as_tensor(self.number).clamp(min=1)
+
+    def join(self, other: Mean) -> Mean:
+        """The mean over both."""
+        return Mean(self.total + other.total, self.number + other.number)
+
+    def detach(self) -> Mean:
+        """Without a gradient."""
+        return Mean(self.total.detach(), self.number)

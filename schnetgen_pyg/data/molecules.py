@@ -28,7 +28,7 @@ class Molecules(Dataset[Data]):
             values = [data.get(name) for data in structures]
             given = next(value for value in values if value is not None)
             per_atom = all(
-                value is None or value.shape[:1] == data.z.shape and name != "cell"
+                value is None or (value.shape[:1] == data.z.shape and name != "cell")
                 for value, data in zip(values, structures, strict=True)
             ) and (name in ("z", "pos", "forces") or any(d.z.numel() > 1 for d in structures))
             rows = [

@@ -8,6 +8,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
 from schnetgen_pyg.chem.bonds import batch_adjacency, bond_limits
+from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.orders import ORDERS, reorder
 from schnetgen_pyg.generator.steps import all_steps, partial_molecules, random_steps, scaffold_steps
@@ -69,14 +70,14 @@ def allowed_types(model: SchNetGen, remaining: Tensor) -> Tensor:
     return allowed
 
 
-def _mean_loss(log_prob: Tensor, target: Tensor) -> Tensor:
+def _mean_loss(log_prob: Tensor, target: Tensor) -> Mean:
     """Cross-entropy; 0 for none at all, with the head still in the graph."""
-    return -log_prob.gather(1, target.unsqueeze(1)).sum() / max(len(target), 1)
+    return Mean(-log_prob.gather(1, target.unsqueeze(1)).sum(), len(target))
 
 
 def _environment_losses(
     model: SchNetGen, x: Tensor, partial: Data, environment: Tensor
-) -> dict[str, Tensor]:
+) -> dict[str, Mean]:
     """Of the next atoms' environments, and of single atoms' own where these are hidden."""
     heavy = partial.next_z != 1
     log_prob = model.next_environment_log_prob(x, partial)[heavy]
@@ -87,7 +88,7 @@ def _environment_losses(
     return {"next_environment": following, "environment": own}
 
 
-def _hydrogens_loss(model: SchNetGen, x: Tensor, molecules: Data, partial: Data) -> Tensor:
+def _hydrogens_loss(model: SchNetGen, x: Tensor, molecules: Data, partial: Data) -> Mean:
     """Of the hydrogens that placed atoms lack, where the first is next and they are not known."""
     asked = (partial.next_z[partial.batch] == 1) & (partial.z != 1)
     if model.config.environments:
@@ -115,7 +116,7 @@ def losses(
     noise: float = 0.0,
     num_steps: int = 0,
     num_hydrogen_steps: int = 0,
-) -> dict[str, Tensor]:
+) -> dict[str, Mean]:
     """Cross-entropies in nats of everything the model predicts.
 
     Args:
@@ -150,13 +151,14 @@ def losses(
     x = model.features(partial, model.step_graph(placed, partial), remaining)
     y = model.meet(x, partial.next_z, batch, next_environment)
     target = molecules.pos[partial.next_atom][batch]
-    result = {}
+    result: dict[str, Mean] = {}
     focus = None
     if model.config.focus:
         exact = (molecules.pos[partial.atom] - target).norm(dim=1)
         bonded = bonded_nodes(partial, exact)
         share = bonded / scatter(bonded.float(), batch, dim_size=graphs)[batch]
-        result["focus"] = -(share * model.focus_head(y, batch, graphs)).sum() / graphs
+        loss = -(share * model.focus_head(y, batch, graphs)).sum()
+        result["focus"] = Mean(loss, graphs)
         focus = draw(bonded, batch, graphs, generator)
     if model.config.next_type:
         assert remaining is not None
@@ -168,5 +170,5 @@ def losses(
         result |= _environment_losses(model, x, partial, environment)
     distance = (partial.pos - target).norm(dim=1)
     log_prob = model.distance_log_prob(y, partial, focus)
-    result["distance"] = model.bins.cross_entropy(log_prob, distance).mean()
+    result["distance"] = Mean(model.bins.cross_entropy(log_prob, distance).sum(), len(distance))
     return result

@@ -36,18 +36,14 @@ def labelled(
     result = as_data(structures, where)
     if not result:
         raise InputError("the data hold no structure")
-    derivatives = [
-        name
-        for name in TRAINED_DERIVATIVES
-        if TARGETS[name].derivative_of in targets and result[0].get(name) is not None
-    ]
+    trained = [target.name for target in trained_targets(result[0], targets)]
     for index, data in enumerate(result):
         place = f"{where} {index}"
         for name in targets:
             _keep_label(data, TARGETS[name], place)
         for name in TRAINED_DERIVATIVES:
             has = data.get(name) is not None
-            if TARGETS[name].derivative_of in targets and has != (name in derivatives):
+            if TARGETS[name].derivative_of in targets and has != (name in trained):
                 raise InputError(
                     f"{place}: {'' if has else 'no '}{name}, unlike {where} 0; "
                     f"train on structures that all have {name}, or none"
@@ -58,18 +54,18 @@ def labelled(
                 f"{place}: holds atomic numbers {unseen}, the model is for "
                 f"{list(elements)}; build it with their union"
             )
-        for name in (*targets, *derivatives):
+        for name in trained:
             if not torch.isfinite(data[name]).all():
                 raise InputError(f"{place}: the label {name} is not finite; leave it out")
     return result
 
 
-def trained_targets(structures: Sequence[Data], targets: Sequence[str]) -> list[Target]:
-    """The targets, and their derivatives that the (labelled) structures have."""
+def trained_targets(data: Data, targets: Sequence[str]) -> list[Target]:
+    """The targets, and those of their derivatives that the labelled structure (or batch) has."""
     derivatives = [
         name
         for name in TRAINED_DERIVATIVES
-        if TARGETS[name].derivative_of in targets and structures[0].get(name) is not None
+        if TARGETS[name].derivative_of in targets and data.get(name) is not None
     ]
     return [TARGETS[name] for name in (*targets, *derivatives)]
 
@@ -116,7 +112,9 @@ def errors(
     names = list(targets)
     names += [name for name in TRAINED_DERIVATIVES if TARGETS[name].derivative_of in targets]
     for name in names:
-        pairs = [(one.get(name), data.get(name)) for one, data in zip(found, structures, strict=True)]
+        pairs = [
+            (one.get(name), data.get(name)) for one, data in zip(found, structures, strict=True)
+        ]
         if all(one is not None and label is not None for one, label in pairs):
             result |= TARGETS[name].errors(*_columns(pairs), sizes)
     return result

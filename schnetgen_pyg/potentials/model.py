@@ -113,6 +113,11 @@ class Potential(nn.Module):
         self.table_spacing = spacing
         return self
 
+    @property
+    def fitted(self) -> bool:
+        """Whether all heads have what they take from training data."""
+        return all(head.fitted for head in self.heads.values())
+
     def fit_statistics(self, structures: Sequence[Data]) -> None:
         """Set what the heads take from the training data, such as the references of the elements
         and the scale; of every target from the structures that have its label."""

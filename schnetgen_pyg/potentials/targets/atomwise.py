@@ -95,6 +95,11 @@ class Atomwise(nn.Module):
                 setattr(self, name, value.to(moved.device))
         return self
 
+    @property
+    def fitted(self) -> bool:
+        """Whether `fit` was called, or weights were loaded."""
+        return bool(self.references.any())
+
     def fit(self, structures: Sequence[Data]) -> None:
         """References and scale of structures that have the label."""
         target = self.target

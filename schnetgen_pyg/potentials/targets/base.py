@@ -53,8 +53,8 @@ class Target:
 
     def head(self, hidden_channels: int, elements: Sequence[int]) -> nn.Module:
         """A module with ``forward(features)`` (`Features`) → [num_graphs] or [num_atoms];
-        ``fit(structures)``, which sets what it takes from the training data; and
-        ``reset_parameters()``."""
+        ``fit(structures)``, which sets what it takes from the training data; ``fitted``, whether
+        that was done; and ``reset_parameters()``."""
         return Atomwise(self, self.readout(hidden_channels), elements)
 
     def spread(self, structures: Sequence[Data], rest: Tensor, sizes: Tensor) -> Tensor:
@@ -86,12 +86,12 @@ class Target:
             number = scatter(known.long(), batch.batch, dim_size=batch.ptr.numel() - 1)
             square = square / number.clamp(min=1)[batch.batch]
             known = number > 0
-        return Mean(square.double().sum(), float(known.sum()))
+        return Mean(square.double().sum(), known.sum())
 
     def absolute_error(self, found: Tensor, label: Tensor) -> Mean:
         """Mean absolute error of all components that have a label."""
         difference, known = _difference(found.detach(), label)
-        return Mean(difference.abs().sum(), float(known.sum()))
+        return Mean(difference.abs().sum(), known.sum())
 
     def errors(
         self, found: Sequence[Tensor], labels: Sequence[Tensor], sizes: Tensor
