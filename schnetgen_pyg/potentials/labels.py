@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.conversion import as_data
@@ -112,14 +111,7 @@ def errors(
     names = list(targets)
     names += [name for name in TRAINED_DERIVATIVES if TARGETS[name].derivative_of in targets]
     for name in names:
-        pairs = [
-            (one.get(name), data.get(name)) for one, data in zip(found, structures, strict=True)
-        ]
-        if all(one is not None and label is not None for one, label in pairs):
-            result |= TARGETS[name].errors(*_columns(pairs), sizes)
+        columns = [[data.get(name) for data in each] for each in (found, structures)]
+        if all(value is not None for column in columns for value in column):
+            result |= TARGETS[name].errors(columns[0], columns[1], sizes)
     return result
-
-
-def _columns(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
-    found, labels = zip(*pairs, strict=True)
-    return list(found), list(labels)

@@ -158,15 +158,17 @@ class Potential(nn.Module):
         """
         wanted = ["forces"] * compute_forces + ["stress"] * compute_stress
         derivatives = [TARGETS[name] for name in wanted]
-        given = (z, pos, batch, cell)
         if derivatives and torch.is_inference_mode_enabled():
             with torch.inference_mode(False), torch.no_grad():
                 # Copies, as tensors of that mode may not take part in derivatives.
-                copies = [None if each is None else each.clone() for each in given]
-                inputs = self._inputs(*copies, batch_size)  # type: ignore[arg-type]
+                z, pos = z.clone(), pos.clone()
+                batch = None if batch is None else batch.clone()
+                cell = None if cell is None else cell.clone()
+                inputs = self._inputs(z, pos, batch, cell, batch_size)
                 return self._evaluate(inputs, derivatives, False)
         create_graph = self.training if create_graph is None else create_graph
-        return self._evaluate(self._inputs(*given, batch_size), derivatives, create_graph)
+        inputs = self._inputs(z, pos, batch, cell, batch_size)
+        return self._evaluate(inputs, derivatives, create_graph)
 
     def _inputs(
         self,

@@ -11,7 +11,7 @@ from torch_geometric.data import Batch, Data
 
 from schnetgen_pyg import InputError, SchNetGen, fit
 from schnetgen_pyg.report.pictures import draw_loss, training_log
-from schnetgen_pyg.training.callbacks import LAST, PREVIOUS
+from schnetgen_pyg.training.checkpoints import LAST, PREVIOUS
 from schnetgen_pyg.training.generator import GeneratorModule, TrainingConfig
 from tests.conftest import needs_gpu, small_model
 
