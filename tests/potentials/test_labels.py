@@ -3,7 +3,6 @@ import torch
 from torch_geometric.data import Data
 
 from schnetgen_pyg import InputError
-from schnetgen_pyg.data.molecules import LabelledMolecules
 from schnetgen_pyg.data.splits import split_groups
 from schnetgen_pyg.potentials.labels import errors, labelled
 from tests.conftest import METHANE
@@ -46,15 +45,6 @@ def test_unlabelled_structures_are_refused():
     ):
         with pytest.raises(InputError, match=message):
             labelled(data, (1, 6))
-
-
-def test_batch_holds_the_labels_of_its_molecules():
-    data = springs(3)
-    data[1].cell = torch.eye(3).unsqueeze(0)
-    batch = LabelledMolecules(data)[[1, 0]]
-    assert batch.energy.tolist() == [float(data[1].energy), float(data[0].energy)]
-    assert torch.equal(batch.forces, torch.cat([data[1].forces, data[0].forces]))
-    assert torch.equal(batch.cell, torch.stack([torch.eye(3), torch.zeros(3, 3)]))
 
 
 def test_groups_stay_together(tmp_path):
