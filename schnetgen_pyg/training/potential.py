@@ -99,7 +99,7 @@ def fit_potential(
     train, validation = (
         [_with(names, one) for one in parts[part]] for part in ("train", "validation")
     )
-    run(trainer, PotentialModule(model.train(), config), train, validation, config.batch_size)
+    run(trainer, PotentialModule(model, config), train, validation, config.batch_size)
     trained = Potential.from_pretrained(out / MODEL)
     held_out = parts["test"] + further
     if held_out:

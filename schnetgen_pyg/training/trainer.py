@@ -115,6 +115,8 @@ def run(
     sampler = BatchSampler(len(train), config.batch_size, config.steps, config.seed)
     chunks = [part.tolist() for part in torch.arange(len(validation)).split(validation_batch)]
     last = Path(trainer.default_root_dir) / LAST
+    mode = module.model.training
+    module.model.train()
     trainer.fit(
         module,
         DataLoader(Molecules(train), sampler=sampler, batch_size=None),
@@ -122,6 +124,7 @@ def run(
         weights_only=True,
         ckpt_path=last if last.is_file() else None,
     )
+    module.model.train(mode)
 
 
 def check_continues(out: Path, model: Any) -> None:
