@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -108,7 +110,7 @@ def _steps(
     return all_steps(molecules.ptr)
 
 
-def losses(
+def loss_terms(
     model: SchNetGen,
     molecules: Data,
     generator: torch.Generator,
@@ -172,3 +174,11 @@ def losses(
     log_prob = model.distance_log_prob(y, partial, focus)
     result["distance"] = Mean(model.bins.cross_entropy(log_prob, distance).sum(), len(distance))
     return result
+
+
+def losses(
+    model: SchNetGen, molecules: Data, generator: torch.Generator, **settings: Any
+) -> dict[str, Tensor]:
+    """The values of `loss_terms`, whose sum is the loss."""
+    terms = loss_terms(model, molecules, generator, **settings)
+    return {name: mean.value for name, mean in terms.items()}

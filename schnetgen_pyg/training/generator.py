@@ -19,7 +19,7 @@ from schnetgen_pyg.data.batches import seeded
 from schnetgen_pyg.data.conversion import as_data
 from schnetgen_pyg.data.splits import split
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.generator.losses import losses
+from schnetgen_pyg.generator.losses import loss_terms
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.generate import sample
 from schnetgen_pyg.storage.provenance import provenance
@@ -37,7 +37,7 @@ class GeneratorModule(RunModule):
         self.formulas = formulas
 
     def terms(self, batch: Data, *seed: int) -> Terms:
-        found = losses(
+        found = loss_terms(
             self.model,
             batch,
             seeded(self.config.seed, *seed),
