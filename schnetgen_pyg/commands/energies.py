@@ -17,7 +17,7 @@ from schnetgen_pyg.commands.options import (
 
 
 def fit_potential(arguments: Sequence[str]) -> None:
-    """train a potential on energies and forces"""
+    """train a potential on energies and forces, or other targets"""
     import torch
 
     from schnetgen_pyg.data import datasets
@@ -27,12 +27,17 @@ def fit_potential(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.training.potential import fit_potential as fit
 
     parser = command_parser("fit-potential", "Train a potential, or continue the run in --out.")
-    add_data(parser, "files with energies (eV) and, all or none, forces (eV/Å)")
+    add_data(
+        parser, "files with energies (eV) and, all or none, forces (eV/Å), or with other targets"
+    )
     parser.add_argument(
         "--test", nargs="+", type=str, default=[], help="more files, for the test errors"
     )
     parser.add_argument("--out", type=str, required=True, help="folder of the run")
-    parser.add_class_arguments(PotentialConfig, skip={"elements"})
+    parser.add_class_arguments(PotentialConfig, skip={"elements", "targets"})
+    parser.add_argument(
+        "--targets", nargs="+", type=str, default=["energy"], help="what is predicted, by name"
+    )
     parser.add_class_arguments(PotentialTrainingConfig)
     options = parser.parse_args(arguments)
 
@@ -41,7 +46,8 @@ def fit_potential(arguments: Sequence[str]) -> None:
     elements = tuple(sorted({int(n) for d in data for n in d.z}))
     settings = chosen(PotentialTrainingConfig, options)
     torch.manual_seed(settings.seed)
-    model = Potential(PotentialConfig(options.representation, dict(options.settings), elements))
+    architecture = options.representation, dict(options.settings), elements
+    model = Potential(PotentialConfig(*architecture, tuple(options.targets)))
     out = Path(options.out)
     print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
     with recorded(options, out):
