@@ -63,15 +63,16 @@ def predict(arguments: Sequence[str]) -> None:
     from tqdm import tqdm
 
     from schnetgen_pyg.data import datasets
-    from schnetgen_pyg.data.conversion import to_ase
     from schnetgen_pyg.data.writers import file_format, write
     from schnetgen_pyg.potentials.ensemble import Ensemble
     from schnetgen_pyg.potentials.labels import errors
     from schnetgen_pyg.potentials.model import Potential
+    from schnetgen_pyg.potentials.prediction import annotated
     from schnetgen_pyg.potentials.prediction import predict as evaluate
 
     parser = command_parser(
-        "predict", "Energies (eV) and forces (eV/Å) of structures by a potential."
+        "predict",
+        "Energies (eV) and forces (eV/Å), or other targets, by a potential.",
     )
     parser.add_argument("files", nargs="+", type=str, help="structure files")
     parser.add_argument(
@@ -93,18 +94,12 @@ def predict(arguments: Sequence[str]) -> None:
     potential = potential.to(usable_device(options.device))
     data = datasets.load(*options.files)
     found = evaluate(potential, data, options.batch_size, progress=tqdm)
-    structures = []
-    for single in found:
-        atoms = to_ase(single)
-        if single.get("energy_variance") is not None:
-            atoms.info["energy_std"] = float(single.energy_variance.sqrt())
-            atoms.arrays["forces_std"] = single.forces_variance.sqrt().numpy()
-        structures.append(atoms)
-    write(options.out, structures)
-    if all(single.get("energy") is not None for single in data):
-        for key, value in errors(found, data).items():
+    write(options.out, [annotated(single) for single in found])
+    measured = errors(found, data, tuple(potential.targets))
+    if len(measured) > 1:  # the structures have labels
+        for key, value in measured.items():
             print(f"{key}: {value:.5g}")
-    print(f"wrote {len(structures)} structures to {options.out}")
+    print(f"wrote {len(found)} structures to {options.out}")
 
 
 def label(arguments: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.conversion import as_data
@@ -39,7 +40,10 @@ def labelled(
     for index, data in enumerate(result):
         place = f"{where} {index}"
         for name in targets:
-            _keep_label(data, TARGETS[name], place)
+            label = label_of(data, TARGETS[name], place)
+            if label is None:
+                raise _no_label(TARGETS[name], place)
+            data[name] = label
         for name in TRAINED_DERIVATIVES:
             has = data.get(name) is not None
             if TARGETS[name].derivative_of in targets and has != (name in trained):
@@ -69,18 +73,18 @@ def trained_targets(data: Data, targets: Sequence[str]) -> list[Target]:
     return [TARGETS[name] for name in (*targets, *derivatives)]
 
 
-def _keep_label(data: Data, target: Target, place: str) -> None:
-    """The label as an attribute of its full shape."""
+def label_of(data: Data, target: Target, place: str = "structure") -> Tensor | None:
+    """The label of a structure in its full shape, from the attribute or the entry of ``info`` with
+    the name of the target; ``None``: there is none.
+
+    Raises:
+        InputError: if it is no number, or none for each atom.
+    """
     name = target.name
     label = data.get(name)
     label = (data.get("info") or {}).get(name) if label is None else label
     if label is None:
-        cure = (
-            "label it (schnetgen label), or take a file with energies in eV"
-            if name == "energy"
-            else f"set data.{name}{f' in {target.unit}' * bool(target.unit)}, or leave it out"
-        )
-        raise InputError(f"{place}: has no {name}; {cure}")
+        return None
     try:
         value = torch.as_tensor(label, dtype=torch.float64).detach()
     except (TypeError, ValueError) as error:
@@ -92,7 +96,15 @@ def _keep_label(data: Data, target: Target, place: str) -> None:
         raise InputError(
             f"{place}: the label {name} must have shape {expected}, got {list(value.shape)}"
         )
-    data[name] = value
+    return value
+
+
+def _no_label(target: Target, place: str) -> InputError:
+    cure = "label it (schnetgen label), or take a file with energies in eV"
+    if target.name != "energy":
+        unit = f" in {target.unit}" if target.unit else ""
+        cure = f"set data.{target.name}{unit}, or leave it out"
+    return InputError(f"{place}: has no {target.name}; {cure}")
 
 
 def errors(
@@ -111,7 +123,9 @@ def errors(
     names = list(targets)
     names += [name for name in TRAINED_DERIVATIVES if TARGETS[name].derivative_of in targets]
     for name in names:
-        columns = [[data.get(name) for data in each] for each in (found, structures)]
-        if all(value is not None for column in columns for value in column):
-            result |= TARGETS[name].errors(columns[0], columns[1], sizes)
+        target = TARGETS[name]
+        said = [value for one in found if (value := label_of(one, target)) is not None]
+        labels = [value for one in structures if (value := label_of(one, target)) is not None]
+        if len(said) == len(labels) == len(structures):
+            result |= target.errors(said, labels, sizes)
     return result

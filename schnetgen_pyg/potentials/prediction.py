@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import ase
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import cumsum
 
-from schnetgen_pyg.data.conversion import as_data
+from schnetgen_pyg.data.conversion import as_data, to_ase
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.potentials.targets import TARGETS
 
@@ -99,3 +100,20 @@ def evaluate(
             create_graph=False,
         )
     return found
+
+
+def annotated(data: Data) -> ase.Atoms:
+    """A structure that `predict` gave, as ASE ``Atoms`` for a file: energy and forces as those of a
+    calculator, other targets in ``info`` or, of atoms, ``arrays``; of an ensemble also standard
+    deviations, such as ``energy_std``."""
+    atoms = to_ase(data)
+    for name, target in TARGETS.items():
+        for key, value in ((name, data.get(name)), (f"{name}_std", data.get(f"{name}_variance"))):
+            if value is None or key in ("energy", "forces"):
+                continue
+            value = (value if key == name else value.sqrt()).numpy()
+            if target.per == "atom":
+                atoms.arrays[key] = value
+            else:
+                atoms.info[key] = float(value[0]) if value.ndim == 1 else value[0]
+    return atoms
