@@ -31,7 +31,7 @@ from schnetgen_pyg.generator.losses import losses
 from schnetgen_pyg.generator.model import GeneratorConfig
 from schnetgen_pyg.relaxation.single import KCAL
 from schnetgen_pyg.storage.atomic import replacing
-from schnetgen_pyg.training.generator import TrainingConfig
+from schnetgen_pyg.training.config import TrainingConfig
 from schnetgen_pyg.training.presets import PRESETS
 
 #: Name of the row, and the settings that differ from the preset ``small``.

@@ -78,6 +78,11 @@ class RunModule(pl.LightningModule):
     def terms(self, batch: Data, *seed: int) -> Terms:
         """Loss and errors of a batch; ``seed`` fixes what is drawn."""
 
+    def loss(self, batch: Data, *seed: int) -> Tensor:
+        """Of a batch that is not shared, differentiable."""
+        terms = self.terms(batch, *seed).loss
+        return torch.stack([mean.value for mean in terms.values()]).sum()
+
     def configure_optimizers(self) -> Any:
         """Adam, with warmup and schedule."""
         optimizer = torch.optim.Adam(self.model.parameters(), lr=self.config.learning_rate)
