@@ -11,5 +11,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "condition": ["check_condition"],
         "decision": ["check_decision"],
         "reader": ["check_reader"],
+        "target": ["check_target"],
     },
 )
