@@ -69,36 +69,34 @@ def test_file_does_not_depend_on_the_processes(tmp_path):
     assert [p.name for p in tmp_path.iterdir() if "partial" in p.name] == []
 
 
-def test_killed_run_continues(tmp_path, monkeypatch):
+def test_killed_run_continues(tmp_path):
     structures = [water(0.01 * k) for k in range(4)]
     label_file(structures, tmp_path / "whole.extxyz", jobs=2, **SHORT)
-    compute = labelling._records
 
-    def killed(*arguments):
-        for number, record in enumerate(compute(*arguments)):
+    def killed(records, **_):
+        for number, record in enumerate(records):
             if number == 2:
                 raise KeyboardInterrupt
             yield record
 
     path = tmp_path / "parts.extxyz"
-    with monkeypatch.context() as patch:
-        patch.setattr(labelling, "_records", killed)
-        with pytest.raises(KeyboardInterrupt):
-            label_file(structures, path, jobs=2, **SHORT)
+    with pytest.raises(KeyboardInterrupt):
+        label_file(structures, path, jobs=2, progress=killed, **SHORT)
     partial = tmp_path / "parts.extxyz.partial.jsonl"
     assert len(partial.read_text().splitlines()) == 2
     partial.write_text(partial.read_text() + '{"source": 2, "fra')  # torn off while writing
-    with pytest.raises(InputError, match="labels of other structures or settings"):
+    with pytest.raises(InputError, match="other structures"):
         label_file(structures[:3], path, jobs=2, **SHORT)
-    started = []
+    with pytest.raises(InputError, match="num_perturbed was 2, is now 1"):
+        label_file(structures, path, jobs=2, **(SHORT | {"num_perturbed": 1}))
+    begun = []
 
-    def counted(structures, config, first, jobs):
-        started.append(first)
-        return compute(structures, config, first, jobs)
+    def watched(records, initial, total):
+        begun.append((initial, total))
+        return records
 
-    monkeypatch.setattr(labelling, "_records", counted)
-    label_file(structures, path, jobs=2, **SHORT)
-    assert started == [2]
+    label_file(structures, path, jobs=2, progress=watched, **SHORT)
+    assert begun == [(2, 4)]
     assert path.read_text() == (tmp_path / "whole.extxyz").read_text()
 
 
@@ -111,24 +109,6 @@ def test_structures_that_fail_are_named(tmp_path):
     assert sources == {0, 2}
     with pytest.raises(InputError, match="no structure could be labelled"):
         label_file([heavy], tmp_path / "none.extxyz", jobs=2, **SHORT)
-
-
-def _die_of_oxygen(atoms, config, index):
-    import os
-
-    if 8 in atoms.numbers:
-        os._exit(1)
-    return {"source": index, "frames": [{"positions": 0}]}
-
-
-@pytest.mark.slow
-def test_structure_that_takes_its_process_with_it(monkeypatch):
-    """Those beside it are computed all the same."""
-    monkeypatch.setattr(labelling, "_record", _die_of_oxygen)
-    structures = [METHANE, METHANE, water(), METHANE, METHANE]
-    records = list(labelling._records(structures, LabelConfig(), 1, 1))
-    assert [record["source"] for record in records] == [1, 2, 3, 4]
-    assert [record.get("error") for record in records] == [None, "its process died", None, None]
 
 
 @pytest.mark.slow

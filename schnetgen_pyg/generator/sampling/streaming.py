@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import io
 import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import ase
 import ase.io
 
 from schnetgen_pyg.data.conversion import as_data
 from schnetgen_pyg.data.writers import file_format, keep_whole_frames, write
-from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.generate import check_formula, numbers_of, sample
-from schnetgen_pyg.storage.atomic import replacing
+from schnetgen_pyg.storage.resumable import ResumableFile
 
 #: Settings that do not change the molecules.
 COSMETIC = ("batch_size", "jobs", "max_elements")
@@ -48,26 +48,10 @@ def _run_settings(
     }
 
 
-def _continued(partial: Path, settings: Path, wanted: dict[str, Any]) -> int:
-    """How many molecules a run that was stopped has left in ``partial``."""
-    if not settings.is_file():
-        partial.unlink(missing_ok=True)
-        with replacing(settings) as temporary:
-            temporary.write_text(json.dumps(wanted))
-        return 0
-    try:
-        saved = json.loads(settings.read_text())
-    except ValueError as error:
-        raise InputError(
-            f"{settings}: damaged, so that the molecules in {partial.name} are of unknown "
-            "settings; remove both, or name another output"
-        ) from error
-    if saved != wanted:
-        raise InputError(
-            f"{partial}: holds molecules of another model or other settings; remove it and "
-            f"{settings.name}, or name another output"
-        )
-    return keep_whole_frames(partial)
+def _frame(atoms: ase.Atoms) -> str:
+    text = io.StringIO()
+    ase.io.write(text, atoms, format="extxyz")
+    return text.getvalue()
 
 
 def generate_file(
@@ -95,25 +79,16 @@ def generate_file(
     check_formula(model, numbers_of(formula), config)
     common: dict[str, Any] = {"seed": seed, "fragment": fragment, "config": config}
     sample(model, formula, num_molecules, **common)  # refuses what is wrong, builds nothing
-    partial, settings = (path.with_name(f"{path.name}.partial.{s}") for s in ("extxyz", "json"))
-    done = _continued(partial, settings, _run_settings(model, formula, **common))
+    settings = _run_settings(model, formula, **common)
+    file = ResumableFile(path, "extxyz", settings, keep_whole_frames)
+    done = file.done
     if done < num_molecules:
         molecules: Any = sample(model, formula, num_molecules - done, first=done, **common)
         if progress:
             molecules = progress(molecules, initial=done, total=num_molecules)
-        try:
-            with partial.open("a") as file:
-                for atoms in molecules:
-                    ase.io.write(file, atoms, format="extxyz")
-                    file.flush()
-        except OSError as error:
-            raise InputError(
-                f"{partial}: could not be written ({error}); the molecules before are kept, the "
-                "same command continues with the next one"
-            ) from error
+        file.extend(map(_frame, molecules))
     if path.suffix in PLAIN and done <= num_molecules:
-        partial.replace(path)
-    else:
-        write(path, ase.io.read(partial, index=f":{num_molecules}", format="extxyz"))
-        partial.unlink()
-    settings.unlink()
+        file.close(path)
+        return
+    write(path, ase.io.read(file.partial, index=f":{num_molecules}", format="extxyz"))
+    file.close()
