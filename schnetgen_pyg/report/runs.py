@@ -126,7 +126,7 @@ def report(
     default_checkpoint: str = "c7h10o2",
     title: str | None = None,
     max_molecules: int = 1_000,
-    poses: bool = False,
+    judges: Sequence[str] | None = None,
     jobs: int | None = None,
     progress: Callable[..., Any] | None = None,
 ) -> Path:
@@ -140,7 +140,7 @@ def report(
             ``default_checkpoint``.
         title: of the page.
         max_molecules: most structures in the gallery.
-        poses, jobs, progress: as in `evaluate`.
+        judges, jobs, progress: as in `evaluate`.
 
     Raises:
         InputError: if nothing is found there, or it cannot be read.
@@ -155,7 +155,7 @@ def report(
     if structures:
         notes["structures from"] = str(sources.structures)
         references = _references({"train": list(train), "test": list(test)}, sources, notes)
-        evaluation = evaluate(structures, **references, poses=poses, jobs=jobs, progress=progress)
+        evaluation = evaluate(structures, **references, judges=judges, jobs=jobs, progress=progress)
         name = checkpoint or sources.checkpoint() or default_checkpoint
         model = SchNetGen.from_pretrained(name)
         seen = {int(n) for atoms in structures for n in atoms.numbers} <= set(model.config.elements)
