@@ -67,8 +67,8 @@ def in_processes(
 ) -> Generator[tuple[int, R | Failure], None, None]:
     """Number and result of every task, as they come.
 
-    When a process dies, the tasks that were under way are done again, each alone; the one at fault
-    is a `Failure`. An exception of the function is raised.
+    When a process dies, the tasks that were under way, if several, are done again, each alone; the
+    one at fault is a `Failure`. An exception of the function is raised.
 
     Args:
         function: of one task; it and its results can be pickled.
@@ -227,8 +227,8 @@ def _unordered(
             suspects = dict(running)
             running.clear()
         for index, task in suspects.items():
-            if late(index):
-                yield index, Failure("timeout")
+            if late(index) or len(suspects) == 1:
+                yield index, Failure("timeout" if late(index) else "crash")
                 continue
             try:
                 yield from _run(iter([call(index, task)]), 1, threads)
