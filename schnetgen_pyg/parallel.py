@@ -156,7 +156,8 @@ def _executor(jobs: int, threads: int) -> tuple[Executor, int] | None:
     """What runs tasks here or on Dask, and how many it is given at once; none for other backends
     of joblib."""
     backend, _ = get_active_backend()
-    if isinstance(backend, BACKENDS["loky"]):
+    # A daemon, such as a worker of Dask that calls us, may have no processes of its own.
+    if isinstance(backend, BACKENDS["loky"]) and not current_process().daemon:
         count = str(backend.inner_max_num_threads or threads)
         environment = dict.fromkeys(THREADS, count)
         return get_reusable_executor(jobs, timeout=IDLE, env=environment), jobs

@@ -67,6 +67,14 @@ class Judge:
         module: that has to be installed, if it needs one.
         extra: of this package that installs it.
         cheap: whether it is asked where no judges are named.
+
+    Example:
+        >>> def judge(atoms, perception):
+        ...     return {"atoms": len(atoms)}
+        >>> def rows(records):
+        ...     sizes = [entry["atoms"] for entry in finished(records, "size")]
+        ...     return {"atoms per molecule": sum(sizes) / max(len(sizes), 1)}
+        >>> JUDGES.register("size", Judge("size", "Size", judge, rows))
     """
 
     name: str
