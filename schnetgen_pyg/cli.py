@@ -52,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"schnetgen: error: no command {arguments[0]!r}{hint}\n{_usage()}", file=sys.stderr)
         return 2
     from schnetgen_pyg.errors import InputError
+    from schnetgen_pyg.registry import load_plugins
 
+    load_plugins()
     try:
         COMMANDS[arguments[0]](arguments[1:])
     except InputError as error:

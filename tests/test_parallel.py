@@ -6,7 +6,7 @@ import joblib
 import pytest
 
 from schnetgen_pyg import InputError
-from schnetgen_pyg.parallel import Failure, each_in_processes, in_processes
+from schnetgen_pyg.parallel import Failure, each_in_processes, in_order, in_processes
 
 
 def work(task):
@@ -21,7 +21,7 @@ def work(task):
 
 def test_one_that_hangs_and_one_that_dies_lose_nothing_else():
     tasks = ["a", "die", "b", "hang", "c"]
-    found = dict(in_processes(work, iter(tasks), jobs=2, timeout=5.0))
+    found = dict(in_processes(work, iter(tasks), jobs=2, timeout=1.0))
     assert sorted(found) == list(range(5))
     assert (found[1], found[3]) == (Failure("crash"), Failure("timeout"))
     assert [found[k][0] for k in (0, 2, 4)] == ["a", "b", "c"]
@@ -56,3 +56,20 @@ def test_groups_are_taken_apart_where_they_fail():
 
 def test_nothing_begins_after_the_time():
     assert not list(each_in_processes(work_all, ["a"], size=1, jobs=1, seconds=-1))
+
+
+def test_results_in_order():
+    given = iter([(2, "c"), (0, "a"), (1, "b"), (3, "d")])
+    found = in_order(given)
+    assert next(found) == "a"
+    assert next(given) == (1, "b")  # no more was taken than was needed
+    assert list(in_order([(1, "b"), (0, "a")])) == ["a", "b"]
+
+
+def test_results_come_while_others_are_still_running():
+    """So that what is there can be written before a kill."""
+    results = in_processes(work, iter(["a", "hang"]), jobs=2)
+    assert next(results)[0] == 0
+    begun = time.monotonic()
+    results.close()  # ends the one that hangs, too
+    assert time.monotonic() - begun < 60

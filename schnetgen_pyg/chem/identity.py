@@ -6,7 +6,7 @@ import ase
 from rdkit import Chem
 
 from schnetgen_pyg.chem.bonds import connectivity
-from schnetgen_pyg.chem.perception import perceive
+from schnetgen_pyg.chem.perception import Perception, perceive
 
 #: Ways to say that two structures are the same: keys of `describe`. The scaffold is known of every
 #: structure, the others of valid ones.
@@ -47,9 +47,10 @@ def rings(mol: Chem.Mol) -> str:
     return " ".join(map(str, sorted(len(ring) for ring in mol.GetRingInfo().AtomRings())))
 
 
-def describe(atoms: ase.Atoms) -> dict[str, str]:
-    """Failure (empty if valid), scaffold and rings, and for a valid structure its identities."""
-    perception, heavy = perceive(atoms), skeleton(atoms)
+def describe(atoms: ase.Atoms, perception: Perception | None = None) -> dict[str, str]:
+    """Failure (empty if valid), scaffold and rings, and for a valid structure its identities; of
+    what was perceived in it, if that is known."""
+    perception, heavy = perception or perceive(atoms), skeleton(atoms)
     record = {"failure": perception.failure, "scaffold": _paths(heavy), "rings": rings(heavy)}
     if perception.mol is not None:
         record |= {

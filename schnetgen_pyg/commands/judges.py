@@ -10,9 +10,33 @@ from schnetgen_pyg.commands.options import DEFAULT_CHECKPOINT, Parser, command_p
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from jsonargparse import Namespace
 
     from schnetgen_pyg.evaluation.evaluation import Evaluation
-    from schnetgen_pyg.evaluation.replicates import Repeats
+    from schnetgen_pyg.evaluation.replicates import Replicates
+
+
+def _add_judges(parser: Parser) -> None:
+    from schnetgen_pyg.evaluation.judges import JUDGES
+
+    parser.add_argument(
+        "--judges",
+        nargs="+",
+        type=str,
+        default=[],
+        help="who judges beside RDKit; by default those that are cheap and installed "
+        f"({', '.join(JUDGES)})",
+    )
+    parser.add_argument(
+        "--posebusters", action="store_true", help="PoseBusters judges valid structures, too"
+    )
+
+
+def _judges(options: Namespace) -> tuple[str, ...]:
+    from schnetgen_pyg.evaluation.judges import default_judges
+
+    named = tuple(options.judges) or default_judges()
+    return tuple(dict.fromkeys((*named, "posebusters"))) if options.posebusters else named
 
 
 def _evaluate_parser() -> Parser:
@@ -23,14 +47,12 @@ def _evaluate_parser() -> Parser:
         action="store_true",
         help="each file is a sample of its own: mean and standard deviation over them",
     )
-    parser.add_argument(
-        "--posebusters", action="store_true", help="run PoseBusters' tests on valid structures"
-    )
+    _add_judges(parser)
     parser.add_argument(
         "--energy_tests",
         type=int,
         default=0,
-        help="so many valid structures of each set undergo PoseBusters' energy test, too",
+        help="so many valid structures of each set undergo PoseBusters' energy test",
     )
     parser.add_argument(
         "--train", nargs="+", type=str, default=[], help="files or names of the training structures"
@@ -58,7 +80,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.data import datasets
     from schnetgen_pyg.data.conversion import to_ase
     from schnetgen_pyg.evaluation.evaluation import evaluate_each
-    from schnetgen_pyg.evaluation.replicates import Repeats
+    from schnetgen_pyg.evaluation.replicates import Replicates
 
     options = _evaluate_parser().parse_args(arguments)
 
@@ -73,12 +95,12 @@ def evaluate(arguments: Sequence[str]) -> None:
         structures,
         train=references.get("train"),
         test=references.get("test"),
-        poses=options.posebusters,
+        judges=_judges(options),
         energy_tests=options.energy_tests,
         jobs=options.jobs,
         progress=tqdm,
     )
-    result = Repeats(results, options.files) if options.each else results[0]
+    result = Replicates(results, options.files) if options.each else results[0]
     print(result.summary())
     if options.json:
         result.save(options.json)
@@ -90,7 +112,7 @@ def _write(
     folder: Path,
     structures: list[list[Atoms]],
     results: list[Evaluation],
-    result: Evaluation | Repeats,
+    result: Evaluation | Replicates,
 ) -> None:
     """The table, the figures, and the different valid molecules with a picture of the first."""
     from schnetgen_pyg.report import pictures as report
@@ -141,9 +163,7 @@ def report(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--num", type=int, default=1_000, help="most structures in the gallery")
     parser.add_argument("--title", type=str | None, default=None)
-    parser.add_argument(
-        "--posebusters", action="store_true", help="run PoseBusters' tests on valid structures"
-    )
+    _add_judges(parser)
     parser.add_argument(
         "--jobs", type=int | None, default=None, help="processes; by default one per core"
     )
@@ -161,7 +181,7 @@ def report(arguments: Sequence[str]) -> None:
         default_checkpoint=DEFAULT_CHECKPOINT,
         title=options.title,
         max_molecules=options.num,
-        poses=options.posebusters,
+        judges=_judges(options),
         jobs=options.jobs,
         progress=tqdm,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,15 +16,26 @@ from schnetgen_pyg.chem.identity import IDENTITIES
 from schnetgen_pyg.data.conversion import as_data, to_ase
 from schnetgen_pyg.data.datasets import load
 from schnetgen_pyg.evaluation.distributions import Distributions, compare, measure
-from schnetgen_pyg.evaluation.judges.posebusters import posebusters
-from schnetgen_pyg.evaluation.judges.records import Record, records_of, shares
+from schnetgen_pyg.evaluation.judges import JUDGES, Record, default_judges
+from schnetgen_pyg.evaluation.judges.posebusters import ENERGY
+from schnetgen_pyg.evaluation.judges.rdkit import RDKIT
+from schnetgen_pyg.evaluation.judging import TIMEOUT, ask, perceive_all
 from schnetgen_pyg.evaluation.tables import table
 from schnetgen_pyg.parallel import job_count
 from schnetgen_pyg.storage.atomic import replacing
+from schnetgen_pyg.storage.provenance import versions
 
 if TYPE_CHECKING:
     import pandas
-from schnetgen_pyg.storage.provenance import versions
+
+#: Packages whose versions decide what is found.
+PACKAGES = (
+    *("schnetgen_pyg", "rdkit", "ase", "numpy", "scipy", "torch", "torch-geometric"),
+    *("openbabel-wheel", "posebusters"),
+)
+
+#: Seconds after which no energy test is begun.
+ENERGY_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -31,8 +43,9 @@ class Evaluation:
     """What became of a set of structures.
 
     Attributes:
-        records: `schnetgen_pyg.evaluation.judges.judge` of each structure.
-        references: the same for the reference sets, by name (``train``, ``test``).
+        records: of each structure, with the entries of the judges (`Record`).
+        references: the same for the reference sets, by name (``train``, ``test``), without the
+            molecules.
         distances: `schnetgen_pyg.evaluation.distributions.compare` with the last reference set, of
             the ``generated`` structures, the ``valid`` ones of them, and the other reference sets.
         distributions: of the same sets and of the last reference set; no ``valid`` if none is.
@@ -54,7 +67,11 @@ class Evaluation:
             "failures": dict(failures.most_common()),
             "unique": unique,
             "uniqueness": unique["smiles"] / max(valid, 1),
-            "conventions": shares(records),
+            "judges": {
+                name: judge.rows(records)
+                for name, judge in JUDGES.items()
+                if name == RDKIT.name or any(name in record for record in records)
+            },
         }
 
     def figures(self) -> dict[str, Any]:
@@ -66,7 +83,7 @@ class Evaluation:
         the number of structures that are one of them; ``new`` the number of different structures
         in no reference set. All but ``scaffold`` speak of valid structures only. ``uniqueness`` is
         the share of different SMILES among valid structures, ``novelty`` the share of new ones
-        among the different; ``conventions`` are `schnetgen_pyg.evaluation.judges.shares`.
+        among the different; ``judges`` are the rows of each judge that was asked.
         """
         result = self._figures(self.records)
         known: dict[str, set[str]] = {name: set() for name in IDENTITIES}
@@ -91,7 +108,7 @@ class Evaluation:
             result["novelty"] = result["new"]["smiles"] / max(result["unique"]["smiles"], 1)
         if self.distances:
             result["distances"] = self.distances
-        result["versions"] = versions()
+        result["versions"] = versions(*PACKAGES)
         return result
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -139,10 +156,10 @@ def evaluate(
     *,
     train: Any = None,
     test: Any = None,
-    poses: bool = False,
+    judges: Sequence[str] | None = None,
     energy_tests: int = 0,
     jobs: int | None = None,
-    timeout: float = 60.0,
+    timeout: float = TIMEOUT,
     progress: Callable[..., Any] | None = None,
 ) -> Evaluation:
     """Judge generated structures: valid, unique, in the training or test set, distributed as these.
@@ -151,19 +168,23 @@ def evaluate(
         molecules: ASE ``Atoms`` or ``Data`` in Å, or what `schnetgen_pyg.load` takes: a file or
             the name of a data set.
         train, test: reference structures; the same figures are given for them.
-        poses: run PoseBusters' tests (some 40 ms per valid structure), too.
-        energy_tests: and its energy test (about a second) on so many valid structures of each set,
-            for ten minutes at most.
+        judges: names of `schnetgen_pyg.evaluation.judges.JUDGES` that are asked beside RDKit; by
+            default those that are cheap and installed.
+        energy_tests: PoseBusters' energy test (about a second) on so many valid structures of each
+            set, drawn at random, for ten minutes at most.
         jobs: processes; by default one per core.
         timeout: seconds that a hundred structures may take beyond the start of the processes;
             the one at fault is then named.
         progress: such as ``tqdm.tqdm``.
+
+    Raises:
+        InputError: if a structure cannot be used, or a judge is not there or not installed.
     """
     several = evaluate_each(
         [molecules],
         train=train,
         test=test,
-        poses=poses,
+        judges=judges,
         energy_tests=energy_tests,
         jobs=jobs,
         timeout=timeout,
@@ -177,38 +198,61 @@ def evaluate_each(
     *,
     train: Any = None,
     test: Any = None,
-    poses: bool = False,
+    judges: Sequence[str] | None = None,
     energy_tests: int = 0,
     jobs: int | None = None,
-    timeout: float = 60.0,
+    timeout: float = TIMEOUT,
     progress: Callable[..., Any] | None = None,
 ) -> list[Evaluation]:
     """`evaluate` several sets of generated structures against the same references, which are judged
     once; `schnetgen_pyg.evaluation.replicates` makes means and standard deviations of them."""
     jobs = job_count(jobs)
-    references = {"train": train, "test": test}
-    sets = [*enumerate(samples), *((k, v) for k, v in references.items() if v is not None)]
-    atoms: dict[Any, list[ase.Atoms]] = {name: _as_atoms(group) for name, group in sets}
+    asked = [JUDGES[name] for name in (default_judges() if judges is None else judges)]
+    asked = [judge for judge in asked if judge is not RDKIT]  # the ground of every record
+    for judge in [*asked, ENERGY] if energy_tests else asked:
+        judge.require_installed()
+    known = {k: v for k, v in {"train": train, "test": test}.items() if v is not None}
+    atoms = {name: _as_atoms(group) for name, group in [*enumerate(samples), *known.items()]}
     everything = [a for group in atoms.values() for a in group]
-    found = records_of(everything, jobs, timeout, progress)
-    if poses or energy_tests:
-        start = 0
-        for group in atoms.values():
-            part = slice(start, start := start + len(group))
-            posebusters(group, found[part], jobs=jobs, energy_tests=energy_tests, progress=progress)
+    found = perceive_all(everything, jobs=jobs, timeout=timeout, progress=progress)
+    for judge in asked:
+        ask(judge, everything, found, jobs=jobs, timeout=timeout, progress=progress)
     records: dict[Any, list[Record]] = {}
     for name, group in atoms.items():
         records[name], found = found[: len(group)], found[len(group) :]
-    known = {name: records[name] for name in references if name in records}
+        if energy_tests:
+            _test_energies(group, records[name], energy_tests, jobs, progress)
+    references = {name: [record.without_mol() for record in records[name]] for name in known}
     measured = {name: _measure(group, records[name]) for name, group in atoms.items()}
+    theirs = {name: measured[name] for name in known}
     result = []
     for index in range(len(samples)):
         ours = {"generated": measured[index]} | _measure_valid(atoms[index], records[index])
-        theirs = {name: measured[name] for name in known}
-        *others, last = [*ours, *theirs]
         distributions = ours | theirs
+        *others, last = distributions
         distances = {
             name: compare(distributions[name], distributions[last]) for name in others if known
         }
-        result.append(Evaluation(records[index], known, distances, distributions))
+        result.append(Evaluation(records[index], references, distances, distributions))
     return result
+
+
+def _test_energies(
+    structures: Sequence[ase.Atoms],
+    records: Sequence[Record],
+    number: int,
+    jobs: int,
+    progress: Callable[..., Any] | None,
+) -> None:
+    """PoseBusters' energy test on so many valid structures, always the same of a set."""
+    valid = [k for k, record in enumerate(records) if not record["failure"]]
+    chosen = random.Random(0).sample(valid, min(number, len(valid)))
+    ask(
+        ENERGY,
+        [structures[k] for k in chosen],
+        [records[k] for k in chosen],
+        jobs=jobs,
+        size=1,
+        seconds=ENERGY_SECONDS,
+        progress=progress,
+    )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from schnetgen_pyg.errors import require
-from schnetgen_pyg.evaluation.evaluation import Evaluation
+from schnetgen_pyg.evaluation.evaluation import PACKAGES, Evaluation
 from schnetgen_pyg.evaluation.tables import table
 from schnetgen_pyg.storage.atomic import replacing
 from schnetgen_pyg.storage.provenance import versions
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Repeats:
+class Replicates:
     """Evaluations of several samples against the same references
     (`schnetgen_pyg.evaluation.evaluation.evaluate_each`).
 
@@ -61,7 +61,7 @@ class Repeats:
                 for name, values in self.rows().items()
             },
             "evaluations": [evaluation.figures() for evaluation in self.evaluations],
-            "versions": versions(),
+            "versions": versions(*PACKAGES),
         }
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -81,7 +81,7 @@ class Repeats:
 
     def summary(self) -> str:
         """The table as text."""
-        used = ", ".join(f"{k} {v}" for k, v in versions().items())
+        used = ", ".join(f"{k} {v}" for k, v in versions(*PACKAGES).items())
         return f"{len(self.names)} samples\n{self.to_pandas().to_string()}\n({used})"
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -14,32 +14,19 @@ def _percent(share: float) -> float:
     return round(100 * share, 2)
 
 
-def convention_rows(figures: dict[str, Any]) -> dict[str, Any]:
-    """What each convention of validity says of a set of structures."""
-    conventions = figures["conventions"]
-    column: dict[str, Any] = {"valid (%)": _percent(figures["valid"] / max(figures["n"], 1))}
-    if "edm" in conventions:
-        column["EDM: stable atoms (%)"] = _percent(conventions["edm"]["atoms"])
-        column["EDM: stable molecules (%)"] = _percent(conventions["edm"]["molecules"])
-    if "openbabel" in conventions:
-        column["Open Babel: valid (%)"] = _percent(conventions["openbabel"]["valid"])
-    if "posebusters" in conventions:
-        bust = conventions["posebusters"]
-        column["PoseBusters: of all (%)"] = _percent(bust["passed_of_all"])
-        column["PoseBusters: of the valid (%)"] = _percent(bust["passed"])
-        for name, share in bust["tests"].items():
-            column[f"PoseBusters: {name.replace('_', ' ')} (%)"] = _percent(share)
-        if "energy" in bust:
-            name = "PoseBusters: energy, of a subset (%)"
-            column[name] = _percent(bust["energy"])
-            column["PoseBusters: energies tested"] = bust["energy_tests"]
-    return column
+def judge_rows(figures: dict[str, Any]) -> dict[str, Any]:
+    """What each judge says of a set of structures."""
+    return {
+        label: round(value, 2) if isinstance(value, float) else value
+        for rows in figures["judges"].values()
+        for label, value in rows.items()
+    }
 
 
 def _column(figures: dict[str, Any]) -> dict[str, Any]:
     """Rows that every set of structures has."""
     column: dict[str, Any] = {"structures": figures["n"], "valid": figures["valid"]}
-    column |= convention_rows(figures)
+    column |= judge_rows(figures)
     column |= {f"unique ({key})": count for key, count in figures["unique"].items()}
     column["unique, of the valid (smiles, %)"] = _percent(figures["uniqueness"])
     return column

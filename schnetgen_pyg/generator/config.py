@@ -24,7 +24,8 @@ class GeneratorConfig:
     Attributes:
         representation: a name in `schnetgen_pyg.representations.REPRESENTATIONS`.
         hidden_channels: width of the atom features.
-        cutoff: radius in Å of the message passing; ``None`` for complete graphs.
+        cutoff: radius in Å of the message passing; ``None`` for complete graphs or, for a
+            representation that needs one, its default.
         settings: further settings of the representation, by their names there; those not given are
             its defaults, and for ``schnet`` the paper's.
         decisions: what is decided of every atom, in this order, names in
@@ -64,6 +65,9 @@ class GeneratorConfig:
         require(self.order in ORDERS, "order", self.order, f"one of {', '.join(ORDERS)}")
         for name in ("decisions", "conditions", "elements"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        network = REPRESENTATIONS[self.representation]
+        if self.cutoff is None and not network.complete_graphs:
+            object.__setattr__(self, "cutoff", network.make_settings().cutoff)
         self._check_parts()
         object.__setattr__(self, "settings", self._complete())
 

@@ -6,13 +6,11 @@ labelled with GFN2-xTB or with density-functional theory.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Future
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +19,15 @@ import ase.units
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
-from joblib.externals.loky import ProcessPoolExecutor
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.conversion import as_data, to_ase
+from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.data.writers import file_format, write
 from schnetgen_pyg.errors import InputError, require
-from schnetgen_pyg.relaxation.calculators import XTB, calculator
-from schnetgen_pyg.storage.atomic import replacing
-
-#: Each process computes with one thread: many small problems gain nothing from more.
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+from schnetgen_pyg.parallel import Failure, in_order, in_processes, job_count
+from schnetgen_pyg.relaxation.calculators import XTB, calculator, check, reason
+from schnetgen_pyg.storage.resumable import ResumableFile
 
 
 @dataclass(frozen=True)
@@ -134,63 +130,23 @@ def label(atoms: ase.Atoms, config: LabelConfig, index: int = 0) -> list[dict[st
     return frames
 
 
-def _record(atoms: ase.Atoms, config: LabelConfig, index: int) -> dict[str, Any]:
+def _record(task: tuple[int, ase.Atoms], config: LabelConfig) -> dict[str, Any]:
+    index, atoms = task
     try:
         return {"source": index, "frames": label(atoms, config, index)}
     except InputError:
         raise
     except Exception as error:
-        message = str(error).strip().splitlines() or [""]
-        return {"source": index, "error": f"{type(error).__name__}: {message[0]}"}
+        return {"source": index, "error": reason(error)}
 
 
-def _records(
-    structures: Sequence[ase.Atoms], config: LabelConfig, first: int, jobs: int
-) -> Iterator[dict[str, Any]]:
-    """Records of the structures from ``first`` on, in their order. A structure that takes its
-    process with it is tried once more alone."""
-    tasks = iter([(structures[k], config, k) for k in range(first, len(structures))])
-    pending: deque[tuple[Any, Future[dict[str, Any]]]] = deque()
-    # Processes of its own: those that joblib reuses know nothing of ours.
-    executor = ProcessPoolExecutor(jobs, env=ONE_THREAD)
-    try:
-        while True:
-            for task in tasks:
-                pending.append((task, executor.submit(_record, *task)))
-                if len(pending) >= 4 * jobs:
-                    break
-            if not pending:
-                return
-            task, future = pending.popleft()
-            try:
-                yield future.result()
-            except BrokenExecutor:
-                yield _alone(task)
-                executor = ProcessPoolExecutor(jobs, env=ONE_THREAD)
-                pending = deque((other, executor.submit(_record, *other)) for other, _ in pending)
-    finally:
-        executor.shutdown(kill_workers=True)
-
-
-def _alone(task: tuple[ase.Atoms, LabelConfig, int]) -> dict[str, Any]:
-    """The record of a structure in a process for it alone."""
-    executor = ProcessPoolExecutor(1, env=ONE_THREAD)
-    try:
-        record: dict[str, Any] = executor.submit(_record, *task).result()
-        return record
-    except BrokenExecutor:
-        return {"source": task[2], "error": "its process died"}
-    finally:
-        executor.shutdown(kill_workers=True)
-
-
-def _finished(path: Path) -> int:
-    """Cut the file after its last whole record; return the number of records."""
-    if not path.is_file():
-        return 0
-    whole = path.read_bytes().rpartition(b"\n")[0]
-    os.truncate(path, len(whole) + 1 if whole else 0)
-    return whole.count(b"\n") + 1 if whole else 0
+def _lines(atoms: Sequence[ase.Atoms], config: LabelConfig, first: int, jobs: int) -> Iterator[str]:
+    """Records of the structures from ``first`` on, in their order, as JSON."""
+    tasks = list(enumerate(atoms))[first:]
+    results = in_order(in_processes(partial(_record, config=config), tasks, jobs=jobs))
+    for index, result in enumerate(results, first):
+        died = {"source": index, "error": "its process died"}
+        yield json.dumps(died if isinstance(result, Failure) else result) + "\n"
 
 
 def _frames(record: dict[str, Any], atoms: ase.Atoms, method: str) -> Iterator[ase.Atoms]:
@@ -207,36 +163,13 @@ def _frames(record: dict[str, Any], atoms: ase.Atoms, method: str) -> Iterator[a
         yield labelled
 
 
-def _begin(partial: Path, settings: Path, structures: Sequence[Data], config: LabelConfig) -> int:
-    """How many structures the partial file has already; a new one begins with its settings.
-
-    Raises:
-        InputError: if the partial file is of other structures or settings.
-    """
-    content = hashlib.sha256()
-    for single in structures:
-        content.update(single.z.numpy().tobytes() + single.pos.numpy().tobytes())
-    wanted = json.loads(json.dumps({"structures": content.hexdigest(), "config": asdict(config)}))
-    if settings.is_file():
-        if json.loads(settings.read_text()) != wanted:
-            raise InputError(
-                f"{partial}: holds labels of other structures or settings; remove it and "
-                f"{settings.name}, or name another output"
-            )
-        return _finished(partial)
-    partial.unlink(missing_ok=True)
-    with replacing(settings) as temporary:
-        temporary.write_text(json.dumps(wanted))
-    return 0
-
-
 def _collect(
-    partial: Path, atoms: Sequence[ase.Atoms], method: str
+    path: Path, atoms: Sequence[ase.Atoms], method: str
 ) -> tuple[list[ase.Atoms], list[str]]:
-    """Labelled structures of the partial file, and which failed and why."""
+    """Labelled structures of a file of records, and which failed and why."""
     failures: list[str] = []
     labelled: list[ase.Atoms] = []
-    with partial.open() as file:
+    with path.open() as file:
         for line in file:
             record = json.loads(line)
             source = record["source"]
@@ -274,27 +207,21 @@ def label_file(
     Raises:
         InputError: if the partial file is of other structures or settings.
     """
-    config = replace(config or LabelConfig(), **changes)
-    jobs = jobs or os.cpu_count() or 1
-    require(jobs >= 1, "jobs", jobs, "at least 1")
+    config, jobs = replace(config or LabelConfig(), **changes), job_count(jobs)
     path = Path(path)
     file_format(path)
-    calculator(config.method)
+    check(config.method)
     data: list[Data] = as_data(structures)
     atoms = [to_ase(single) for single in data]
-    partial, settings = (path.with_name(f"{path.name}.partial.{s}") for s in ("jsonl", "json"))
-    done = _begin(partial, settings, data, config)
-    records: Any = _records(atoms, config, done, jobs)
+    settings = {"structures": digest(data), "config": asdict(config)}
+    file = ResumableFile(path, "jsonl", settings)
+    lines: Any = _lines(atoms, config, file.done, jobs)
     if progress:
-        records = progress(records, initial=done, total=len(atoms))
-    with partial.open("a") as file:
-        for record in records:
-            file.write(json.dumps(record) + "\n")
-            file.flush()
-    labelled, failures = _collect(partial, atoms, config.method)
+        lines = progress(lines, initial=file.done, total=len(atoms))
+    file.extend(lines)
+    labelled, failures = _collect(file.partial, atoms, config.method)
     if not labelled:
         raise InputError(f"no structure could be labelled; the first: {failures[0]}")
     write(path, labelled)
-    partial.unlink()
-    settings.unlink()
+    file.close()
     return failures

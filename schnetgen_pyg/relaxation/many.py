@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import statistics
@@ -13,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,12 +23,15 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.data.conversion import as_data, to_ase
 from schnetgen_pyg.data.datasets import load
+from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.errors import InputError, require
-from schnetgen_pyg.evaluation.judges.records import records_of
+from schnetgen_pyg.evaluation.judging import perceive_all
 from schnetgen_pyg.parallel import Failure, each_in_processes, in_processes, job_count
 from schnetgen_pyg.relaxation.calculators import XTB, check, energies, reason
 from schnetgen_pyg.relaxation.single import RelaxConfig, relax_one
 from schnetgen_pyg.storage.atomic import replacing
+from schnetgen_pyg.storage.provenance import versions
+from schnetgen_pyg.storage.resumable import as_json, require_same_settings
 
 if TYPE_CHECKING:
     import pandas
@@ -103,7 +104,7 @@ class Relaxation:
             "statistics": self.statistics(),
             "records": self.records,
             "unranked": {str(number): why for number, why in self.unranked.items()},
-            "versions": _versions(),
+            "versions": versions(*PACKAGES),
         }
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -150,14 +151,6 @@ class Relaxation:
             temporary.write_text(text)
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
 class _Store:
     """An ASE database with a row for every result: what is there is not computed again."""
 
@@ -171,10 +164,7 @@ class _Store:
             found = wanted if fresh else self.database.metadata.get("schnetgen_relax")
         except Exception as error:
             raise InputError(f"{path}: not an ASE database ({reason(error)})") from error
-        if found != wanted:
-            raise InputError(
-                f"{path}: holds other structures or settings; remove it, or name another output"
-            )
+        require_same_settings(path, found, wanted)
         if fresh:
             self.database.metadata = {"schnetgen_relax": wanted}
 
@@ -189,15 +179,6 @@ class _Store:
             atoms.calc = SinglePointCalculator(atoms, energy=energy)
         status = {"status": record["status"]} if "status" in record else {}
         self.database.write(atoms, kind=kind, structure=index, data={"record": record}, **status)
-
-
-def _digest(structures: Sequence[ase.Atoms]) -> str:
-    content = hashlib.sha256()
-    for atoms in structures:
-        content.update(
-            atoms.numbers.astype("<i8").tobytes() + atoms.positions.astype("<f8").tobytes()
-        )
-    return content.hexdigest()
 
 
 def _rank(
@@ -255,15 +236,6 @@ def _relax(
             store.write("relaxed", k, record, record.get("energy_after"), positions)
 
 
-def _one_composition(structures: Sequence[ase.Atoms]) -> None:
-    formulas = sorted({hill_formula(atoms.numbers) for atoms in structures})
-    if len(formulas) > 1:
-        raise InputError(
-            f"energies rank isomers, and these have different formulas: {', '.join(formulas[:5])}"
-            f"{', …' if len(formulas) > 5 else ''}; rank each formula by itself"
-        )
-
-
 def relax(
     structures: Any,
     config: RelaxConfig | None = None,
@@ -300,27 +272,21 @@ def relax(
         InputError: if the method cannot be computed here, or ``out`` holds something else.
     """
     config, jobs = replace(config or RelaxConfig(), **changes), job_count(jobs)
-    require(top is None or top >= 1, "top", top, "at least 1, or none for all")
     if isinstance(structures, (str, os.PathLike)):
         structures = load(structures)
-    atoms = [to_ase(data) for data in as_data(structures)]
-    cheap = config.method in XTB or config.method.startswith("potential:")
-    if rank is None and top is not None:
-        rank = config.method if cheap else "gfn2-xtb"
-    for method in filter(None, (config.method, rank)):
-        check(method)
+    data = as_data(structures)
+    atoms = [to_ase(single) for single in data]
+    rank = _ranked_by(rank, top, config, atoms)
     if out is not None and Path(out).suffix != ".db":
         raise InputError(f"{out}: results go to an ASE database; choose a name that ends in .db")
-    if rank is not None:
-        _one_composition(atoms)
-    wanted = {"structures": _digest(atoms), "config": asdict(config), "rank": rank}
+    wanted = as_json({"structures": digest(data), "config": asdict(config), "rank": rank})
     with contextlib.ExitStack() as stack:
         if out is None:
             out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "relaxed.db"
-        store = _Store(Path(out), atoms, json.loads(json.dumps(wanted)))
+        store = _Store(Path(out), atoms, wanted)
         chosen: list[int] = list(range(len(atoms)))
         if valid_only:
-            found = records_of(atoms, jobs, progress=progress)
+            found = perceive_all(atoms, jobs=jobs, progress=progress)
             chosen = [k for k in chosen if not found[k]["failure"]]
         predicted = _rank(store, chosen, rank, jobs, progress) if rank else {}
         unranked = {k: e for k, e in predicted.items() if isinstance(e, str)}
@@ -329,6 +295,26 @@ def relax(
         chosen = chosen[:top]
         _relax(store, chosen, config, jobs, seconds, progress)
         return _result(store, chosen, config, predicted, unranked)
+
+
+def _ranked_by(
+    rank: str | None, top: int | None, config: RelaxConfig, structures: Sequence[ase.Atoms]
+) -> str | None:
+    """The method that ranks the structures, if any; it and that of the relaxation can be computed
+    here."""
+    require(top is None or top >= 1, "top", top, "at least 1, or none for all")
+    if rank is None and top is not None:
+        cheap = config.method in XTB or config.method.startswith("potential:")
+        rank = config.method if cheap else "gfn2-xtb"
+    for method in filter(None, (config.method, rank)):
+        check(method)
+    formulas = sorted({hill_formula(atoms.numbers) for atoms in structures}) if rank else []
+    if len(formulas) > 1:
+        raise InputError(
+            f"energies rank isomers, and these have different formulas: {', '.join(formulas[:5])}"
+            f"{', …' if len(formulas) > 5 else ''}; rank each formula by itself"
+        )
+    return rank
 
 
 def _result(

@@ -12,10 +12,8 @@ from ase.data import chemical_symbols
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDepictor
 
-from schnetgen_pyg.chem.bonds import connectivity
-from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.evaluation.evaluation import Evaluation
-from schnetgen_pyg.evaluation.judges.records import Record
+from schnetgen_pyg.evaluation.judges import JUDGES, Record
 from schnetgen_pyg.report.pictures import drawing_tools
 
 #: Size of a drawing in pixels.
@@ -45,11 +43,11 @@ def drawing(mol: Chem.Mol) -> str:
     return f"<svg viewBox='0 0 {WIDTH} {HEIGHT}'>{''.join(paths + rest)}</svg>"
 
 
-def _flat(atoms: ase.Atoms, mol: Chem.Mol | None) -> Chem.Mol:
+def _flat(mol: Chem.Mol, valid: bool) -> Chem.Mol:
     """What is drawn: a valid molecule's constitution, or the heavy atoms' bonds of a broken one."""
-    flat = Chem.RemoveHs(mol) if mol else Chem.RemoveHs(connectivity(atoms), sanitize=False)
+    flat = Chem.RemoveHs(mol) if valid else Chem.RemoveHs(mol, sanitize=False)
     flat.RemoveAllConformers()
-    if mol:
+    if valid:
         Chem.RemoveStereochemistry(flat)
         flat = drawing_tools().rdMolDraw2D.PrepareMolForDrawing(flat, kekulize=True)
     else:
@@ -59,18 +57,28 @@ def _flat(atoms: ase.Atoms, mol: Chem.Mol | None) -> Chem.Mol:
 
 
 def verdicts(record: Record) -> dict[str, str]:
-    """What other conventions say of a structure, where they were asked."""
+    """What the judges say of a structure, where they were asked."""
     found = {}
-    if "stable_atoms" in record:
-        found["EDM"] = f"{record['stable_atoms']} of {record['num_atoms']} atoms stable"
-    if "openbabel" in record:
-        found["Open Babel"] = record["openbabel"] or "valid"
-    if "posebusters" in record:
-        tests = record["posebusters"] | ({"energy": record["energy"]} if "energy" in record else {})
-        failed = [name.replace("_", " ") for name, passed in tests.items() if not passed]
-        passed = f"passes {len(tests)} tests" if tests else "did not finish"
-        found["PoseBusters"] = f"fails {', '.join(failed)}" if failed else passed
+    for name, judge in JUDGES.items():
+        entry = record.get(name)
+        if entry is not None and "unfinished" in entry:
+            found[judge.title] = "did not finish"
+        elif entry is not None and judge.verdict is not None:
+            found[judge.title] = judge.verdict(entry)
     return found
+
+
+def _bonds(mol: Chem.Mol) -> list[int]:
+    """First atom, second atom and order of every bond, one after the other."""
+    return [
+        value
+        for bond in mol.GetBonds()
+        for value in (
+            bond.GetBeginAtomIdx(),
+            bond.GetEndAtomIdx(),
+            int(bond.GetBondTypeAsDouble()),
+        )
+    ]
 
 
 def molecule_rows(
@@ -84,41 +92,29 @@ def molecule_rows(
     counts = Counter(record.get("smiles", "") for record in evaluation.records)
     rows, drawings = [], {}
     for number, (atoms, record) in enumerate(zip(structures, evaluation.records, strict=True)):
-        text = record.get("smiles", "")
-        # A structure that could not be judged in bounded time must not be judged again here.
-        judged = record["failure"] not in ("timeout", "crash")
-        mol = perceive(atoms).mol if text else None
+        text, failure = record.get("smiles", ""), record["failure"]
         drawn = text or f"#{number}"
-        with rdBase.BlockLogs():
-            if drawn not in drawings and judged:
-                drawings[drawn] = drawing(_flat(atoms, mol))
-            bonded = mol or (connectivity(atoms) if judged else Chem.Mol())
-            if mol:
-                bonded = Chem.Mol(mol)
-                Chem.Kekulize(bonded, clearAromaticFlags=True)
+        mol = record.mol  # none, if the structure could not be perceived in bounded time
+        if mol is not None:
+            with rdBase.BlockLogs():
+                if drawn not in drawings:
+                    drawings[drawn] = drawing(_flat(mol, not failure))
+                if not failure:
+                    Chem.Kekulize(mol, clearAromaticFlags=True)
+        new = "new" if known else "valid"
         row: dict[str, Any] = {
             "number": atoms.info.get("sample", number),
-            "status": record["failure"] or next((k for k, v in known.items() if text in v), "new"),
-            "failure": record["failure"],
+            "status": failure or next((k for k, v in known.items() if text in v), new),
+            "failure": failure,
             "smiles": text,
             "count": counts[text] if text else 1,
             "drawing": drawn,
             "verdicts": verdicts(record),
             "z": " ".join(chemical_symbols[n] for n in atoms.numbers),
             "pos": [round(1000 * x) for x in atoms.positions.ravel().tolist()],
-            "bonds": [
-                value
-                for bond in bonded.GetBonds()
-                for value in (
-                    bond.GetBeginAtomIdx(),
-                    bond.GetEndAtomIdx(),
-                    int(bond.GetBondTypeAsDouble()),
-                )
-            ],
+            "bonds": [] if mol is None else _bonds(mol),
         }
         if "log_prob" in atoms.info:
             row["log_prob"] = round(float(atoms.info["log_prob"]), 3)
-        if not known and not record["failure"]:
-            row["status"] = "valid"
         rows.append(row)
     return rows, drawings

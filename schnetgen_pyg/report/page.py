@@ -25,11 +25,11 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.bonds import connectivity
 from schnetgen_pyg.chem.elements import hill_formula
-from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.data.conversion import from_ase, to_ase
 from schnetgen_pyg.evaluation.distributions import QUANTITIES, Distributions
 from schnetgen_pyg.evaluation.evaluation import Evaluation
-from schnetgen_pyg.evaluation.tables import convention_rows, distance_rows
+from schnetgen_pyg.evaluation.judges import JUDGES
+from schnetgen_pyg.evaluation.tables import distance_rows, judge_rows
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.orders import ORDERS, reorder
 from schnetgen_pyg.generator.sampling.likelihood import trace
@@ -114,12 +114,18 @@ def _rows(columns: Sequence[Mapping[str, Any]], form: str) -> list[dict[str, Any
     return [{"label": k, "values": [column.get(k, "") for column in texts]} for k in labels]
 
 
-def convention_table(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """What each convention of validity says of the structures and of the reference sets."""
+def judge_table(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What each judge says of the structures and of the reference sets, what it accepts, and which
+    were not asked."""
     sets = {"this run": dict(figures)} | figures.get("references", {})
+    asked = {name: judge for name, judge in JUDGES.items() if name in figures["judges"]}
+    others = [judge for judge in JUDGES.values() if judge.name not in asked]
     return {
         "sets": [f"{name} ({values['n']:,})" for name, values in sets.items()],
-        "rows": _rows([convention_rows(values) for values in sets.values()], ".2f"),
+        "rows": _rows([judge_rows(values) for values in sets.values()], ".2f"),
+        "about": {judge.title: judge.about for judge in asked.values() if judge.about},
+        "not asked": [judge.title for judge in others if judge.installed],
+        "not installed": [judge.title for judge in others if not judge.installed],
     }
 
 
@@ -239,8 +245,7 @@ def construction(model: SchNetGen, atoms: ase.Atoms) -> dict[str, Any]:
             step["focus_p"] = [round(p, 3) for p in record.focus_log_prob[0].exp().tolist()]
         steps.append(step)
     placed = to_ase(data)
-    mol = perceive(placed).mol or connectivity(placed)
-    bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds()]
+    bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in connectivity(placed).GetBonds()]
     return {
         "z": [chemical_symbols[n] for n in data.z.tolist()],
         "pos": [[round(x, 3) for x in row] for row in data.pos.tolist()],
@@ -248,14 +253,6 @@ def construction(model: SchNetGen, atoms: ase.Atoms) -> dict[str, Any]:
         "spacing": model.distance.bins.spacing,
         "steps": steps,
     }
-
-
-def _to_build(rows: Sequence[Mapping[str, Any]]) -> int | None:
-    """The molecule to show being built: the most probable that is valid, new ones first."""
-    valid = [k for k, row in enumerate(rows) if not row["failure"]]
-    if not valid:
-        return None
-    return max(valid, key=lambda k: (rows[k]["status"] == "new", rows[k].get("log_prob", -k)))
 
 
 def page_data(
@@ -284,20 +281,16 @@ def page_data(
     relaxed = relaxed or {}
     shown = Evaluation(evaluation.records[:max_molecules], evaluation.references)
     rows, drawings = molecule_rows(structures[:max_molecules], shown)
-    for place, row in enumerate(rows):
-        result = dict(relaxed.get(place, {}))
-        if "pos" in result:
-            row["relaxed"] = [round(1000 * x) for x in np.ravel(result.pop("pos")).tolist()]
-        row |= {key: round(float(value), 4) for key, value in result.items() if value is not None}
+    _add_relaxed(rows, relaxed)
     isomers = {hill_formula(atoms.numbers) for atoms in structures[:100]} == {"C7H10O2"}
     figures = evaluation.figures()
-    data: dict[str, Any] = {
+    return {
         "title": title,
         "notes": dict(notes or {}),
         "versions": figures["versions"],
         "total": len(structures),
         "summary": summary_rows(figures, relaxed, isomers) if structures else [],
-        "conventions": convention_table(figures) if structures else None,
+        "judges": judge_table(figures) if structures else None,
         "paper": isomers,
         "failures": figures["failures"],
         "valid": figures["valid"],
@@ -306,15 +299,29 @@ def page_data(
         "relaxed": f"{len(relaxed):,} structures were relaxed." if relaxed else "",
         "molecules": rows,
         "drawings": drawings,
-        "construction": None,
+        "construction": _one_construction(model, structures, rows),
     }
-    chosen_one = _to_build(rows)
-    if model is not None and chosen_one is not None:
-        data["construction"] = construction(model, structures[chosen_one]) | {
-            "smiles": rows[chosen_one]["smiles"],
-            "number": rows[chosen_one]["number"],
-        }
-    return data
+
+
+def _add_relaxed(rows: list[dict[str, Any]], relaxed: Mapping[int, Mapping[str, Any]]) -> None:
+    """What relaxation made of the structures, beside them in thousandths of an Å."""
+    for place, row in enumerate(rows):
+        result = dict(relaxed.get(place, {}))
+        if "pos" in result:
+            row["relaxed"] = [round(1000 * x) for x in np.ravel(result.pop("pos")).tolist()]
+        row |= {key: round(float(value), 4) for key, value in result.items() if value is not None}
+
+
+def _one_construction(
+    model: SchNetGen | None, structures: Sequence[ase.Atoms], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any] | None:
+    """The most probable molecule that is valid being built, new ones first."""
+    valid = [k for k, row in enumerate(rows) if not row["failure"]]
+    if model is None or not valid:
+        return None
+    best = max(valid, key=lambda k: (rows[k]["status"] == "new", rows[k].get("log_prob", -k)))
+    names = {key: rows[best][key] for key in ("smiles", "number")}
+    return construction(model, structures[best]) | names
 
 
 def write_page(path: str | os.PathLike[str], data: Mapping[str, Any]) -> None:

@@ -14,7 +14,6 @@ import pandas as pd
 from rdkit import Chem
 
 from schnetgen_pyg.chem.bonds import connectivity
-from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.evaluation.evaluation import Evaluation
 from schnetgen_pyg.storage.atomic import replacing
@@ -39,7 +38,7 @@ def valid_molecules(structures: Sequence[ase.Atoms], evaluation: Evaluation) -> 
         text = record.get("smiles", "")
         if record["failure"] or text in found:
             continue
-        mol = perceive(atoms).mol
+        mol = record.mol
         assert mol is not None
         known = next((name for name, values in references.items() if text in values), "new")
         mol.SetProp("_Name", text)

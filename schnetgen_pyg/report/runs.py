@@ -126,7 +126,7 @@ def report(
     default_checkpoint: str = "c7h10o2",
     title: str | None = None,
     max_molecules: int = 1_000,
-    poses: bool = False,
+    judges: Sequence[str] | None = None,
     jobs: int | None = None,
     progress: Callable[..., Any] | None = None,
 ) -> Path:
@@ -140,7 +140,7 @@ def report(
             ``default_checkpoint``.
         title: of the page.
         max_molecules: most structures in the gallery.
-        poses, jobs, progress: as in `evaluate`.
+        judges, jobs, progress: as in `evaluate`.
 
     Raises:
         InputError: if nothing is found there, or it cannot be read.
@@ -155,14 +155,8 @@ def report(
     if structures:
         notes["structures from"] = str(sources.structures)
         references = _references({"train": list(train), "test": list(test)}, sources, notes)
-        evaluation = evaluate(structures, **references, poses=poses, jobs=jobs, progress=progress)
-        name = checkpoint or sources.checkpoint() or default_checkpoint
-        model = SchNetGen.from_pretrained(name)
-        seen = {int(n) for atoms in structures for n in atoms.numbers} <= set(model.config.elements)
-        if seen or checkpoint is not None:
-            notes["atom by atom with"] = str(name)
-        else:
-            model = None
+        evaluation = evaluate(structures, **references, judges=judges, jobs=jobs, progress=progress)
+        model = _builder(structures, checkpoint, sources.checkpoint() or default_checkpoint, notes)
     relaxed = read_relaxed(sources.relaxed, structures) if sources.relaxed else {}
     data = page_data(
         structures,
@@ -177,6 +171,22 @@ def report(
     path = Path(out) if out is not None else beside
     write_page(path, data)
     return path
+
+
+def _builder(
+    structures: Sequence[ase.Atoms],
+    checkpoint: str | None,
+    otherwise: str | Path,
+    notes: dict[str, str],
+) -> SchNetGen | None:
+    """The generator that shows a molecule being built, if it knows the elements or was named."""
+    name = checkpoint or otherwise
+    model = SchNetGen.from_pretrained(name)
+    elements = {int(n) for atoms in structures for n in atoms.numbers}
+    if checkpoint is None and not elements <= set(model.config.elements):
+        return None
+    notes["atom by atom with"] = str(name)
+    return model
 
 
 def _references(

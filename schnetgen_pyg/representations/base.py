@@ -52,6 +52,8 @@ class Representation(nn.Module, ABC):
     """
 
     Settings: ClassVar[Any]
+    #: Whether it can do without a cutoff.
+    complete_graphs: ClassVar[bool] = False
 
     def __init__(self, settings: Any = None, **changes: Any):
         super().__init__()

@@ -67,6 +67,7 @@ class DTNN(Representation):
     """DTNN features of every node: the same tensor layer in every pass; see `DTNNSettings`."""
 
     Settings = DTNNSettings
+    complete_graphs = True
 
     def __init__(self, settings: DTNNSettings | None = None, **changes: Any):
         super().__init__(settings, **changes)

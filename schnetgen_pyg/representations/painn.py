@@ -100,6 +100,7 @@ class PaiNN(PairRepresentation):
     """PaiNN features (the scalar ones) of every node; see `PaiNNSettings`."""
 
     Settings = PaiNNSettings
+    complete_graphs = True
 
     def __init__(self, settings: PaiNNSettings | None = None, **changes: Any):
         super().__init__(settings, **changes)

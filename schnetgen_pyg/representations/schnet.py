@@ -123,6 +123,7 @@ class SchNet(PairRepresentation):
     """SchNet features of every node; see `SchNetSettings`."""
 
     Settings = SchNetSettings
+    complete_graphs = True
 
     def __init__(self, settings: SchNetSettings | None = None, **changes: Any):
         super().__init__(settings, **changes)

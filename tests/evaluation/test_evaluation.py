@@ -1,15 +1,18 @@
 import json
 import os
-import time
+import pickle
 
 import ase
+import joblib
 import pytest
 from ase.build import molecule
 
 from schnetgen_pyg import InputError, evaluate
 from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.evaluation.distributions import compare
-from schnetgen_pyg.evaluation.judges import records as conventions
+from schnetgen_pyg.evaluation.evaluation import evaluate_each
+from schnetgen_pyg.evaluation.judges import JUDGES, Judge, Record
+from schnetgen_pyg.evaluation.judging import ask, perceive_all
 
 BROKEN = ase.Atoms("CH4", [[0, 0, 0], [9, 0, 0], [0, 9, 0], [0, 0, 9], [9, 9, 0]])
 
@@ -55,36 +58,83 @@ def test_outputs(isomers, tmp_path):
     assert "rdkit" in result.summary()
 
 
-def test_order_is_kept_over_chunks(isomers, monkeypatch):
-    monkeypatch.setattr(conventions, "CHUNK", 4)
-    smiles = [record["smiles"] for record in evaluate(isomers[:23], jobs=2).records]
-    assert smiles == [evaluate([data], jobs=2).records[0]["smiles"] for data in isomers[:23]]
+def test_order_is_kept_over_chunks(isomers):
+    records = evaluate(isomers[:110], jobs=2).records
+    for number in range(5, 110, 23):
+        (alone,) = evaluate([isomers[number]], jobs=2).records
+        assert records[number] == alone
 
 
-@pytest.mark.parametrize(("fault", "failure"), [("hang", "timeout"), ("die", "crash")])
-def test_a_structure_that_hangs_or_kills_loses_nothing_else(monkeypatch, fault, failure):
-    """The worst structure imaginable: its process never answers, or is gone."""
-    original = conventions.judge_all
-
-    def judge_all(structures):
-        for atoms in structures:
-            if len(atoms) == 1:
-                time.sleep(1000) if fault == "hang" else os._exit(9)
-        return original(structures)
-
-    monkeypatch.setattr(conventions, "judge_all", judge_all)
-    monkeypatch.setattr(conventions, "CHUNK", 3)
-    methane = molecule("CH4")
-    structures = [methane] * 4 + [ase.Atoms("C")] + [methane] * 4
-    records = evaluate(structures, jobs=2, timeout=5.0).records
-    assert [record["failure"] for record in records] == [""] * 4 + [failure] + [""] * 4
+def test_the_molecule_is_kept_beside_the_record(isomers):
+    result = evaluate([isomers[0], BROKEN], train=isomers[:1], jobs=1)
+    mol, torn = (record.mol for record in result.records)
+    assert [atom.GetAtomicNum() for atom in mol.GetAtoms()] == isomers[0].z.tolist()
+    assert mol.GetConformer().GetPositions() == pytest.approx(to_ase(isomers[0]).positions)
+    assert sum(bond.GetBondTypeAsDouble() for bond in mol.GetBonds()) > mol.GetNumBonds()
+    assert torn.GetNumBonds() == 0
+    assert result.references["train"][0].mol is None
+    assert json.loads(json.dumps(result.records)) == result.records
+    assert len(pickle.dumps(result.records[0])) < 10_000  # of ten thousand: 100 MB at most
 
 
-def test_files_and_names(isomers, tmp_path):
+def _die(atoms, _):
+    os._exit(9)
+
+
+def test_a_judge_that_dies_loses_its_own_entry_only():
+    structures = [molecule("CH4")]
+    records = perceive_all(structures, jobs=1)
+    ask(Judge("deadly", "Deadly", _die, lambda records: {}), structures, records, jobs=1)
+    assert records[0]["deadly"] == {"unfinished": "crash"}
+    assert records[0]["smiles"] == "C"
+
+
+def test_perception_that_does_not_end_in_time():
+    result = evaluate([molecule("CH4")], jobs=1, timeout=1e-4)
+    assert result.records == [Record(failure="timeout")]
+    assert result.records[0].mol is None
+    assert result.figures()["failures"] == {"timeout": 1}
+    assert "failed: timeout" in result.summary()
+
+
+def _refuse(atoms, _):
+    raise ZeroDivisionError("no such atom")
+
+
+def test_an_exception_of_a_judge_is_named():
+    judge = Judge("x", "X", _refuse, lambda _: {})
+    message = r"'x' fails on CH4 \(C\): ZeroDivisionError: no such atom"
+    with joblib.parallel_config("threading"):
+        records = perceive_all([molecule("CH4")], jobs=1)
+        with pytest.raises(InputError, match=message):
+            ask(judge, [molecule("CH4")], records, jobs=1)
+
+
+def test_judges_by_name(isomers):
+    bare = evaluate(isomers[:2], judges=("rdkit",), jobs=1)
+    assert list(bare.figures()["judges"]) == ["rdkit"]
+    with pytest.raises(InputError, match="did you mean 'edm'"):
+        evaluate(isomers[:2], judges=("emd",))
+
+
+def test_energies_are_tested_on_so_many_valid_structures(isomers):
+    if not JUDGES["posebusters-energy"].installed:
+        pytest.skip("needs posebusters")
+    samples = [[*isomers[:3], BROKEN], [BROKEN]]
+    first, second = evaluate_each(samples, judges=(), energy_tests=1, jobs=1)
+    assert sum("posebusters-energy" in record for record in first.records) == 1
+    assert first.figures()["judges"]["posebusters-energy"]["PoseBusters: energies tested"] == 1
+    assert "posebusters-energy" not in second.figures()["judges"]
+    records = perceive_all([to_ase(isomers[0])], jobs=1)
+    ask(JUDGES["posebusters-energy"], [to_ase(isomers[0])], records, jobs=1, seconds=-1)
+    assert "posebusters-energy" not in records[0]  # no time was left
+
+
+def test_files(isomers, tmp_path):
     from schnetgen_pyg.data.writers import write
 
     write(tmp_path / "some.extxyz", [to_ase(d) for d in isomers[:3]])
-    figures = evaluate(tmp_path / "some.extxyz", train="c7h10o2-xtb").figures()
+    figures = evaluate(tmp_path / "some.extxyz", train=str(tmp_path / "some.extxyz")).figures()
     assert figures["matches"]["train"]["smiles"] == 3
 
 

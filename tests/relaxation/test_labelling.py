@@ -1,4 +1,5 @@
 import json
+import os
 
 import ase.io
 import numpy as np
@@ -52,11 +53,21 @@ def test_trajectories_have_their_temperature():
     assert np.mean(kinetic) == pytest.approx(700.0, rel=0.12)
 
 
-def test_file_does_not_depend_on_the_processes(tmp_path):
-    structures = [water(), METHANE, water(0.05)]
-    assert label_file(structures, tmp_path / "l.extxyz", jobs=2, **SHORT) == []
-    frames = ase.io.read(tmp_path / "l.extxyz", ":")
-    here = [f for k, a in enumerate(structures) for f in label(a, LabelConfig(**SHORT), k)]
+STRUCTURES = [water(), METHANE, water(0.05)]
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """The file of an undisturbed run in two processes."""
+    path = tmp_path_factory.mktemp("labelled") / "whole.extxyz"
+    assert label_file(STRUCTURES, path, jobs=2, **SHORT) == []
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    return path
+
+
+def test_file_does_not_depend_on_the_processes(labelled):
+    frames = ase.io.read(labelled, ":")
+    here = [f for k, a in enumerate(STRUCTURES) for f in label(a, LabelConfig(**SHORT), k)]
     assert np.allclose([a.get_potential_energy() for a in frames], [f["energy"] for f in here])
     for atoms, frame in zip(frames, here, strict=True):
         assert np.allclose(atoms.positions, frame["positions"], atol=1e-7)
@@ -66,40 +77,32 @@ def test_file_does_not_depend_on_the_processes(tmp_path):
     data = from_ase(frames[4])
     assert data.info["temperature"] == 300.0
     assert data.forces.shape == (5, 3)
-    assert [p.name for p in tmp_path.iterdir() if "partial" in p.name] == []
 
 
-def test_killed_run_continues(tmp_path, monkeypatch):
-    structures = [water(0.01 * k) for k in range(4)]
-    label_file(structures, tmp_path / "whole.extxyz", jobs=2, **SHORT)
-    compute = labelling._records
-
-    def killed(*arguments):
-        for number, record in enumerate(compute(*arguments)):
-            if number == 2:
-                raise KeyboardInterrupt
-            yield record
+def test_killed_run_continues(labelled, tmp_path):
+    def killed(records, **_):
+        yield next(records)
+        raise KeyboardInterrupt
 
     path = tmp_path / "parts.extxyz"
-    with monkeypatch.context() as patch:
-        patch.setattr(labelling, "_records", killed)
-        with pytest.raises(KeyboardInterrupt):
-            label_file(structures, path, jobs=2, **SHORT)
+    with pytest.raises(KeyboardInterrupt):
+        label_file(STRUCTURES, path, jobs=2, progress=killed, **SHORT)
     partial = tmp_path / "parts.extxyz.partial.jsonl"
-    assert len(partial.read_text().splitlines()) == 2
-    partial.write_text(partial.read_text() + '{"source": 2, "fra')  # torn off while writing
-    with pytest.raises(InputError, match="labels of other structures or settings"):
-        label_file(structures[:3], path, jobs=2, **SHORT)
-    started = []
+    assert len(partial.read_text().splitlines()) == 1
+    partial.write_text(partial.read_text() + '{"source": 1, "fra')  # torn off while writing
+    with pytest.raises(InputError, match="other structures"):
+        label_file(STRUCTURES[:2], path, jobs=2, **SHORT)
+    with pytest.raises(InputError, match="num_perturbed was 2, is now 1"):
+        label_file(STRUCTURES, path, jobs=2, **(SHORT | {"num_perturbed": 1}))
+    begun = []
 
-    def counted(structures, config, first, jobs):
-        started.append(first)
-        return compute(structures, config, first, jobs)
+    def watched(records, initial, total):
+        begun.append((initial, total))
+        return records
 
-    monkeypatch.setattr(labelling, "_records", counted)
-    label_file(structures, path, jobs=2, **SHORT)
-    assert started == [2]
-    assert path.read_text() == (tmp_path / "whole.extxyz").read_text()
+    label_file(STRUCTURES, path, jobs=2, progress=watched, **SHORT)
+    assert begun == [(1, 3)]
+    assert path.read_text() == labelled.read_text()
 
 
 def test_structures_that_fail_are_named(tmp_path):
@@ -111,24 +114,6 @@ def test_structures_that_fail_are_named(tmp_path):
     assert sources == {0, 2}
     with pytest.raises(InputError, match="no structure could be labelled"):
         label_file([heavy], tmp_path / "none.extxyz", jobs=2, **SHORT)
-
-
-def _die_of_oxygen(atoms, config, index):
-    import os
-
-    if 8 in atoms.numbers:
-        os._exit(1)
-    return {"source": index, "frames": [{"positions": 0}]}
-
-
-@pytest.mark.slow
-def test_structure_that_takes_its_process_with_it(monkeypatch):
-    """Those beside it are computed all the same."""
-    monkeypatch.setattr(labelling, "_record", _die_of_oxygen)
-    structures = [METHANE, METHANE, water(), METHANE, METHANE]
-    records = list(labelling._records(structures, LabelConfig(), 1, 1))
-    assert [record["source"] for record in records] == [1, 2, 3, 4]
-    assert [record.get("error") for record in records] == [None, "its process died", None, None]
 
 
 @pytest.mark.slow
@@ -161,3 +146,22 @@ def test_refused(tmp_path):
         label_file([water()], tmp_path / "l.nothing")
     with pytest.raises(InputError, match="jobs"):
         label_file([water()], tmp_path / "l.extxyz", jobs=-1)
+
+
+class Deadly:
+    """Kills the process that it is sent to."""
+
+    def __reduce__(self):
+        return os._exit, (9,)
+
+    def __deepcopy__(self, _):
+        return self
+
+
+@pytest.mark.slow
+def test_structure_that_takes_its_process_with_it(tmp_path):
+    deadly = from_ase(water())
+    deadly.info = {"deadly": Deadly()}
+    failures = label_file([deadly, from_ase(METHANE)], tmp_path / "l.extxyz", jobs=1, **SHORT)
+    assert failures == ["structure 0: its process died"]
+    assert len(ase.io.read(tmp_path / "l.extxyz", ":")) == 3

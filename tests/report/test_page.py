@@ -17,6 +17,7 @@ from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.evaluation.evaluation import Evaluation
+from schnetgen_pyg.evaluation.judges import Record
 from schnetgen_pyg.generator.sampling.likelihood import log_prob, trace
 from schnetgen_pyg.report.gallery import verdicts
 from schnetgen_pyg.report.page import (
@@ -107,24 +108,25 @@ def test_the_paper_is_quoted_for_its_isomers_only():
     assert not any(row["paper"] for row in page["summary"])
 
 
-def test_a_structure_that_hung_is_not_judged_again(monkeypatch):
-    def never(_):
-        raise AssertionError
-
-    monkeypatch.setattr("schnetgen_pyg.report.gallery.connectivity", never)
-    monkeypatch.setattr("schnetgen_pyg.report.gallery.perceive", never)
-    page = page_data([METHANE], Evaluation([{"failure": "timeout"}]))
-    assert page["molecules"][0]["status"] == "timeout"
+def test_a_structure_that_hung_is_not_looked_at_again():
+    page = page_data([METHANE], Evaluation([Record(failure="timeout")]))
+    row = page["molecules"][0]
+    assert (row["status"], row["bonds"]) == ("timeout", [])
+    assert page["drawings"] == {}
     assert page["construction"] is None
 
 
-def test_conventions_are_those_of_the_evaluation(data, evaluation):
+def test_judges_are_those_of_the_evaluation(data, evaluation):
     table = evaluation.to_pandas()
-    found = data["conventions"]
+    found = data["judges"]
     assert found["sets"] == ["this run (13)", "train (6)", "test (4)"]
     labels = [row["label"] for row in found["rows"]]
     assert labels[:3] == ["valid (%)", "EDM: stable atoms (%)", "EDM: stable molecules (%)"]
     assert labels[-2:] == ["PoseBusters: bond lengths (%)", "PoseBusters: bond angles (%)"]
+    assert found["about"]["EDM"].startswith("Bond orders by lookup tables")
+    others = found["not asked"] + found["not installed"]
+    assert "PoseBusters, energy" in others
+    assert "PoseBusters" not in others
     for row in found["rows"]:
         assert [float(value) if value else "" for value in row["values"]] == [
             *table.loc[row["label"]]
@@ -137,8 +139,10 @@ def test_verdicts_of_each_structure(data):
     assert rows[0]["verdicts"]["PoseBusters"] == "passes 2 tests"
     assert rows[2]["verdicts"]["PoseBusters"] == "fails bond angles"
     assert "PoseBusters" not in rows[12]["verdicts"]
-    assert verdicts({"posebusters": {}}) == {"PoseBusters": "did not finish"}
-    assert verdicts({"openbabel": "valence"}) == {"Open Babel": "valence"}
+    assert verdicts(Record(posebusters={"unfinished": "crash"})) == {
+        "PoseBusters": "did not finish"
+    }
+    assert verdicts(Record(openbabel={"failure": "valence"})) == {"Open Babel": "valence"}
 
 
 def test_distances_are_those_of_the_evaluation(data, evaluation):
@@ -155,16 +159,6 @@ def test_distances_are_those_of_the_evaluation(data, evaluation):
         expected = [table.loc[f"of the valid: {row['label']}", "generated"]]
         expected.append(table.loc[row["label"], "train"])
         assert [float(value) for value in row["values"]] == pytest.approx(expected, rel=0.01)
-
-
-def test_nothing_is_measured_again(structures, evaluation, monkeypatch):
-    def never(*_):
-        raise AssertionError
-
-    for module in ("evaluation", "distributions"):
-        monkeypatch.setattr(f"schnetgen_pyg.evaluation.{module}.measure", never)
-    monkeypatch.setattr("schnetgen_pyg.evaluation.judges.records.judge", never)
-    assert page_data(structures, evaluation)["distributions"]["plots"]
 
 
 def test_distributions_of_methane():
@@ -308,24 +302,6 @@ def test_report_command(structures, tmp_path, capsys):
     assert "no such folder or file" in capsys.readouterr().err
 
 
-def test_posebusters_reach_the_report(structures, tmp_path, monkeypatch):
-    def judged(molecules, *, poses, **options):
-        result = evaluate(molecules, **options)
-        for record in result.records if poses else []:
-            record["posebusters"] = {"a_certain_test": True}
-        return result
-
-    monkeypatch.setattr("schnetgen_pyg.report.runs.evaluate", judged)
-    ase.io.write(tmp_path / "some.extxyz", structures[:2])
-    small_model().save(tmp_path / "m.safetensors")
-    arguments = [tmp_path / "some.extxyz", "--jobs=1", "--checkpoint", tmp_path / "m.safetensors"]
-    for options, shown in (([], False), (["--posebusters"], True)):
-        assert run("report", *arguments, *options) == 0
-        html = (tmp_path / "some.html").read_text()
-        assert ("<td>PoseBusters: a certain test (%)</td><td>100.00</td>" in html) == shown
-        assert ("Not run; <code>schnetgen report --posebusters" in html) != shown
-
-
 def test_view_command(structures, tmp_path, capsys, monkeypatch):
     ase.io.write(
         tmp_path / "some.extxyz",
@@ -407,8 +383,8 @@ def test_the_gallery_sorts_and_filters(opened, data):
 
 def test_figures_are_shown(opened, data):
     page, errors, _ = opened
-    table = page.inner_text("#convention-table")
-    for row in data["conventions"]["rows"][1:]:
+    table = page.inner_text("#judge-table")
+    for row in data["judges"]["rows"][1:]:
         assert "\t".join([row["label"], *(v or "–" for v in row["values"])]) in table
     assert "distance of bonds (Å)" in page.inner_text("#distance-table")
     plot = page.locator("#distribution-plots .plot >> nth=0")

@@ -4,6 +4,7 @@ elements)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import ase
@@ -11,6 +12,14 @@ import ase.data
 import numpy as np
 
 from schnetgen_pyg.chem.geometry import collect
+from schnetgen_pyg.chem.perception import Perception
+from schnetgen_pyg.evaluation.judges.base import (
+    Entry,
+    Judge,
+    Record,
+    count_unfinished,
+    finished,
+)
 
 #: Mean lengths (pm) of single, double and triple bonds: wiredchemist.com, "Common Bond Energies and
 #: Bond Lengths", as they are in EDM's lookup tables.
@@ -58,3 +67,35 @@ def stable_atoms(atoms: ase.Atoms) -> np.ndarray | None:
     for ends in everything.pairs:
         np.add.at(valence, ends, order)
     return np.asarray(valence == [VALENCES[number] for number in atoms.numbers.tolist()])
+
+
+def judge(atoms: ase.Atoms, _: Perception) -> Entry | None:
+    """``stable_atoms`` of ``num_atoms``; nothing where an element is not in the tables."""
+    stable = stable_atoms(atoms)
+    return None if stable is None else {"stable_atoms": int(stable.sum()), "num_atoms": len(atoms)}
+
+
+def rows(records: Sequence[Record]) -> dict[str, float]:
+    """Shares of stable atoms and molecules; what was not finished is not stable, what has other
+    elements is not counted."""
+    entries = list(finished(records, EDM.name))
+    if not entries:
+        return {}
+    stable = sum(entry["stable_atoms"] == entry["num_atoms"] for entry in entries)
+    atoms = sum(entry["num_atoms"] for entry in entries)
+    count = len(entries) + count_unfinished(records, EDM.name)
+    return {
+        "EDM: stable atoms (%)": 100 * sum(entry["stable_atoms"] for entry in entries) / atoms,
+        "EDM: stable molecules (%)": 100 * stable / count,
+    }
+
+
+EDM = Judge(
+    name="edm",
+    title="EDM",
+    judge=judge,
+    rows=rows,
+    verdict=lambda entry: f"{entry['stable_atoms']} of {entry['num_atoms']} atoms stable",
+    about="Bond orders by lookup tables of lengths; an atom is stable if they sum to its valence, "
+    "a molecule if all its atoms are. An error of a few hundredths of an Å can fail it.",
+)

@@ -3,38 +3,26 @@ fragment. Needs the extra ``openbabel``."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+from collections.abc import Sequence
 
 import ase
-import ase.data
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
-from schnetgen_pyg.evaluation.judges.edm import (
-    VALENCES,
-)
+from schnetgen_pyg.chem.perception import Perception
+from schnetgen_pyg.evaluation.judges.base import Entry, Judge, Record, finished
+from schnetgen_pyg.evaluation.judges.edm import VALENCES
 
 
-@lru_cache(maxsize=1)
-def _openbabel() -> Any:
-    try:
-        from openbabel import openbabel
-    except ImportError:
-        return None
-    openbabel.obErrorLog.SetOutputLevel(0)
-    return openbabel
-
-
-def openbabel_failure(atoms: ase.Atoms) -> str | None:
-    """Empty if valid to Open Babel, else ``valence`` or ``fragments``; ``None`` without it.
+def openbabel_failure(atoms: ase.Atoms) -> str:
+    """Empty if valid to Open Babel, else ``valence`` or ``fragments``.
 
     Atoms of elements without a usual valence here are not judged. Open Babel gives nitro groups'
     nitrogen five bonds, which is not its usual valence.
     """
-    ob = _openbabel()
-    if ob is None:
-        return None
+    from openbabel import openbabel as ob
+
+    ob.obErrorLog.SetOutputLevel(0)
     mol = ob.OBMol()
     mol.BeginModify()
     for number, position in zip(atoms.numbers.tolist(), atoms.positions.tolist(), strict=True):
@@ -52,3 +40,27 @@ def openbabel_failure(atoms: ase.Atoms) -> str | None:
     for bond in ob.OBMolBondIter(mol):
         graph[bond.GetBeginAtomIdx() - 1, bond.GetEndAtomIdx() - 1] = True
     return "fragments" if connected_components(graph)[0] > 1 else ""
+
+
+def judge(atoms: ase.Atoms, _: Perception) -> Entry:
+    """``failure``, empty if valid to Open Babel."""
+    return {"failure": openbabel_failure(atoms)}
+
+
+def rows(records: Sequence[Record]) -> dict[str, float]:
+    """Share of structures that are valid to Open Babel; what was not finished is not."""
+    valid = sum(not entry["failure"] for entry in finished(records, OPENBABEL.name))
+    return {"Open Babel: valid (%)": 100 * valid / max(len(records), 1)}
+
+
+OPENBABEL = Judge(
+    name="openbabel",
+    title="Open Babel",
+    judge=judge,
+    rows=rows,
+    verdict=lambda entry: entry["failure"] or "valid",
+    about="Its own bonds and orders; every atom has its usual valence, the molecule is one "
+    "fragment.",
+    module="openbabel",
+    extra="openbabel",
+)

@@ -6,9 +6,7 @@ The tests of its configuration ``mol``, on structures that are valid as
 
 from __future__ import annotations
 
-import importlib.util
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
@@ -17,17 +15,13 @@ from typing import Any
 import ase
 from rdkit import rdBase
 
-from schnetgen_pyg.chem.perception import perceive
-from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.evaluation.judges.records import Record
-from schnetgen_pyg.parallel import Failure, each_in_processes
-
-#: Structures whose tests are one task.
-CHUNK = 50
-
-
-#: Seconds that a task may take, or an energy test.
-TIMEOUT = 120.0
+from schnetgen_pyg.chem.perception import Perception
+from schnetgen_pyg.evaluation.judges.base import (
+    Entry,
+    Judge,
+    Record,
+    finished,
+)
 
 
 @lru_cache(maxsize=2)
@@ -52,60 +46,83 @@ def _posebusters(energy: bool) -> Any:
     return PoseBusters(config, max_workers=0)
 
 
-def _tests(structures: Sequence[ase.Atoms], energy: bool = False) -> list[dict[str, bool]]:
-    tester = _posebusters(energy)
+def _tests(perception: Perception, energy: bool) -> Entry | None:
+    if perception.mol is None:
+        return None
     with rdBase.BlockLogs():
-        table = tester.bust([perceive(atoms).mol for atoms in structures])
-    return [{str(test): bool(value) for test, value in row.items()} for _, row in table.iterrows()]
+        table = _posebusters(energy).bust([perception.mol])
+    return {str(test): bool(value) for test, value in table.iloc[0].items()}
 
 
-def _energy(structures: Sequence[ase.Atoms]) -> list[bool]:
-    return [all(tests.values()) for tests in _tests(structures, energy=True)]
+def judge(_: ase.Atoms, perception: Perception) -> Entry | None:
+    """Which tests a valid structure passed; some 20 ms."""
+    return _tests(perception, energy=False)
 
 
-def posebusters(
-    structures: Sequence[ase.Atoms],
-    records: Sequence[Record],
-    *,
-    jobs: int,
-    energy_tests: int = 0,
-    energy_seconds: float = 600.0,
-    seed: int = 0,
-    progress: Callable[..., Any] | None = None,
-) -> None:
-    """Add to the record of every valid structure ``posebusters``: which tests it passed. A
-    structure that hangs or kills PoseBusters passes none.
+def judge_energy(_: ase.Atoms, perception: Perception) -> Entry | None:
+    """``energy``: whether a valid structure's is near those of fifty conformers (UFF); about a
+    second."""
+    tests = _tests(perception, energy=True)
+    return None if tests is None else {"energy": all(tests.values())}
 
-    The energy test compares with fifty conformers (UFF) and takes about half a second.
 
-    Args:
-        structures, records: as `schnetgen_pyg.evaluation.judges.judge` has them.
-        jobs: processes.
-        energy_tests: so many valid structures, chosen at random, also undergo the energy test
-            (``energy`` in the record).
-        energy_seconds: no energy test is begun after this time.
-        seed: of that choice.
-        progress: such as ``tqdm.tqdm``.
+def rows(records: Sequence[Record]) -> dict[str, float]:
+    """Shares of the valid structures that pass each test and all of them, and of all structures
+    that pass all; what was not finished passes none."""
+    entries = list(finished(records, POSEBUSTERS.name))
+    valid = sum(not record["failure"] for record in records if POSEBUSTERS.name in record)
+    if not valid:
+        return {}
+    passed = sum(all(entry.values()) for entry in entries)
+    shares = {
+        "PoseBusters: of all (%)": 100 * passed / len(records),
+        "PoseBusters: of the valid (%)": 100 * passed / valid,
+    }
+    for name in dict.fromkeys(name for entry in entries for name in entry):
+        share = sum(entry.get(name, False) for entry in entries) / valid
+        shares[f"PoseBusters: {name.replace('_', ' ')} (%)"] = 100 * share
+    return shares
 
-    Raises:
-        InputError: if PoseBusters is not installed.
-    """
-    if importlib.util.find_spec("posebusters") is None:
-        raise InputError('PoseBusters is not installed; pip install "schnetgen_pyg[posebusters]"')
-    valid = [k for k, record in enumerate(records) if not record["failure"]]
-    subset = random.Random(seed).sample(valid, min(energy_tests, len(valid)))
-    bar = progress(total=len(valid) + len(subset), desc="PoseBusters") if progress else None
 
-    def run(function: Any, chosen: list[int], **limits: Any) -> Iterator[tuple[Record, Any]]:
-        items = [structures[k] for k in chosen]
-        for place, result in each_in_processes(function, items, jobs=jobs, **limits):
-            yield records[chosen[place]], result
-            if bar is not None:
-                bar.update(1)
+def energy_rows(records: Sequence[Record]) -> dict[str, float]:
+    """Share of the structures tested whose energy is plausible, and their number."""
+    tested = [record[ENERGY.name] for record in records if ENERGY.name in record]
+    if not tested:
+        return {}
+    passed = sum(entry["energy"] for entry in finished(records, ENERGY.name))
+    return {
+        "PoseBusters: energy, of a subset (%)": 100 * passed / len(tested),
+        "PoseBusters: energies tested": len(tested),
+    }
 
-    for record, result in run(_tests, valid, size=CHUNK, timeout=TIMEOUT):
-        record["posebusters"] = {} if isinstance(result, Failure) else result
-    for record, result in run(_energy, subset, size=1, timeout=TIMEOUT, seconds=energy_seconds):
-        record["energy"] = not isinstance(result, Failure) and result
-    if bar is not None:
-        bar.close()
+
+def verdict(entry: Entry) -> str:
+    """The tests that failed, or how many were passed."""
+    failed = [name.replace("_", " ") for name, passed in entry.items() if not passed]
+    return f"fails {', '.join(failed)}" if failed else f"passes {len(entry)} tests"
+
+
+POSEBUSTERS = Judge(
+    name="posebusters",
+    title="PoseBusters",
+    judge=judge,
+    rows=rows,
+    verdict=verdict,
+    about="Tests of plausible lengths, angles, planarity and clashes on structures that RDKit "
+    "calls valid; each share is of these, “of all” counts the others as failed.",
+    module="posebusters",
+    extra="posebusters",
+    cheap=False,
+)
+
+ENERGY = Judge(
+    name="posebusters-energy",
+    title="PoseBusters, energy",
+    judge=judge_energy,
+    rows=energy_rows,
+    verdict=lambda entry: "plausible" if entry["energy"] else "too high",
+    about="Whether the energy is near those of fifty conformers (UFF), on some valid structures.",
+    module="posebusters",
+    extra="posebusters",
+    cheap=False,
+)

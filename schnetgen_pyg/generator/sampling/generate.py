@@ -5,13 +5,11 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from typing import Any
 
 import ase
 import ase.io
-import joblib
 import torch
 from torch import Tensor
 
@@ -28,6 +26,7 @@ from schnetgen_pyg.generator.sampling.formulas import (
     targets_of,
 )
 from schnetgen_pyg.generator.sampling.restarts import assemble
+from schnetgen_pyg.parallel import Failure, in_order, in_processes, job_count
 
 #: Molecules that pay for another process.
 PER_JOB = 256
@@ -49,21 +48,20 @@ def _build_parts(model: SchNetGen, parts: Sequence[tuple[Any, ...]], jobs: int) 
     gpus = torch.cuda.device_count() if model.device.type == "cuda" else 0
     devices = [f"cuda:{k}" for k in range(gpus)] or ["cpu"]
     model = copy.deepcopy(model).cpu()
-    tasks = (
-        joblib.delayed(_build_on)(devices[k % len(devices)], model, *part)
-        for k, part in enumerate(parts)
-    )
-    try:
-        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-            yield from joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator")(tasks)
-    except BrokenExecutor as error:
-        raise InputError(
-            f"one of the {jobs} processes died (was memory short?); lower jobs or batch_size"
-        ) from error
+    tasks = [(devices[k % len(devices)], model, *part) for k, part in enumerate(parts)]
+    results = in_order(in_processes(_build_on, tasks, jobs=jobs))
+    for (index, *_), built in zip(parts, results, strict=True):
+        if isinstance(built, Failure):
+            raise InputError(
+                f"the process that built molecules {int(index[0])} to {int(index[-1])} died, and "
+                "again alone (was memory short?); lower jobs or batch_size"
+            )
+        yield built
 
 
-def _build_on(device: str, model: SchNetGen, *arguments: Any) -> State:
+def _build_on(task: tuple[Any, ...]) -> State:
     """`assemble` in a process of its own."""
+    device, model, *arguments = task
     torch.set_num_threads(1)
     return assemble(model.to(device), *arguments)
 
@@ -73,7 +71,7 @@ def _jobs(model: SchNetGen, num_molecules: int, config: SamplingConfig) -> int:
     if config.jobs is not None:
         return config.jobs
     on_gpu = model.device.type == "cuda"
-    most = torch.cuda.device_count() if on_gpu else joblib.cpu_count()
+    most = torch.cuda.device_count() if on_gpu else job_count(None)
     return max(1, min(most, num_molecules // PER_JOB))
 
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import ase
 import ase.io
+import torch
 
 from schnetgen_pyg.data.conversion import as_data
 from schnetgen_pyg.data.writers import file_format, keep_whole_frames, write
-from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import check_formula, numbers_of
 from schnetgen_pyg.generator.sampling.generate import sample
-from schnetgen_pyg.storage.atomic import replacing
+from schnetgen_pyg.storage.resumable import ResumableFile
 
 #: Settings that do not change the molecules.
 COSMETIC = ("batch_size", "jobs", "max_elements")
@@ -30,7 +31,12 @@ PLAIN = (".extxyz", ".xyz")
 
 
 def _run_settings(
-    model: SchNetGen, formula: str, seed: int, fragment: Any, config: SamplingConfig
+    model: SchNetGen,
+    formula: str,
+    seed: int,
+    fragment: Any,
+    targets: Mapping[str, Any] | None,
+    config: SamplingConfig,
 ) -> dict[str, Any]:
     """What decides which molecules a run makes, as JSON can hold it."""
     weights = hashlib.sha256()
@@ -45,30 +51,20 @@ def _run_settings(
         "formula": formula,
         "seed": seed,
         "fragment": placed,
+        "targets": {k: torch.as_tensor(v).tolist() for k, v in (targets or {}).items()},
         "config": {k: v for k, v in asdict(config).items() if k not in COSMETIC},
     }
 
 
-def _continued(partial: Path, settings: Path, wanted: dict[str, Any]) -> int:
-    """How many molecules a run that was stopped has left in ``partial``."""
-    if not settings.is_file():
-        partial.unlink(missing_ok=True)
-        with replacing(settings) as temporary:
-            temporary.write_text(json.dumps(wanted))
-        return 0
-    try:
-        saved = json.loads(settings.read_text())
-    except ValueError as error:
-        raise InputError(
-            f"{settings}: damaged, so that the molecules in {partial.name} are of unknown "
-            "settings; remove both, or name another output"
-        ) from error
-    if saved != wanted:
-        raise InputError(
-            f"{partial}: holds molecules of another model or other settings; remove it and "
-            f"{settings.name}, or name another output"
-        )
-    return keep_whole_frames(partial)
+def _frame(atoms: ase.Atoms) -> str:
+    text = io.StringIO()
+    ase.io.write(text, atoms, format="extxyz")
+    return text.getvalue()
+
+
+def _left(value: Any, done: int, total: int) -> Any:
+    each = torch.as_tensor(value)
+    return each[done:] if each.dim() and len(each) == total else each
 
 
 def generate_file(
@@ -79,6 +75,7 @@ def generate_file(
     *,
     seed: int = 0,
     fragment: Any = None,
+    targets: Mapping[str, Any] | None = None,
     config: SamplingConfig | None = None,
     progress: Callable[..., Any] | None = None,
 ) -> None:
@@ -95,26 +92,22 @@ def generate_file(
     file_format(path)
     check_formula(model, numbers_of(formula), config)
     common: dict[str, Any] = {"seed": seed, "fragment": fragment, "config": config}
+    common["targets"] = targets
     sample(model, formula, num_molecules, **common)  # refuses what is wrong, builds nothing
-    partial, settings = (path.with_name(f"{path.name}.partial.{s}") for s in ("extxyz", "json"))
-    done = _continued(partial, settings, _run_settings(model, formula, **common))
+    settings = _run_settings(model, formula, **common)
+    file = ResumableFile(path, "extxyz", settings, keep_whole_frames)
+    done = file.done
     if done < num_molecules:
-        molecules: Any = sample(model, formula, num_molecules - done, first=done, **common)
+        # Of a value for each molecule those that are left.
+        left = {name: _left(value, done, num_molecules) for name, value in (targets or {}).items()}
+        molecules: Any = sample(
+            model, formula, num_molecules - done, first=done, **common | {"targets": left}
+        )
         if progress:
             molecules = progress(molecules, initial=done, total=num_molecules)
-        try:
-            with partial.open("a") as file:
-                for atoms in molecules:
-                    ase.io.write(file, atoms, format="extxyz")
-                    file.flush()
-        except OSError as error:
-            raise InputError(
-                f"{partial}: could not be written ({error}); the molecules before are kept, the "
-                "same command continues with the next one"
-            ) from error
+        file.extend(map(_frame, molecules))
     if path.suffix in PLAIN and done <= num_molecules:
-        partial.replace(path)
-    else:
-        write(path, ase.io.read(partial, index=f":{num_molecules}", format="extxyz"))
-        partial.unlink()
-    settings.unlink()
+        file.close(path)
+        return
+    write(path, ase.io.read(file.partial, index=f":{num_molecules}", format="extxyz"))
+    file.close()

@@ -1,0 +1,127 @@
+"""Many structures and several judges, in processes that may hang or die: records of all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import ase
+
+from schnetgen_pyg.chem.bonds import connectivity
+from schnetgen_pyg.chem.perception import perceive
+from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.evaluation.judges.base import Entry, Judge, Record
+from schnetgen_pyg.evaluation.judges.rdkit import RDKIT
+from schnetgen_pyg.parallel import Failure, each_in_processes
+
+#: Structures that a process judges at once.
+CHUNK = 100
+
+#: Seconds that they may take.
+TIMEOUT = 60.0
+
+
+def perceive_all(
+    structures: Sequence[ase.Atoms],
+    *,
+    jobs: int,
+    timeout: float = TIMEOUT,
+    progress: Callable[..., Any] | None = None,
+) -> list[Record]:
+    """The record of each structure, with its molecule, before other judges are asked.
+
+    A structure that takes too long or kills its process has the failure ``timeout`` or ``crash``.
+
+    Args:
+        structures: in Å.
+        jobs: processes.
+        timeout: seconds that a hundred structures may take.
+        progress: such as ``tqdm.tqdm``.
+    """
+    bare = [ase.Atoms(atoms.numbers, atoms.positions) for atoms in structures]
+    records = [Record() for _ in bare]
+    found = each_in_processes(_begin, bare, size=CHUNK, jobs=jobs, timeout=timeout)
+    for place, result in _watched(found, len(bare), RDKIT, progress):
+        failed = isinstance(result, Failure)
+        records[place] = Record(failure=result.reason) if failed else result
+    return records
+
+
+def ask(
+    judge: Judge,
+    structures: Sequence[ase.Atoms],
+    records: Sequence[Record],
+    *,
+    jobs: int,
+    size: int = CHUNK,
+    timeout: float = TIMEOUT,
+    seconds: float = float("inf"),
+    progress: Callable[..., Any] | None = None,
+) -> None:
+    """Add what a judge says to the records of `perceive_all`; those that perception did not finish
+    are left out.
+
+    Args:
+        judge: one of `schnetgen_pyg.evaluation.judges.JUDGES`, or like them.
+        structures, records: of the same structures.
+        jobs, progress: as `perceive_all` has them.
+        size: structures that a process judges at once.
+        timeout: seconds that they may take.
+        seconds: after which no more are begun; their records have no entry.
+
+    Raises:
+        InputError: if what the judge needs is not installed, or it raises an exception.
+    """
+    judge.require_installed()
+    chosen = [k for k, record in enumerate(records) if "num_atoms" in record]
+    items = [
+        (ase.Atoms(structures[k].numbers, structures[k].positions), records[k]) for k in chosen
+    ]
+    found = each_in_processes(
+        partial(_entries, judge.name, judge.judge),
+        items,
+        size=size,
+        jobs=jobs,
+        timeout=timeout,
+        seconds=seconds,
+    )
+    for place, result in _watched(found, len(items), judge, progress):
+        entry = {"unfinished": result.reason} if isinstance(result, Failure) else result
+        if entry is not None:
+            records[chosen[place]][judge.name] = entry
+
+
+def _begin(structures: Sequence[ase.Atoms]) -> list[Record]:
+    records = []
+    for atoms in structures:
+        perception = perceive(atoms)
+        record = Record(RDKIT.judge(atoms, perception) or {})
+        record.keep(connectivity(atoms) if perception.mol is None else perception.mol)
+        records.append(record)
+    return records
+
+
+def _entries(
+    name: str, judge: Callable[..., Entry | None], items: Sequence[tuple[ase.Atoms, Record]]
+) -> list[Entry | None]:
+    entries = []
+    for atoms, record in items:
+        try:
+            entries.append(judge(atoms, record.perception()))
+        except Exception as error:
+            raise InputError(
+                f"the judge {name!r} fails on {atoms.get_chemical_formula()} "
+                f"({record['failure'] or record['smiles']}): {type(error).__name__}: {error}; "
+                "schnetgen_pyg.testing.judge.check_judge may show why"
+            ) from error
+    return entries
+
+
+def _watched(
+    results: Iterator[tuple[int, Any]],
+    total: int,
+    judge: Judge,
+    progress: Callable[..., Any] | None,
+) -> Iterator[tuple[int, Any]]:
+    return progress(results, total=total, desc=judge.title) if progress else results
