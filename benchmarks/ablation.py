@@ -23,7 +23,6 @@ import torch
 import yaml
 from ase.optimize import LBFGS
 from common import COMMIT, save
-from schnetgen_pyg.training.presets import PRESETS
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, fit, generate, load
 from schnetgen_pyg.data.batches import seeded
@@ -33,6 +32,7 @@ from schnetgen_pyg.generator.model import GeneratorConfig
 from schnetgen_pyg.relaxation.single import KCAL
 from schnetgen_pyg.storage.atomic import replacing
 from schnetgen_pyg.training.generator import TrainingConfig
+from schnetgen_pyg.training.presets import PRESETS
 
 #: Name of the row, and the settings that differ from the preset ``small``.
 ROWS: dict[str, dict[str, Any]] = {

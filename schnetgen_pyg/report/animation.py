@@ -38,16 +38,14 @@ CLOUD = np.array([64, 214, 196])
 STICK = np.array([132, 142, 158])
 TEXT, QUIET = (226, 232, 240), (120, 132, 150)
 #: Frames of a step while the cloud grows, while the atom comes, and at the end.
-LOOKING, COMING, STANDING = 3, 3, 28
+LOOKING, COMING, STANDING = 3, 3, 26
 MILLISECONDS = 70
 COLORS = 96
 #: How far the vertical axis leans to the viewer.
 TILT = 0.3
 #: Spacing of the lattice on which p(r) is evaluated and how far it reaches from an atom (Å), and
 #: how many points are drawn from it.
-LATTICE, REACH, POINTS = 0.1, 1.9, 16_000
-#: Of the cloud: at 1 what the model says of each distance.
-TEMPERATURE = 1.0
+LATTICE, REACH, POINTS = 0.1, 2.3, 16_000
 
 
 def animate(
@@ -146,15 +144,19 @@ def draw_positions(
         [num_points, 3] in Å.
     """
     near = pos if focus is None else pos[focus : focus + 1]
-    axes = [np.arange(a - REACH, b + REACH, LATTICE) for a, b in zip(near.min(0), near.max(0), strict=True)]
+    axes = [
+        np.arange(a - REACH, b + REACH, LATTICE)
+        for a, b in zip(near.min(0), near.max(0), strict=True)
+    ]
     lattice = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
     distance = np.linalg.norm(lattice[:, None] - near, axis=2).min(1)
-    lattice = lattice[(distance < REACH) & (distance > 0.4 * REACH)]
-    bins = np.linalg.norm(lattice[:, None] - pos, axis=2) / spacing
-    lower = bins.astype(int).clip(max=log_prob.shape[1] - 2)
+    lattice = lattice[(distance < REACH) & (distance > 0.5)]
+    last = log_prob.shape[1] - 1
+    bins = (np.linalg.norm(lattice[:, None] - pos, axis=2) / spacing).clip(max=last)
+    lower = bins.astype(int).clip(max=last - 1)
     atom = np.arange(len(pos))
     low, high = log_prob[atom, lower], log_prob[atom, lower + 1]
-    scores = (low + (bins - lower) * (high - low)).sum(1) / TEMPERATURE
+    scores = (low + (bins - lower) * (high - low)).sum(1)
     weight = np.exp(scores - scores.max())
     chosen = rng.choice(len(lattice), POINTS, p=weight / weight.sum())
     return lattice[chosen] + LATTICE * (rng.random((POINTS, 3)) - 0.5)
@@ -181,9 +183,7 @@ def _picture(
     about = np.array(
         [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
     )
-    down = np.array(
-        [[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]]
-    )
+    down = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
     rotation = (down @ about).T
     pos = atoms.positions @ rotation
     wide, high = _extent(atoms)
@@ -199,7 +199,7 @@ def _picture(
         if share > 0:
             color = 30 + 225 * jmol_colors[number]
             glow = cloud * (atom == focus)
-            color = color + 0.35 * glow * (CLOUD - color)
+            color = color + 0.25 * glow * (CLOUD - color)
             canvas.ball(pos[atom], share * _radius(number), color, glow)
     if points is not None and cloud > 0:
         canvas.cloud(points @ rotation, CLOUD, 0.8 * cloud, 0.08)
@@ -218,7 +218,7 @@ def _extent(atoms: ase.Atoms) -> tuple[float, float]:
     x, y, z = atoms.positions.T
     around = np.hypot(x, z)
     high = np.abs(y) * np.cos(TILT) + around * np.sin(TILT)
-    return float(around.max()) + 0.6, float(high.max()) + 0.5
+    return float(around.max()) + 0.6, float(high.max()) + 0.8
 
 
 def _sticks(canvas: Canvas, atoms: ase.Atoms, pos: Array, size: Array) -> None:
@@ -234,7 +234,8 @@ def _sticks(canvas: Canvas, atoms: ase.Atoms, pos: Array, size: Array) -> None:
         aside *= 0.13 / max(float(np.linalg.norm(aside)), 1e-6)
         for number in range(order):
             shift = (2 * number - order + 1) * aside
-            canvas.stick(*(ends + shift), 0.12 if order == 1 else 0.075, STICK)
+            start, end = ends + shift
+            canvas.stick(start, end, 0.12 if order == 1 else 0.075, STICK)
 
 
 def _write(image: Image.Image, atoms: ase.Atoms, placed: int, grown: float) -> None:

@@ -94,7 +94,9 @@ class Canvas:
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
         x, y, z = x[inside], y[inside], points[inside, 2]
         count = np.zeros((2, height, width), dtype=np.float32)
-        for layer, shown in zip(count, (z > self.z[y, x], np.ones_like(x, dtype=bool)), strict=True):
+        for layer, shown in zip(
+            count, (z > self.z[y, x], np.ones_like(x, dtype=bool)), strict=True
+        ):
             np.add.at(layer, (y[shown], x[shown]), 1.0)
             gaussian_filter(layer, softness * self.scale, truncate=3, output=layer)
         seen, whole = count
