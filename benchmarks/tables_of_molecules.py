@@ -202,7 +202,7 @@ def relaxation(record: dict[str, Any]) -> str:
     def cells(figures: dict[str, Any] | None) -> list[str]:
         if not figures or not figures["structures"]:
             return ["0", ""]
-        return [str(figures["structures"]), f"{figures['rmsd']:.2f} / {figures['rmsd_heavy']:.3f}"]
+        return [str(figures["structures"]), f"{figures['rmsd']:.2f} / {figures['rmsd_heavy']:.2f}"]
 
     paper = record["paper"]
     methods = {method: part["classes"] for method, part in record["lowest"].items()}

@@ -1,35 +1,36 @@
-"""The README shows what was measured, and its Python runs."""
+"""The tables of the READMEs are made from what was measured."""
 
-import re
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
+READMES = [*sorted(ROOT.glob("README*.md")), ROOT / "benchmarks" / "README.md"]
 
 
-def test_tables_are_those_of_the_results():
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        from tables import render
-    finally:
-        sys.path.pop(0)
-    text = (ROOT / "README.md").read_text()
-    assert render(text) == text, "run python benchmarks/tables.py"
+@pytest.fixture
+def tables(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+    import tables
+
+    return tables
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_python_snippets_run(number, capsys):
-    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    code = snippets[number].replace("num_molecules=100", "num_molecules=4")
-    names: dict = {}
-    exec(code, names)
-    assert "valid" in capsys.readouterr().out if number == 0 else names["log_p"].shape == (4, 300)
+@pytest.mark.parametrize("path", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_tables_are_those_of_the_results(path, tables):
+    text = path.read_text()
+    assert "<!-- table: " in text
+    assert tables.render(text) == text, "run python benchmarks/tables.py"
 
 
-def test_snippet_of_the_potentials_runs():
-    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    names: dict = {}
-    exec(next(code for code in snippets if "PotentialCalculator" in code), names)
-    assert names["forces"].shape == (3, 3)
+def test_all_that_was_measured_is_shown(tables):
+    shown = set(tables.MARKED.findall(READMES[-1].read_text()))
+    assert tables.measured() <= shown
+    results = {path.stem for path in tables.RESULTS.glob("*.json")}
+    assert results == tables.measured(), "a result without a table"
+
+
+def test_an_unknown_table_is_named(tables):
+    with pytest.raises(SystemExit, match="no table 'qualty'"):
+        tables.render("<!-- table: qualty -->\n<!-- end -->")
