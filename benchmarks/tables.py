@@ -33,7 +33,8 @@ from tables_of_speed import (
 )
 
 HERE = Path(__file__).parent
-SHORT, LONG = HERE.parent / "README.md", HERE / "README.md"
+#: Which holds all of them.
+LONG = HERE / "README.md"
 
 #: By the name of its record, what makes the table.
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -95,7 +96,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     stale = []
-    for path in (SHORT, LONG):
+    for path in (*sorted(HERE.parent.glob("README*.md")), LONG):
         text = path.read_text()
         if (made := render(text)) != text:
             stale.append(path)
