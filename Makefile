@@ -5,14 +5,14 @@ DEMO_STEPS ?= 300
 DEMO_MOLECULES ?= 128
 DEMO := runs/demo
 
-.PHONY: demo test notebooks lint types extensions reference wheel clean
+.PHONY: demo test notebooks pictures docs lint types extensions reference wheel clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "schnetgen_pyg needs Python 3.11 or newer; name one: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -c constraints.txt torch
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,xtb]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,docs,xtb]"
 	touch $@
 
 # Train a small model on the embedded data, generate with the bundled one, judge, draw.
@@ -30,6 +30,16 @@ test: .venv/installed
 
 notebooks: .venv/installed
 	$(BIN)/pytest --nbmake notebooks
+
+# What is committed as it was made: the film of the README, and the notebooks with their output.
+pictures: .venv/installed
+	$(BIN)/schnetgen generate --formula C7H10O2 --num 1 --seed 5 --out runs/film/one.extxyz
+	$(BIN)/schnetgen view runs/film/one.extxyz --out docs/pictures/building.gif
+	$(BIN)/python notebooks/execute.py
+
+docs: .venv/installed
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
+	@echo "Open build/docs/index.html"
 
 lint: .venv/installed
 	$(BIN)/ruff check .

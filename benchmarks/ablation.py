@@ -5,7 +5,7 @@
 Every row trains for the same number of steps on the training isomers, generates with the rules of
 valence, with every first scaffold kept, and without rules, and relaxes some of the valid molecules
 with GFN2-xTB. Last, the training steps of all rows are timed in turn, for which the machine should
-be quiet. Writes ``results/ablation.json``. A run that was stopped continues.
+be quiet. Writes ``ablation.json``. A run that was stopped continues.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import yaml
 from ase.optimize import LBFGS
-from common import COMMIT, save
+from common import COMMIT, benchmark_parser, save
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, fit, generate, load
 from schnetgen_pyg.data.batches import seeded
@@ -182,7 +182,7 @@ def step_seconds(data: Any, rounds: int, seed: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--train", required=True)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--num", type=int, default=200)
@@ -204,9 +204,9 @@ def main() -> None:
             with replacing(kept) as temporary:
                 temporary.write_text(json.dumps(rows))
         print(name, json.dumps(rows[name]), flush=True)
-        save("ablation", figures | {"rows": rows}, seed=options.seed)
+        save("ablation", figures | {"rows": rows}, options.seed, options.results)
     figures["step_seconds"] = step_seconds(data, options.rounds, options.seed)
-    save("ablation", figures | {"rows": rows}, seed=options.seed)
+    save("ablation", figures | {"rows": rows}, options.seed, options.results)
 
 
 if __name__ == "__main__":

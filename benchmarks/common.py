@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -12,7 +13,10 @@ from typing import Any
 from schnetgen_pyg.storage.atomic import replacing
 from schnetgen_pyg.storage.provenance import provenance
 
+#: What the tables are made of.
 RESULTS = Path(__file__).parent / "results"
+#: Where a benchmark writes unless it is told otherwise: not over figures that are committed.
+NEW_RESULTS = Path("runs/benchmarks")
 
 
 def commit() -> str:
@@ -25,8 +29,11 @@ def commit() -> str:
         command = ["git", "-C", str(folder), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    changed = git("status", "--porcelain", "--", "../schnetgen_pyg", ".", ":!results")
-    return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+    try:
+        changed = git("status", "--porcelain", "--", "../schnetgen_pyg", ".", ":!results")
+        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 #: Asked once at the start: what runs is what was there then.
@@ -50,9 +57,19 @@ def run(command: list[str], threads: int = 1, **environment: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def save(name: str, figures: dict[str, Any], seed: int) -> Path:
-    """Write figures with commit, versions, machine and seed to ``results/NAME.json``."""
-    path = RESULTS / f"{name}.json"
+def benchmark_parser(description: str | None) -> argparse.ArgumentParser:
+    """Of a benchmark with this docstring: its first line, and the option ``--results``."""
+    first = (description or "").split("\n")[0]
+    made = argparse.ArgumentParser(description=first)
+    made.add_argument(
+        "--results", type=Path, default=NEW_RESULTS, help=f"folder for the JSON ({NEW_RESULTS})"
+    )
+    return made
+
+
+def save(name: str, figures: dict[str, Any], seed: int, folder: Path) -> Path:
+    """Write figures with commit, versions, machine and seed to ``NAME.json`` in a folder."""
+    path = folder / f"{name}.json"
     record = {"commit": COMMIT, "processor": processor(), "seed": seed} | provenance() | figures
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n")

@@ -8,11 +8,11 @@
 Three parts, one after the other: the bundled model in one and in several processes, and without
 revision or keeping the filters of placed pairs; the peer, where its environment is given (see
 `peers/gschnet_step.py`); one training step and the placing of one atom over the number of atoms,
-10 to 200, with a radius graph. Writes ``results/generation.json``. With ``--profile`` only where
-the processor's time goes: ``results/generation_profile.json``. With ``--batches`` only one training
-step and the placing of one atom over the number of molecules: ``results/generation_batches.json``.
+10 to 200, with a radius graph. Writes ``generation.json``. With ``--profile`` only where
+the processor's time goes: ``generation_profile.json``. With ``--batches`` only one training
+step and the placing of one atom over the number of molecules: ``generation_batches.json``.
 With ``--gpu`` the bundled model and the peer on a GPU, ours over the size of the batch, too:
-``results/generation_gpu.json``.
+``generation_gpu.json``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Any
 
 import joblib
 import torch
-from common import run, save
+from common import benchmark_parser, run, save
 from torch_geometric.data import Batch, Data
 
 import schnetgen_pyg
@@ -73,9 +73,9 @@ def ours(num: int, rounds: int, cores: int) -> dict[str, list[float]]:
     return in_turn(ways, num, rounds)
 
 
-def ours_on_gpu(num: int, rounds: int) -> dict[str, list[float]]:
+def ours_on_gpu(num: int, rounds: int, device: str = "cuda") -> dict[str, list[float]]:
     """Molecules per second on a GPU."""
-    model = SchNetGen.from_pretrained("c7h10o2").cuda()
+    model = SchNetGen.from_pretrained("c7h10o2").to(device)
     ways: Ways = {"one GPU": (model, {})}
     ways |= {
         "one GPU, strict": (model, STRICT),
@@ -83,7 +83,7 @@ def ours_on_gpu(num: int, rounds: int) -> dict[str, list[float]]:
     }
     ways |= {"one GPU, 2,048 at once": (model, {"batch_size": 2048})}
     for chosen, settings in ways.values():  # compiles the kernels
-        rate(chosen, 2048, 99, **settings)
+        rate(chosen, min(num, 2048), 99, **settings)
     return in_turn(ways, num, rounds)
 
 
@@ -109,6 +109,7 @@ def profile(num: int) -> dict[str, float]:
     for (path, _, name), (_, _, own, total, _) in found.stats.items():  # type: ignore[attr-defined]
         ours = Path(path).is_relative_to(PACKAGE)
         times[f"{Path(path).stem}.{name}" if ours else name] += total if ours else own
+    times = dict(times)  # a function that has another name now is an error
     parts = {
         "filters of new pairs": times["filter_cache.add"],
         "features of placed atoms": times["model.features"],
@@ -186,7 +187,7 @@ def scaling(size: int, molecules: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--num", type=int, default=2560)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer", help="Python of an environment with schnetpack-gschnet")
@@ -202,13 +203,18 @@ def main() -> None:
     if options.profile:
         shares = profile(256)
         print(json.dumps(shares, indent=2))
-        save("generation_profile", {"molecules": 256, "shares": shares}, seed=0)
+        save(
+            "generation_profile",
+            {"molecules": 256, "shares": shares},
+            seed=0,
+            folder=options.results,
+        )
         return
     own = [sys.executable, __file__, "--size"]
     if options.batches:
         rows = {n: run([*own, "19", "--molecules", str(n)]) for n in BATCHES}
         print(json.dumps(rows, indent=2))
-        save("generation_batches", {"atoms": 19, "rows": rows}, seed=0)
+        save("generation_batches", {"atoms": 19, "rows": rows}, 0, options.results)
         return
     cores = joblib.cpu_count()
     if options.gpu:
@@ -224,14 +230,14 @@ def main() -> None:
         theirs = run([options.peer, str(script), *on_gpu])
     record = {"molecules": options.num, "rates": rates, "medians": medians, "peer": theirs}
     if options.gpu:
-        save("generation_gpu", record, seed=0)
+        save("generation_gpu", record, 0, options.results)
         return
     sizes = {}
     for size in SIZES:
         sizes[size] = run([*own, str(size)])
         print(size, sizes[size], flush=True)
     print(medians, theirs)
-    save("generation", record | {"cores": cores, "sizes": sizes}, seed=0)
+    save("generation", record | {"cores": cores, "sizes": sizes}, 0, options.results)
 
 
 if __name__ == "__main__":

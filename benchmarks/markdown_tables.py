@@ -1,13 +1,13 @@
-"""What the tables of the README share."""
+"""What all tables share."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def markdown(header: list[str], rows: list[list[str]]) -> str:
+def markdown(header: list[str], rows: list[list[Any]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def source(name: str, record: dict[str, Any]) -> str:

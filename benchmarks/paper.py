@@ -3,18 +3,17 @@
     python benchmarks/paper.py --checkpoint RUN/model.safetensors --train train.extxyz.gz \
         --test test.extxyz.gz --out runs/paper/generated.extxyz
 
-Writes ``results/paper.json``. A run that was stopped continues.
+Writes ``paper.json``. A run that was stopped continues.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from pathlib import Path
 
 import ase.io
-from common import COMMIT, save
+from common import COMMIT, benchmark_parser, save
 from tqdm import tqdm
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, load
@@ -24,7 +23,7 @@ PAPER = {"n": 10_000, "unique": 4392, "train_found": 266, "test_found": 388, "te
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--checkpoint", default="c7h10o2-paper")
     parser.add_argument("--train", required=True)
     parser.add_argument("--test", required=True)
@@ -70,7 +69,7 @@ def main() -> None:
         "paper": PAPER,
         "evaluation": result.figures(),
     }
-    save("paper", figures, seed=options.seed)
+    save("paper", figures, options.seed, options.results)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ The structures are the first of each group that the run held out for its test.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from pathlib import Path
@@ -21,7 +20,7 @@ from ase import units
 from ase.build import minimize_rotation_and_translation
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import LBFGS
-from common import save
+from common import benchmark_parser, save
 
 from schnetgen_pyg import Potential, PotentialCalculator, load
 from schnetgen_pyg.data.conversion import to_ase
@@ -81,7 +80,7 @@ def dynamics(start: ase.Atoms, potential: Any, picoseconds: float, seed: int) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--data", nargs="+", required=True)
     parser.add_argument("--split", type=Path, required=True)
@@ -114,7 +113,7 @@ def main() -> None:
     }
     record["dynamics"] = dynamics(held_out[0], judge, options.picoseconds, options.seed)
     print(json.dumps({k: record[k] for k in ("optimisation", "dynamics")}, indent=2))
-    save(options.name, record, options.seed)
+    save(options.name, record, options.seed, options.results)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@
 ``rmd17`` trains each one on the same 950 frames (50 for validation) and tests it on 1,000 others;
 ``qm9`` gives errors of U0 over the number of training molecules. Every model has the same time;
 how many steps that is, is found at the start. Both continue where they were stopped, and write
-``results/potentials_rmd17.json`` (with ``--accelerator gpu``: ``potentials_rmd17_gpu.json``) and
-``results/potentials_qm9.json``.
+``potentials_rmd17.json`` (with ``--accelerator gpu``: ``potentials_rmd17_gpu.json``) and
+``potentials_qm9.json``.
 
 ``speed`` times a training step and a force call over the size of the batch and of the molecules,
 and the peak memory, in processes of their own, medians over several; SchNet and PaiNN also as the
-peers have them (see `peers/potential_speed.py`). Writes ``results/potentials_speed.json``.
+peers have them (see `peers/potential_speed.py`). Writes ``potentials_speed.json``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from ase.units import Hartree
-from common import COMMIT, RESULTS, run, save
+from common import COMMIT, benchmark_parser, run, save
 from peers.potential_speed import timed
 from rdkit import Chem
 from rdkit.Chem import AllChem
@@ -128,15 +128,15 @@ def trained(
     return row
 
 
-def result(name: str) -> dict[str, Any]:
+def result(name: str, folder: Path) -> dict[str, Any]:
     """The rows that a record has already."""
-    path = RESULTS / f"{name}.json"
+    path = folder / f"{name}.json"
     return json.loads(path.read_text())["rows"] if path.is_file() else {}
 
 
 def rmd17(options: argparse.Namespace) -> None:
     table = f"potentials_rmd17{'_gpu' * (options.accelerator == 'gpu')}"
-    rows = result(table)
+    rows = result(table, options.results)
     for path in options.files:
         molecule = path.stem.removeprefix("rmd17_")
         frames = load(path)
@@ -147,7 +147,7 @@ def rmd17(options: argparse.Namespace) -> None:
             row = trained(name, train, test, options.out / f"{molecule}_{name}", options)
             rows.setdefault(molecule, {})[name] = row
             print(molecule, name, json.dumps(row), flush=True)
-            save(table, {"rows": rows}, seed=options.seed)
+            save(table, {"rows": rows}, options.seed, options.results)
 
 
 def qm9(options: argparse.Namespace) -> None:
@@ -163,14 +163,14 @@ def qm9(options: argparse.Namespace) -> None:
             data.append(molecule)
     order = np.random.default_rng(options.seed).permutation(len(data)).tolist()
     test = [data[k] for k in order[:3000]]
-    rows = result("potentials_qm9")
+    rows = result("potentials_qm9", options.results)
     for size in options.sizes:
         train = [data[k] for k in order[3000 : 3000 + size + options.num_validation]]
         for name in options.representations:
             row = trained(name, train, test, options.out / f"qm9_{size}_{name}", options)
             rows.setdefault(str(size), {})[name] = row
             print(size, name, json.dumps(row), flush=True)
-            save("potentials_qm9", {"rows": rows}, seed=options.seed)
+            save("potentials_qm9", {"rows": rows}, options.seed, options.results)
 
 
 def molecule(size: int) -> dict[str, Any]:
@@ -240,7 +240,7 @@ def speed(options: argparse.Namespace) -> None:
         "graph-pes": (options.graph_pes, ("schnet", "painn")),
         "schnetpack": (options.schnetpack, ("schnet", "painn")),
     }
-    rows = result("potentials_speed")
+    rows = result("potentials_speed", options.results)
     for size, batch in cases():
         given = json.dumps(molecule(size) | {"batch": batch})
         for name in options.representations:
@@ -254,11 +254,12 @@ def speed(options: argparse.Namespace) -> None:
             row |= {key: medians([turn[key] for turn in turns]) for key in commands}
             rows.setdefault(name, {})[f"{size} x {batch}"] = row
             print(name, size, batch, json.dumps(row), flush=True)
-            save("potentials_speed", {"rows": rows, "note": options.note}, seed=0)
+            record = {"rows": rows, "note": options.note}
+            save("potentials_speed", record, 0, options.results)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("part", choices=["rmd17", "qm9", "speed", "one"])
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--representations", nargs="+", default=list(REPRESENTATIONS))

@@ -5,7 +5,7 @@
 Generates ``--num`` structures for every seed with the sampler's own settings and with strict ones,
 and for the first seed at other temperatures, without revision, with scaffolds that lead nowhere
 kept, and without the rules of valence, and judges them; prints the mean and the standard deviation
-over the seeds, and writes ``results/quality.json``. A run that was stopped continues.
+over the seeds, and writes ``quality.json``. A run that was stopped continues.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import ase.io
-from common import COMMIT, save
+from common import COMMIT, benchmark_parser, save
 from tqdm import tqdm
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, load
@@ -77,7 +77,7 @@ def summary(runs: list[dict[str, float]]) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--checkpoint", default="c7h10o2")
     parser.add_argument("--train", required=True)
     parser.add_argument("--test", required=True)
@@ -126,7 +126,7 @@ def main() -> None:
             runs.append(run)
         record["rows"][name] = {"runs": runs, "summary": summary(runs), "commit": log["commit"]}
         print(name, json.dumps(record["rows"][name]["summary"]), flush=True)
-        save("quality", record, seed=options.seeds[0])
+        save("quality", record, options.seeds[0], options.results)
 
 
 if __name__ == "__main__":

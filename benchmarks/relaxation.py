@@ -5,7 +5,7 @@
 Relaxes the 20 of lowest predicted energy with GFN2-xTB and, as many as ``--dft_seconds`` allow,
 with PBE/def2-SVP (the lowest first), and 300 structures chosen at random with GFN2-xTB; beside
 these as many real molecules, and others with ``--beside "not revised=other.extxyz"``. Writes
-``results/relaxation.json``. A run that was stopped continues in ``--out``.
+``relaxation.json``. A run that was stopped continues in ``--out``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from common import save
+from common import benchmark_parser, save
 from tqdm import tqdm
 
 from schnetgen_pyg import evaluate, load, relax
@@ -94,7 +94,7 @@ def at_random(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("structures")
     parser.add_argument("--train", required=True)
     parser.add_argument("--test", required=True)
@@ -149,7 +149,7 @@ def main() -> None:
     for method, part in table.items():
         print(method, part["classes"])
     print("random, valid:", record["random"]["valid"])
-    save("relaxation", record, seed=options.seed)
+    save("relaxation", record, options.seed, options.results)
 
 
 if __name__ == "__main__":

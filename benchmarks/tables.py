@@ -1,7 +1,10 @@
-"""Write the tables of the README from ``benchmarks/results/*.json``, and nothing by hand.
+"""Write the tables of README.md and benchmarks/README.md from ``benchmarks/results/*.json``.
 
-python benchmarks/tables.py            # rewrite README.md
-python benchmarks/tables.py --check    # exit status 1 if it is out of date
+    python benchmarks/tables.py            # rewrite both
+    python benchmarks/tables.py --check    # exit status 1 if one is out of date
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; nothing in it is written by
+hand. benchmarks/README.md holds every table that has been measured.
 """
 
 from __future__ import annotations
@@ -14,352 +17,96 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from generation_tables import (
+from common import RESULTS
+from tables_of_molecules import ablation, paper, quality, relaxation, summary, time_to_valid
+from tables_of_potentials import potential, potentials_qm9, potentials_rmd17, potentials_speed
+from tables_of_speed import (
+    bfloat16,
     generation,
     generation_batches,
     generation_gpu,
     generation_profile,
-)
-from markdown_tables import markdown, source
-from potential_tables import (
-    potential,
-    potentials_qm9,
-    potentials_rmd17,
-    potentials_speed,
+    gpu_tests,
+    training_step,
+    training_step_gpu,
+    training_step_profile,
 )
 
 HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
-#: Of C7H10O2 in QM9, of which we have the training isomers and most of the others.
-ISOMERS = 6095
-#: What the times of a training step are compared with.
-OURS = "filters per pair, padded blocks"
+#: Which holds all of them.
+LONG = HERE / "README.md"
 
-
-def paper(record: dict[str, Any]) -> str:
-    ours, theirs = record["evaluation"], record["paper"]
-    sizes = ours["references"]
-    real = sizes["test"]
-    share = f"{theirs['test_found'] / theirs['test_size']:.1%}"
-    all_sizes = f"{theirs['test_found']:,} of {theirs['test_size']:,} ({share})"
-    scaffolds = {name: figures["own"]["scaffold"] for name, figures in sizes.items()}
-    matches = ours["matches"]
-
-    def of(found: int, whole: int) -> str:
-        return f"{found:,} of {whole:,} ({found / whole:.1%})"
-
-    rows = [
-        ["structures generated", f"{theirs['n']:,}", f"{ours['n']:,}", f"{real['n']:,}"],
-        ["*all structures, hydrogens and bond orders ignored:*", "", "", ""],
-        [
-            "different scaffolds",
-            f"{theirs['unique']:,}",
-            f"{ours['unique']['scaffold']:,}",
-            f"{real['unique']['scaffold']:,}",
-        ],
-        [
-            "scaffolds of training isomers found",
-            f"{theirs['train_found']:,}",
-            of(matches["train"]["scaffold"], scaffolds["train"]),
-            "",
-        ],
-        [
-            "scaffolds of test isomers found, not in training",
-            all_sizes,
-            of(matches["test"]["scaffold"], scaffolds["test"]),
-            "",
-        ],
-        ["*valid molecules, bond orders considered:*", "", "", ""],
-        [
-            "valid (neutral, closed-shell, one fragment)",
-            "not stated",
-            f"{ours['valid']:,}",
-            f"{real['valid']:,}",
-        ],
-        [
-            "different molecules (SMILES)",
-            "not stated",
-            f"{ours['unique']['smiles']:,}",
-            f"{real['unique']['smiles']:,}",
-        ],
-        [
-            "training isomers found",
-            "not stated",
-            of(matches["train"]["smiles"], sizes["train"]["own"]["smiles"]),
-            "",
-        ],
-        [
-            "unseen test isomers found",
-            "not stated",
-            of(matches["test"]["smiles"], sizes["test"]["own"]["smiles"]),
-            "",
-        ],
-    ]
-    training = record["training"]
-    seconds = record["generation"]["seconds"]
-    speed = (
-        f" Generated at commit {record['generation']['commit']} in {seconds:,.0f} s"
-        f"{record['note'] and ' (' + record['note'] + ')'}."
-    )
-    note = (
-        f"{training['step']:,} training steps of {training['training']['batch_size']} molecules, "
-        f"validation loss {training['metrics']['validation_loss']:.3f} nats per distance, "
-        f"T = {record['temperature']}.{speed} {source('paper', record)}"
-    )
-    return markdown(["", "paper", "`c7h10o2-paper`", "the real test isomers"], rows) + "\n\n" + note
-
-
-def training_step(record: dict[str, Any]) -> str:
-    rows = [
-        [
-            name,
-            f"{row['prepare_seconds']:.3f}",
-            f"{row['step_seconds']:.3f}",
-            f"{record['times_ours'][name]:.1f}",
-        ]
-        for name, row in record["medians"].items()
-    ]
-    header = ["", "preparation (s)", "forward, backward, Adam (s)", "times ours"]
-    note = (
-        f"{record['molecules']} molecules C7H10O2, all partial molecules, 9 blocks, 128 features, "
-        f"{record['threads']} CPU threads, medians. {source('training_step', record)}"
-    )
-    return markdown(header, rows) + "\n\n" + note
-
-
-def training_step_profile(record: dict[str, Any]) -> str:
-    shares, speeds = record["shares"], record["gflops"]
-    rows = [[part, f"{share:.0%}"] for part, share in shares.items()]
-    rows.append(["all else (copies, sums, Adam, …)", f"{1 - sum(shares.values()):.0%}"])
-    note = (
-        f"{record['molecules']} molecules, one thread. The matrix products run at "
-        f"{speeds['of a step']:.0f} GFLOP/s, one of 1,024 x 1,024 numbers at "
-        f"{speeds['of a large one']:.0f}. {source('training_step_profile', record)}"
-    )
-    return markdown(["where the time of our step goes", ""], rows) + "\n\n" + note
-
-
-def training_step_gpu(record: dict[str, Any]) -> str:
-    """The same for several numbers of molecules."""
-    rows = [
-        [
-            part["molecules"],
-            name,
-            f"{1000 * row['prepare_seconds']:,.0f}",
-            f"{1000 * row['step_seconds']:,.0f}",
-            f"{part['times_ours'][name]:.1f}",
-            f"{row['step_seconds'] / part['medians'][OURS]['step_seconds']:.1f}",
-        ]
-        for part in record["rows"]
-        for name, row in part["medians"].items()
-    ]
-    header = [
-        "molecules",
-        "",
-        "preparation (ms)",
-        "forward, backward, Adam (ms)",
-        "times ours",
-        "without preparation",
-    ]
-    note = (
-        "On a GPU; the peer prepares on the CPU, by default in several processes beside the "
-        f"training. {source('training_step_gpu', record)}"
-    )
-    return markdown(header, rows) + "\n\n" + note
-
-
-def quality(record: dict[str, Any]) -> str:
-    rows = []
-    for name, row in record["rows"].items():
-
-        def cell(key: str, form: str, row: dict[str, Any] = row) -> str:
-            mean, deviation = row["summary"][key]
-            spread = f" ± {deviation:{form}}" if len(row["runs"]) > 1 else ""
-            return f"{mean:{form}}{spread}"
-
-        rows.append(
-            [name, cell("valid", ".2%"), cell("unique", ".1%")]
-            + [cell(key, ",.0f") for key in ("train_found", "test_found", "new")]
-        )
-    test_size = next(iter(record["rows"].values()))["runs"][0]["test_size"]
-    rows.append(["*the paper's model, `c7h10o2-paper`, T = 0.01*", *_paper_quality()])
-    rows.append(
-        ["*computed: each isomer in QM9 equally often*", *_ideal(record["structures"], test_size)]
-    )
-    header = [
-        "",
-        "valid",
-        "different among valid",
-        "training isomers found (of 2,000)",
-        f"unseen test isomers found (of {test_size:,})",
-        "different molecules in neither",
-    ]
-    training = record["training"]
-    usual = next(iter(record["rows"].values()))["commit"]
-    earlier = {row["commit"] for row in record["rows"].values()} - {usual}
-    made = f" (others than the first row: {', '.join(sorted(earlier))})" if earlier else ""
-    note = (
-        f"{record['structures']:,} structures for each seed, mean ± standard deviation over "
-        f"{len(record['seeds'])} seeds or one; {training['step']:,} steps in the last training run "
-        f"of the model. Generated at commit {usual}{made}. {source('quality', record)}"
-    )
-    return markdown(header, rows) + "\n\n" + note
-
-
-def _ideal(num: int, test_size: int) -> list[str]:
-    """What draws from all isomers with equal probability would find on average."""
-    found = 1 - (1 - 1 / ISOMERS) ** num
-    counts = (2000, test_size, ISOMERS - 2000 - test_size)
-    return ["100%", f"{ISOMERS * found / num:.1%}", *(f"{n * found:,.0f}" for n in counts)]
-
-
-def _paper_quality() -> list[str]:
-    """The row of the paper's model, from its own record."""
-    figures = json.loads((HERE / "results" / "paper.json").read_text())["evaluation"]
-    valid = figures["valid"]
-    found = [figures["matches"][name]["smiles"] for name in ("train", "test")]
-    return [
-        f"{valid / figures['n']:.2%}",
-        f"{figures['unique']['smiles'] / valid:.1%}",
-        *(f"{number:,}" for number in (*found, figures["new"]["smiles"])),
-    ]
-
-
-def ablation(record: dict[str, Any]) -> str:
-    seconds = record["step_seconds"]
-    rows = [
-        [
-            name,
-            f"{row['parameters'] / 1e3:,.0f}",
-            f"{seconds[name] / seconds['base']:.2f}",
-            *(f"{row[k]['valid']:.0%}" for k in ("with rules", "every scaffold kept")),
-            f"{row['without rules']['valid']:.0%}",
-            f"{row['with rules']['unique']:.0%}",
-            "" if row["strain_kcal"] is None else f"{row['strain_kcal']:.0f}",
-        ]
-        for name, row in record["rows"].items()
-    ]
-    header = [
-        "",
-        "parameters (thousands)",
-        "time of a training step",
-        "valid",
-        "valid, every scaffold kept",
-        "valid, no rules",
-        "different among valid",
-        "strain (kcal/mol)",
-    ]
-    note = (
-        f"Preset `small`, {record['steps']:,} steps, one change at a time, "
-        f"{record['structures']} structures each: shares have a standard error of up to "
-        f"{0.5 / record['structures'] ** 0.5:.0%}. Strain is the median energy that "
-        f"{record['rows']['base']['relaxed']} valid molecules lose in a relaxation with GFN2-xTB: "
-        "of so few only large differences count. "
-        f"{record['note'] and record['note'] + '. '}"
-        f"{source('ablation', record)}"
-    )
-    return markdown(header, rows) + "\n\n" + note
-
-
-def time_to_valid(record: dict[str, Any]) -> str:
-    shares = ("valid", "valid_first_scaffolds", "valid_without_rules")
-    rows = [
-        [f"{row['steps']:,}", f"{row['training_seconds']:,.0f}", *(f"{row[k]:.0%}" for k in shares)]
-        for row in record["rows"]
-    ]
-    header = ["steps", "training (s)", "valid", "valid, every scaffold kept", "valid, no rules"]
-    on_gpu = record["device"] != "cpu"
-    place = "a GPU" if on_gpu else f"the CPU with {record['threads']} threads"
-    note = (
-        f"Preset `{record['preset']}` from nothing on {place}, "
-        f"{record['structures']:,} structures. {record['note'] and record['note'] + '. '}"
-        f"{source('time_to_valid' + '_gpu' * on_gpu, record)}"
-    )
-    return markdown(header, rows) + "\n\n" + note
-
-
-def relaxation(record: dict[str, Any]) -> str:
-    """The paper's Table 1, and the relaxation of structures chosen at random."""
-
-    def cells(figures: dict[str, Any] | None) -> list[str]:
-        if not figures or not figures["structures"]:
-            return ["0", ""]
-        return [str(figures["structures"]), f"{figures['rmsd']:.2f} / {figures['rmsd_heavy']:.2f}"]
-
-    paper = record["paper"]
-    methods = {method: part["classes"] for method, part in record["lowest"].items()}
-    rows = [
-        [kind, *cells(theirs), *(cell for ours in methods.values() for cell in cells(ours[kind]))]
-        for kind, theirs in paper.items()
-    ]
-    titles = ["paper, pbe/def2-svp", *(f"ours, {method}" for method in methods)]
-    lowest = markdown(["", *(c for t in titles for c in (t, "RMSD all / heavy (Å)"))], rows)
-    ours, theirs = record["random"]["valid"], record["peer"]
-    names = {"rmsd": "RMSD all atoms (Å)", "rmsd_heavy": "RMSD heavy atoms (Å)"}
-    names |= {"released": "energy released, mean (kcal/mol)"}
-    names |= {"released_median": "energy released, median (kcal/mol)"}
-    beside = {name: part["valid"] for name, part in record["beside"].items()}
-    columns = [ours, theirs, *beside.values()]
-    random = [[name, *(f"{part[key]:.3f}" for part in columns)] for key, name in names.items()]
-    kept = [f"{part['kept']:.1%}" if "kept" in part else "not stated" for part in columns]
-    random.append(["constitution kept", *kept])
-    titles = ["gfn2-xtb, valid structures", "ours", "G-SchNet (QM9)", *beside]
-    second = markdown(titles, random)
-    note = (
-        f"The {record['top']} of lowest energy ({record['rank']}) of {record['structures']:,} "
-        f"generated structures; {ours['structures']} valid ones of "
-        f"{record['random']['structures']} chosen at random. {source('relaxation', record)}"
-    )
-    return f"{lowest}\n\n{second}\n\n{note}"
-
-
+#: By the name of its record, what makes the table.
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "paper": paper,
-    "training_step": training_step,
-    "training_step_profile": training_step_profile,
-    "training_step_gpu": training_step_gpu,
     "quality": quality,
+    "relaxation": relaxation,
     "ablation": ablation,
-    "generation": generation,
-    "generation_gpu": generation_gpu,
-    "generation_profile": generation_profile,
-    "generation_batches": generation_batches,
     "time_to_valid": time_to_valid,
     "time_to_valid_gpu": time_to_valid,
-    "relaxation": relaxation,
+    "training_step": training_step,
+    "training_step_gpu": training_step_gpu,
+    "training_step_profile": training_step_profile,
+    "bfloat16_gpu": bfloat16,
+    "generation": generation,
+    "generation_gpu": generation_gpu,
+    "generation_batches": generation_batches,
+    "generation_profile": generation_profile,
+    "tests_gpu": gpu_tests,
     "potential_painn": potential,
     "potential_schnet": potential,
     "potentials_rmd17": potentials_rmd17,
     "potentials_qm9": potentials_qm9,
     "potentials_speed": potentials_speed,
 }
+#: Made of several records.
+SUMMARIES: dict[str, Callable[[], str]] = {"summary": summary}
+
+MARKED = re.compile(r"<!-- table: (\w+) -->.*?<!-- end -->", re.DOTALL)
+
+
+def measured() -> set[str]:
+    """Names of the tables that there are records of."""
+    return {name for name in TABLES if (RESULTS / f"{name}.json").is_file()}
+
+
+def table(name: str) -> str:
+    """One table with its source, as Markdown."""
+    if name in SUMMARIES:
+        return SUMMARIES[name]()
+    if name not in TABLES:
+        raise SystemExit(f"no table {name!r}; there are {', '.join([*SUMMARIES, *TABLES])}")
+    return TABLES[name](json.loads((RESULTS / f"{name}.json").read_text()))
 
 
 def render(text: str) -> str:
-    """The README's text with every table between its markers made anew."""
-    for name, table in TABLES.items():
-        path = HERE / "results" / f"{name}.json"
-        if not path.is_file():  # not measured yet
-            continue
-        record = json.loads(path.read_text())
-        block = f"<!-- table: {name} -->\n{table(record)}\n<!-- end -->"
-        text, count = re.subn(
-            rf"<!-- table: {name} -->.*?<!-- end -->", lambda _, b=block: b, text, flags=re.DOTALL
-        )
-        if count != 1:
-            raise SystemExit(f"README.md needs the markers of table {name!r} exactly once")
-    return text
+    """A text with every table between its markers made anew; not measured ones stay empty."""
+
+    def made(found: re.Match[str]) -> str:
+        name = found[1]
+        waiting = name in TABLES and name not in measured()
+        block = "" if waiting else f"{table(name)}\n"
+        return f"<!-- table: {name} -->\n{block}<!-- end -->"
+
+    return MARKED.sub(made, text)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    text = README.read_text()
-    made = render(text)
-    if options.check:
-        sys.exit(made != text)
-    README.write_text(made)
+    stale = []
+    for path in (*sorted(HERE.parent.glob("README*.md")), LONG):
+        text = path.read_text()
+        if (made := render(text)) != text:
+            stale.append(path)
+            if not options.check:
+                path.write_text(made)
+    absent = measured() - set(MARKED.findall(LONG.read_text()))
+    if absent:
+        sys.exit(f"{LONG} needs the markers of {', '.join(sorted(absent))}")
+    if options.check and stale:
+        sys.exit(f"out of date: {', '.join(path.name for path in stale)}")
 
 
 if __name__ == "__main__":

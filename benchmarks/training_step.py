@@ -9,12 +9,12 @@ after the other, in several rounds; medians count.
 
     python benchmarks/training_step.py --device cuda --molecules 20 200 --data … --peer …
 
-writes ``results/training_step_gpu.json``.
+writes ``training_step_gpu.json``.
 
     python benchmarks/training_step.py --profile --data …
 
 says where the time of our step goes on one thread, and how fast its matrix products are beside a
-large one: ``results/training_step_profile.json``.
+large one: ``training_step_profile.json``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import run, save
+from common import benchmark_parser, run, save
 from torch_geometric.data import Batch, Data
 
 from schnetgen_pyg import SchNetGen, load
@@ -217,7 +217,7 @@ def profiled(function: Callable[[], Any], times: int, **options: Any) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--data", required=True, help="structures, at least as many as molecules")
     parser.add_argument("--molecules", type=int, nargs="+", default=[20])
     parser.add_argument("--rounds", type=int, default=5)
@@ -232,11 +232,11 @@ def main() -> None:
     if options.profile:
         record = profile(structures)
         print(record)
-        save("training_step_profile", record, seed=0)
+        save("training_step_profile", record, 0, options.results)
         return
     rows = [measure(structures[:number], options) for number in options.molecules]
     name = "training_step" if options.device == "cpu" else "training_step_gpu"
-    save(name, rows[0] if len(rows) == 1 else {"rows": rows}, seed=0)
+    save(name, rows[0] if len(rows) == 1 else {"rows": rows}, 0, options.results)
 
 
 if __name__ == "__main__":

@@ -13,3 +13,5 @@ from .relaxation.many import relax as relax
 from .training.generator import TrainingConfig as TrainingConfig
 from .training.generator import fit as fit
 from .training.potential import fit_potential as fit_potential
+
+__version__: str

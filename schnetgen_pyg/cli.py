@@ -6,7 +6,7 @@ import difflib
 import sys
 from collections.abc import Callable, Sequence
 
-from schnetgen_pyg import __name__ as package
+from schnetgen_pyg import __version__
 from schnetgen_pyg.commands import energies, generators, judges
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
@@ -39,9 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments[:1] == ["--version"]:
-        from importlib.metadata import version
-
-        print(version(package))
+        print(__version__)
         return 0
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())

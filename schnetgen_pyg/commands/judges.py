@@ -169,20 +169,37 @@ def report(arguments: Sequence[str]) -> None:
 
 
 def view(arguments: Sequence[str]) -> None:
-    """look at structures, or draw them to a PNG file"""
+    """look at structures, draw them to a PNG file, or film how one is built (GIF)"""
     from schnetgen_pyg.data import datasets
     from schnetgen_pyg.data.conversion import to_ase
     from schnetgen_pyg.errors import InputError, require
     from schnetgen_pyg.report import pictures as report
 
-    parser = command_parser("view", "Open ASE's viewer, or draw the first structures of a file.")
+    parser = command_parser(
+        "view",
+        "Open ASE's viewer, draw the first structures of a file (PNG), or film how the first of "
+        "them is built atom by atom (GIF).",
+    )
     parser.add_argument("file", type=str, help="structure file, or name of a data set")
     parser.add_argument("--num", type=int, default=12, help="how many structures to draw")
-    parser.add_argument("--out", type=str | None, default=None, help="write a PNG file")
+    parser.add_argument("--out", type=str | None, default=None, help="write a .png or .gif file")
+    parser.add_argument(
+        "--checkpoint",
+        type=str,
+        default=DEFAULT_CHECKPOINT,
+        help="generator that the film shows at work: a bundled one's name, or a model.safetensors",
+    )
     options = parser.parse_args(arguments)
 
     require(options.num >= 1, "num", options.num, "at least 1")
     structures = [to_ase(data) for data in datasets.load(options.file)]
+    if options.out and options.out.endswith(".gif"):
+        from schnetgen_pyg.generator.model import SchNetGen
+        from schnetgen_pyg.report.animation import animate
+
+        animate(options.out, SchNetGen.from_pretrained(options.checkpoint), structures[0])
+        print(f"wrote {options.out}")
+        return
     if options.out:
         report.draw_structures(options.out, structures[: options.num])
         print(f"wrote {options.out}")

@@ -6,22 +6,22 @@ import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-if TYPE_CHECKING:
-    pass
+from schnetgen_pyg import __version__
 
 
 def provenance() -> dict[str, Any]:
     """What a result should be quoted with: time, machine and versions."""
-    packages = ("schnetgen_pyg", "torch", "torch-geometric", "lightning")
+    packages = ("torch", "torch-geometric", "lightning")
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "versions": {name: version(name) for name in packages}
+        "versions": {"schnetgen_pyg": __version__}
+        | {name: version(name) for name in packages}
         | {"python": platform.python_version()},
     }
 

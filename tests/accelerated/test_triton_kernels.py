@@ -17,9 +17,7 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 
 #: By the interpreter they run from `test_placement.py`.
-pytestmark = pytest.mark.skipif(
-    not (INTERPRETED or torch.cuda.is_available()), reason="needs a GPU or Triton's interpreter"
-)
+pytestmark = pytest.mark.gpu
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**40 + 3])

@@ -1,4 +1,4 @@
-"""The README's tables of potentials, from their JSON records."""
+"""Tables of potentials: errors, minima, dynamics and speed."""
 
 from __future__ import annotations
 

@@ -1,0 +1,173 @@
+"""Tables of speed: training steps and generation, on CPUs and GPUs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markdown_tables import markdown, source
+
+#: What the times of a training step are compared with.
+OURS = "filters per pair, padded blocks"
+
+
+def training_step(record: dict[str, Any]) -> str:
+    rows = [
+        [
+            name,
+            f"{row['prepare_seconds']:.3f}",
+            f"{row['step_seconds']:.3f}",
+            f"{record['times_ours'][name]:.1f}",
+        ]
+        for name, row in record["medians"].items()
+    ]
+    header = ["", "preparation (s)", "forward, backward, Adam (s)", "times ours"]
+    note = (
+        f"{record['molecules']} molecules C7H10O2, all partial molecules, 9 blocks, 128 features, "
+        f"{record['threads']} CPU threads, medians. {source('training_step', record)}"
+    )
+    return markdown(header, rows) + "\n\n" + note
+
+
+def training_step_profile(record: dict[str, Any]) -> str:
+    shares, speeds = record["shares"], record["gflops"]
+    rows = [[part, f"{share:.0%}"] for part, share in shares.items()]
+    rows.append(["all else (copies, sums, Adam, …)", f"{1 - sum(shares.values()):.0%}"])
+    note = (
+        f"{record['molecules']} molecules, one thread. The matrix products run at "
+        f"{speeds['of a step']:.0f} GFLOP/s, one of 1,024 x 1,024 numbers at "
+        f"{speeds['of a large one']:.0f}. {source('training_step_profile', record)}"
+    )
+    return markdown(["where the time of our step goes", ""], rows) + "\n\n" + note
+
+
+def training_step_gpu(record: dict[str, Any]) -> str:
+    """The same for several numbers of molecules."""
+    rows = [
+        [
+            part["molecules"],
+            name,
+            f"{1000 * row['prepare_seconds']:,.0f}",
+            f"{1000 * row['step_seconds']:,.0f}",
+            f"{part['times_ours'][name]:.1f}",
+            f"{row['step_seconds'] / part['medians'][OURS]['step_seconds']:.1f}",
+        ]
+        for part in record["rows"]
+        for name, row in part["medians"].items()
+    ]
+    header = [
+        "molecules",
+        "",
+        "preparation (ms)",
+        "forward, backward, Adam (ms)",
+        "times ours",
+        "without preparation",
+    ]
+    note = (
+        "On a GPU; the peer prepares on the CPU, by default in several processes beside the "
+        f"training. {source('training_step_gpu', record)}"
+    )
+    return markdown(header, rows) + "\n\n" + note
+
+
+def generation(record: dict[str, Any]) -> str:
+    rows = [[f"`c7h10o2`, {name}", f"{rate:,.1f}"] for name, rate in record["medians"].items()]
+    if record["peer"]:
+        rows.append(
+            ["schnetpack-gschnet, one process", f"{record['peer']['molecules_per_second']:,.2f}"]
+        )
+    sizes = [
+        [
+            size,
+            f"{row['neighbors_per_atom']:.0f}",
+            f"{1000 * row['training_seconds']:,.0f}",
+            f"{row['training_mib']:,.0f}",
+            f"{1000 * row['seconds_per_placed_atom']:.1f}",
+        ]
+        for size, row in record["sizes"].items()
+    ]
+    header = [
+        "atoms",
+        "neighbours of each",
+        "training step (ms)",
+        "its memory (MiB)",
+        "placing an atom (ms)",
+    ]
+    note = (
+        "The peer has random weights and its stop steps are left out; what counts is the time per "
+        "atom. Below: 4 molecules of growing size, 10 random partial molecules of each, cutoff "
+        f"5 Å. {record['molecules']:,} molecules, an eighth of them where filters are not kept. "
+        f"{source('generation', record)}"
+    )
+    return (
+        markdown(["molecules of 19 atoms per second on the CPU", ""], rows)
+        + "\n\n"
+        + note
+        + "\n\n"
+        + markdown(header, sizes)
+    )
+
+
+def generation_gpu(record: dict[str, Any]) -> str:
+    rows = [[f"`c7h10o2`, {name}", f"{rate:,.0f}"] for name, rate in record["medians"].items()]
+    if theirs := record["peer"]:
+        name = f"schnetpack-gschnet, {theirs['batch']:,} at once"
+        rows.append([name, f"{theirs['molecules_per_second']:,.0f}"])
+    note = (
+        f"{record['molecules']:,} molecules, from the call to the list of ASE's `Atoms`; where "
+        f"nothing else is said 8,192 at once. {source('generation_gpu', record)}"
+    )
+    return markdown(["molecules of 19 atoms per second on a GPU", ""], rows) + "\n\n" + note
+
+
+def generation_profile(record: dict[str, Any]) -> str:
+    rows = [[name, f"{share:.0%}"] for name, share in record["shares"].items()]
+    note = (
+        f"Shares of the processor's time, one process, {record['molecules']} molecules. "
+        f"{source('generation_profile', record)}"
+    )
+    return markdown(["where the time of generation goes", ""], rows) + "\n\n" + note
+
+
+def generation_batches(record: dict[str, Any]) -> str:
+    rows = [
+        [
+            number,
+            f"{1000 * row['training_seconds']:,.0f}",
+            f"{row['training_mib']:,.0f}",
+            f"{1000 * row['seconds_per_placed_atom']:.1f}",
+        ]
+        for number, row in record["rows"].items()
+    ]
+    header = ["molecules", "training step (ms)", "its memory (MiB)", "placing an atom (ms)"]
+    note = (
+        f"The same over the number of molecules of {record['atoms']} atoms, 10 partial molecules "
+        f"of each. {source('generation_batches', record)}"
+    )
+    return markdown(header, rows) + "\n\n" + note
+
+
+def bfloat16(record: dict[str, Any]) -> str:
+    rows = [
+        [
+            f"`--precision {precision}`",
+            f"{row['seconds']:,.0f}",
+            f"{row['validation_loss']:.2f}",
+            f"{row['valid']:.0%}",
+        ]
+        for precision, row in record["rows"].items()
+    ]
+    header = ["", "training (s)", "validation loss (nats)", "valid"]
+    note = (
+        f"Preset `{record['preset']}`, {record['steps']:,} steps of {record['batch_size']} "
+        f"molecules, {record['structures']:,} structures. {source('bfloat16_gpu', record)}"
+    )
+    return markdown(header, rows) + "\n\n" + note
+
+
+def gpu_tests(record: dict[str, Any]) -> str:
+    rows = [
+        [name, *(str(row[key]) for key in ("passed", "failed", "skipped"))]
+        for name, row in record["rows"].items()
+    ]
+    note = f"Tests with the marker `gpu`. {source('tests_gpu', record)}"
+    return markdown(["tests on a GPU", "passed", "failed", "skipped"], rows) + "\n\n" + note
