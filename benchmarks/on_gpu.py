@@ -58,9 +58,8 @@ def tests(options: argparse.Namespace) -> None:
     rows = {name: {"passed": 0, "failed": 0, "skipped": 0} for name in ("kernels", "all others")}
     failures = []
     for case in cases:
-        kind = (
-            "kernels" if case.get("classname", "").startswith("tests.accelerated") else "all others"
-        )
+        module = case.get("classname") or case.get("name", "")
+        kind = "kernels" if module.startswith(KERNELS.replace("/", ".")) else "all others"
         found = {child.tag for child in case}
         bad = bool(found & {"failure", "error"})
         rows[kind]["failed" if bad else "skipped" if "skipped" in found else "passed"] += 1
