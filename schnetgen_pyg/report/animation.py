@@ -22,10 +22,11 @@ from schnetgen_pyg.chem.bonds import connectivity
 from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.data.conversion import as_data, to_ase
 from schnetgen_pyg.errors import require
+from schnetgen_pyg.generator.draft import StepRecord
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.orders import ORDERS, reorder
-from schnetgen_pyg.generator.sampling.generate import generate, trace
-from schnetgen_pyg.generator.sampling.state import StepRecord
+from schnetgen_pyg.generator.sampling.generate import generate
+from schnetgen_pyg.generator.sampling.likelihood import trace
 from schnetgen_pyg.report.rendering import BACKGROUND, Array, Canvas
 from schnetgen_pyg.storage.atomic import replacing
 
@@ -68,7 +69,7 @@ def animate(
         (atoms,) = generate(model, FORMULA, 1, seed=seed)
     data = _in_order(model, atoms, seed)
     require(data.z.numel() > 1, "number of atoms", data.z.numel(), "at least 2")
-    frames = list(_frames(to_ase(data), trace(model, data), model.bins.spacing))
+    frames = list(_frames(to_ase(data), trace(model, data), model.distance.bins.spacing))
     # One palette for all frames and no dithering: what does not move takes no room in the file.
     palette = _palette(frames)
     few = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
