@@ -6,22 +6,22 @@ import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from schnetgen_pyg import __version__
+if TYPE_CHECKING:
+    pass
 
 
 def provenance() -> dict[str, Any]:
     """What a result should be quoted with: time, machine and versions."""
-    packages = ("torch", "torch-geometric", "lightning")
+    packages = ("schnetgen_pyg", "torch", "torch-geometric", "lightning")
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "versions": {"schnetgen_pyg": __version__}
-        | {name: version(name) for name in packages}
+        "versions": {name: version(name) for name in packages}
         | {"python": platform.python_version()},
     }
 
