@@ -6,10 +6,10 @@ from __future__ import annotations
 from torch import Tensor
 
 #: Numbers in the largest temporary tensor.
-CPU_BLOCK, GPU_BLOCK = 1 << 18, 1 << 24
+CPU_CHUNK, GPU_CHUNK = 1 << 18, 1 << 24
 
 
-def per_block(like: Tensor, numbers: int) -> int:
+def per_chunk(like: Tensor, numbers: int) -> int:
     """How many things of so many ``numbers`` each are computed at once, on the device of a
     tensor."""
-    return max(1, (GPU_BLOCK if like.is_cuda else CPU_BLOCK) // max(1, numbers))
+    return max(1, (GPU_CHUNK if like.is_cuda else CPU_CHUNK) // max(1, numbers))

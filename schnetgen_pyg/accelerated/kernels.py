@@ -9,12 +9,15 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from schnetgen_pyg.accelerated.switches import enabled
+
 
 def kernels(like: Tensor) -> ModuleType | None:
     """`triton_kernels`, for tensors on a GPU with Triton, in single precision, without a
     gradient."""
     known = like.dtype in (torch.float32, torch.int32)
-    return _load(like.device) if like.is_cuda and known and not like.requires_grad else None
+    able = like.is_cuda and known and not like.requires_grad and enabled("triton_kernels")
+    return _load(like.device) if able else None
 
 
 @lru_cache(maxsize=16)

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from schnetgen_pyg.accelerated.switches import enabled
+
 # Parameters of mallopt(3): what is larger comes from the system and returns to it, and how much
 # free memory at the end of the heap returns. The second pair is as far as glibc goes by itself.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
@@ -27,7 +29,8 @@ USUAL = {MMAP_THRESHOLD: 1 << 25, TRIM_THRESHOLD: 1 << 26}
 def memory_kept() -> Iterator[None]:
     """Within it freed memory is kept for the next tensor, and afterwards given back; without
     glibc nothing happens."""
-    library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+    able = sys.platform == "linux" and enabled("memory")
+    library: Any = ctypes.CDLL(None) if able else None
     if not hasattr(library, "mallopt"):
         yield
         return

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from schnetgen_pyg.accelerated.switches import enabled
+
 #: Å between knots: forces are then exact to 5e-6 of the largest (SchNet, PaiNN).
 SPACING = 0.01
 
@@ -109,7 +111,10 @@ def weights_of(network: nn.Module) -> list[nn.Parameter]:
 
 def state_of(tensors: Sequence[Tensor]) -> list[tuple[Any, ...]]:
     """What differs where tensors are others or have changed."""
-    return [(x.data_ptr(), x._version, x.dtype, x.device) for x in tensors]
+    # Inference tensors count no versions: they do not change.
+    return [
+        (x.data_ptr(), 0 if x.is_inference() else x._version, x.dtype, x.device) for x in tensors
+    ]
 
 
 class KeptTable:
@@ -137,4 +142,4 @@ class KeptTable:
 
 def serves(network: Any) -> bool:
     """Whether a network's radial functions can be tabulated: whether it has some, and they end."""
-    return getattr(network, "radial_stop", None) is not None
+    return enabled("radial_tables") and getattr(network, "radial_stop", None) is not None

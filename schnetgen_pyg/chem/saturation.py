@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from schnetgen_pyg.accelerated.chunks import per_block
+from schnetgen_pyg.accelerated import per_chunk
 from schnetgen_pyg.chem.elements import valences
 
 #: Bond-order patterns that are enumerated at most.
@@ -68,7 +68,7 @@ def closes(left: Tensor, bonds: Tensor) -> Tensor:
             continue
         patterns = torch.from_numpy(raised).to(left.device, torch.float32)
         alike = (kinds == kinds.new_tensor([num_bonds, num_pi])).all(1).nonzero().squeeze(1)
-        for rows in alike.split(per_block(pairs, max(1, patterns.shape[0]) * left.shape[1])):
+        for rows in alike.split(per_chunk(pairs, max(1, patterns.shape[0]) * left.shape[1])):
             ends = pairs[rows].nonzero()[:, 1:].view(len(rows), num_bonds, 2)
             incidence = F.one_hot(ends, left.shape[1]).sum(2).float()
             paired = patterns @ incidence == left[rows].unsqueeze(1)

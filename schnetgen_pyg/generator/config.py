@@ -93,13 +93,13 @@ class GeneratorConfig:
             raise InputError(
                 f"settings: {', '.join(given)} are those of the generator itself; give them there"
             )
-        complete = all_settings(network, settings | common)
+        complete = vars(network.make_settings(**(settings | common)))
         return {name: value for name, value in sorted(complete.items()) if name not in common}
 
     def _common(self) -> dict[str, Any]:
         """What the representation shares with the generator."""
         names = ("hidden_channels", "cutoff", "max_distance")
-        possible = all_settings(REPRESENTATIONS[self.representation], {})
+        possible = REPRESENTATIONS[self.representation].setting_names()
         return {name: getattr(self, name) for name in names if name in possible}
 
     @classmethod
@@ -118,7 +118,7 @@ class GeneratorConfig:
         further = {name: value for name, value in changes.items() if name not in names}
         start = {name: getattr(config, name) for name in names} if config is not None else {}
         network = REPRESENTATIONS[own.get("representation", start.get("representation", "schnet"))]
-        possible = list(all_settings(network, {}))
+        possible = network.setting_names()
         for name in further:
             if name not in possible:
                 raise InputError(
@@ -134,9 +134,3 @@ class GeneratorConfig:
     def representation_settings(self) -> dict[str, Any]:
         """All settings of the representation."""
         return {**self.settings, **self._common()}
-
-
-def all_settings(network: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    import inspect
-
-    return {k: v.default for k, v in inspect.signature(network).parameters.items()} | dict(given)

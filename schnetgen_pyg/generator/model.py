@@ -18,6 +18,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import MessagePassing
 from torch_geometric.utils import cumsum
 
+from schnetgen_pyg.accelerated import enabled
 from schnetgen_pyg.accelerated.radial_tables import KeptTable, RadialTable, serves
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.conditions import CONDITIONS, Condition
@@ -26,7 +27,7 @@ from schnetgen_pyg.generator.decisions import DECISIONS, Decision, Distance, Foc
 from schnetgen_pyg.generator.step import Step
 from schnetgen_pyg.generator.steps import partial_molecules, step_graph
 from schnetgen_pyg.graphs.graph import Graph
-from schnetgen_pyg.representations import REPRESENTATIONS
+from schnetgen_pyg.representations import REPRESENTATIONS, PairRepresentation, Representation
 from schnetgen_pyg.storage.models import load_model, restore, save_model
 
 
@@ -69,9 +70,9 @@ class SchNetGen(nn.Module):
         super().__init__()
         self.config = config = GeneratorConfig.split(changes, config)
         network = REPRESENTATIONS[config.representation]
-        self.representation: Any = network(**config.representation_settings())
+        self.representation: Representation = network(**config.representation_settings())
         #: Whether all partial molecules of a molecule share what it knows of their pairs.
-        self.shares_filters = hasattr(self.representation, "pair_filters")
+        self.shares_filters = isinstance(self.representation, PairRepresentation)
         self.new_atom_embedding: nn.Embedding | None = None
         if not _has_embedding(self.representation, config.hidden_channels):
             self.new_atom_embedding = nn.Embedding(101, config.hidden_channels)
@@ -104,7 +105,7 @@ class SchNetGen(nn.Module):
     @property
     def filter_size(self) -> int:
         """Numbers that are kept of a pair of atoms in sampling."""
-        if not self.shares_filters:
+        if not isinstance(self.representation, PairRepresentation):
             return 10 * self.config.hidden_channels
         vector = self.distance.bins.centers.new_tensor([[1.0, 0.0, 0.0]])
         filters = self.representation.pair_filters(Graph(vector.norm(dim=1), vector))
@@ -219,14 +220,13 @@ class SchNetGen(nn.Module):
             for condition in self.conditions.values():
                 per_atom = condition.per_atom(partial)
                 extra = extra if per_atom is None else extra + per_atom
-        if self.shares_filters:
-            return self.representation(partial.z, graph, filters, extra)
-        x = self.representation(partial.z, graph)
-        return x if extra is None else x + extra
+        given = {} if filters is None else {"filters": filters}
+        x: Tensor = self.representation(partial.z, graph, extra=extra, **given)
+        return x
 
     def step_graph(self, molecules: Data, partial: Data) -> Graph:
         """The graph of a batch of partial molecules, as the representation takes it."""
-        dense = None if self.shares_filters else False
+        dense = None if self.shares_filters and enabled("padding") else False
         return step_graph(molecules, partial, self.config.cutoff, dense=dense)
 
     def combine_with_new_atom(self, step: Step) -> Tensor:
@@ -234,13 +234,18 @@ class SchNetGen(nn.Module):
         new atom's type, and of what else is known of it."""
         if step.next_z is None:
             raise InputError("the type of the next atom is not decided yet")
-        embedding = self.new_atom_embedding or self.representation.embedding
-        new = embedding(step.next_z)
+        new = self._embedding()(step.next_z)
         parts: list[Condition | Decision] = [*self.conditions.values(), *self.decisions.values()]
         for part in parts:
             told = part.new_atom(step)
             new = new if told is None else new + told
         return self.new_atom_product(step.x, new, step.partial.batch)
+
+    def _embedding(self) -> nn.Embedding:
+        """Of the new atom's type: the representation's, where it has this width."""
+        embedding = self.new_atom_embedding or self.representation.embedding
+        assert isinstance(embedding, nn.Embedding)
+        return embedding
 
     def filter_table(self) -> RadialTable | None:
         """The representation's functions of distances for interpolation, which a sampler asks for

@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from schnetgen_pyg.accelerated.chunks import per_block
+from schnetgen_pyg.accelerated import per_chunk
 from schnetgen_pyg.accelerated.kernels import kernels
 from schnetgen_pyg.generator.random_numbers import draw_without_replacement, gumbel, rotations
 
@@ -82,13 +82,13 @@ def log_scores(
     if fused := kernels(log_prob):
         return fused.log_scores(candidates, pos, log_prob, spacing, reach, limit, PENALTY)
     molecules, placed = pos.shape[:2]
-    size = min(molecules, per_block(pos, placed * candidates.shape[-2]))
+    size = min(molecules, per_chunk(pos, placed * candidates.shape[-2]))
     blocks = []
     for start in range(0, molecules, size):
         here = slice(start, start + size)
         few = candidates if candidates.dim() == 2 else candidates[here]
         closest, most = (None if part is None else part[here] for part in (reach, limit))
-        columns = few.mT.split(per_block(pos, size * placed), dim=-1)
+        columns = few.mT.split(per_chunk(pos, size * placed), dim=-1)
         scores = [
             _block_scores(part, pos[here], log_prob[here], spacing, closest, most)
             for part in columns
@@ -283,7 +283,7 @@ def sample(
     if fused := kernels(log_prob):
         return fused.sample(candidates, pos, log_prob, spacing, keys)
     molecules = pos.shape[0]
-    block = max(1, max_elements // molecules) if max_elements else per_block(pos, molecules)
+    block = max(1, max_elements // molecules) if max_elements else per_chunk(pos, molecules)
     best = log_prob.new_full((molecules,), -torch.inf)
     choice = torch.zeros(molecules, dtype=torch.long, device=pos.device)
     score = torch.zeros_like(best)

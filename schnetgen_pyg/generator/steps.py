@@ -135,10 +135,11 @@ def step_graph(
             owner, place = owner[order], place[:, order]
             distance, vector = distance[order], vector[order]
         layout = DenseLayout(shape, step_row[partial.batch] * width + local, owner, place)
-        return Graph(distance, vector, dense=layout)
+        return Graph(distance, vector, dense=layout, num_nodes=partial.z.numel())
 
     pair, copy = ranges(copies)
     node = partial.ptr[start[pair] + copy] + place[:, pair]
     later, earlier = node
     edge_index = torch.stack([torch.cat([earlier, later]), torch.cat([later, earlier])])
-    return Graph(distance, vector, edge_index, torch.cat([pair, pair]))
+    pair = torch.cat([pair, pair])
+    return Graph(distance, vector, edge_index, pair, num_nodes=partial.z.numel())

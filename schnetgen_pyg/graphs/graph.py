@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from schnetgen_pyg.accelerated import enabled
 from schnetgen_pyg.accelerated.padding import DenseLayout, TargetRows
 from schnetgen_pyg.accelerated.pair_convolution import pair_sum
 from schnetgen_pyg.accelerated.radial_tables import RadialTable
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.graphs.indexing import ranges
+from schnetgen_pyg.graphs.indexing import matched_edges, ranges
+
+#: Sums of messages over edges [2, num_edges], of node features and weights of edges.
+Convolution = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Graph:
         edge_pair: pair of each edge [num_edges], ascending in each half.
         dense: the same edges as padded blocks; where it is given the edges are left out.
         table: of the network's radial functions, to be interpolated.
-        target_rows: of `rows`, where they are known.
+        num_nodes: number of nodes; by default up to the last one with an edge.
     """
 
     distance: Tensor
@@ -45,7 +50,41 @@ class Graph:
     edge_pair: Tensor | None = None
     dense: DenseLayout | None = None
     table: RadialTable | None = None
-    target_rows: TargetRows | None = None
+    num_nodes: int | None = None
+
+    @classmethod
+    def from_edge_index(
+        cls,
+        edge_index: Tensor,
+        pos: Tensor | None = None,
+        *,
+        vector: Tensor | None = None,
+        num_nodes: int | None = None,
+    ) -> Graph:
+        """The graph of a user's own edges, in any order.
+
+        Args:
+            edge_index: source and target of each directed edge [2, num_edges], every edge with the
+                one back.
+            pos: positions [num_nodes, 3] in Å; or
+            vector: from source to target of each edge [num_edges, 3] in Å, which periodic images
+                need.
+            num_nodes: number of nodes; by default that of ``pos``, or up to the last one named.
+
+        Raises:
+            InputError: for an edge without the one back, or from an atom to itself.
+        """
+        if (pos is None) == (vector is None):
+            raise InputError("give either `pos` or the `vector` of every edge")
+        if vector is None:
+            assert pos is not None
+            vector = pos[edge_index[1]] - pos[edge_index[0]]
+            num_nodes = len(pos) if num_nodes is None else num_nodes
+        there, back = matched_edges(edge_index, vector)
+        forth = vector.index_select(0, there)
+        pair = torch.arange(len(there), device=vector.device).repeat(2)
+        edges = edge_index[:, torch.cat([there, back])]
+        return cls(forth.norm(dim=1), forth, edges, pair, num_nodes=num_nodes)
 
     def radial(self, function: Callable[[Tensor], list[Tensor]]) -> list[Tensor]:
         """A network's functions of the distances of pairs, from the table where there is one."""
@@ -86,16 +125,25 @@ class Graph:
             forth = forth.index_select(0, self.edge_pair[: self.edge_pair.numel() // 2])
         return torch.cat([forth, -forth])
 
-    def rows(self, num_nodes: int) -> TargetRows:
+    @cached_property
+    def rows(self) -> TargetRows:
         """The edges into every node as a padded row."""
-        if self.target_rows is not None:
-            return self.target_rows
         target = self.edges[1]
         order = target.argsort()
-        node, place = ranges(torch.bincount(target, minlength=num_nodes))
+        counts = torch.bincount(target, minlength=self.num_nodes or 0)
+        node, place = ranges(counts)
         width = int(place.max()) + 1 if place.numel() else 0
         slot = torch.empty_like(target).index_copy(0, order, node * width + place)
-        return TargetRows((num_nodes, width), slot)
+        return TargetRows((len(counts), width), slot)
+
+    def weights(self, values: Tensor, parity: int = 1) -> Tensor:
+        """Values of pairs [num_pairs, channels] as `aggregate` takes them, or with ``parity`` −1
+        vectors [num_pairs, 3] as `aggregate_vectors` does."""
+        if self.dense is not None:
+            return self.dense.spread(values, parity)
+        if parity == 1:
+            return values
+        return self.rows.pad(self.edge_vector(values)).transpose(1, 2)
 
     def from_sources(self, x: Tensor) -> Tensor:
         """Features of nodes [num_nodes, …] at the source of every edge [num_edges, …]."""
@@ -113,24 +161,45 @@ class Graph:
         total = messages.new_zeros(num_nodes, *messages.shape[1:])
         return total.index_add(0, self.edges[1], messages)
 
-    def aggregate(self, x: Tensor, weight: Tensor) -> Tensor:
+    def aggregate(
+        self, x: Tensor, weight: Tensor, convolution: Convolution | None = None
+    ) -> Tensor:
         """Σ_j W_ij ∘ x_j over the edges j → i.
 
         Args:
             x: node features [num_nodes, channels], or several of them
                 [num_nodes, copies, channels].
-            weight: of pairs [num_pairs, channels], or what `DenseLayout.spread` made of it.
+            weight: from `weights`.
+            convolution: what sums messages where nothing faster gives the same: a function of
+                edges [2, num_edges], ``x`` and the weights of edges.
 
         Returns:
             the shape of ``x``.
         """
         if self.dense is not None:
             return self.dense.aggregate(x, weight)
-        if not self.copied:
+        if not self.copied and enabled("pair_convolution"):
             return pair_sum(x, weight, self.edges[:, : weight.shape[0]])
-        if x.dim() == 3:
-            weight = weight.unsqueeze(1)
-        return self.sum_to_targets(self.weigh(self.from_sources(x), weight), x.shape[0])
+        weight = self.to_edges(weight.unsqueeze(1) if x.dim() == 3 else weight)
+        if convolution is not None:
+            return convolution(self.edges, x, weight)
+        return self.sum_to_targets(self.from_sources(x) * weight, x.shape[0])
+
+    def aggregate_vectors(self, x: Tensor, weight: Tensor, direction: Tensor) -> Tensor:
+        """Σ_j r̂_ij ⊗ (W_ij ∘ x_j) over the edges j → i [num_nodes, 3, channels].
+
+        Args:
+            x: node features [num_nodes, channels].
+            weight, direction: from `weights`, the latter of unit vectors with parity −1.
+        """
+        if self.dense is not None:
+            return self.dense.aggregate_vectors(x, weight, direction)
+        return torch.bmm(direction, self.rows.pad(self.weigh(self.from_sources(x), weight)))
+
+    def sum_products(self, a: Tensor, b: Tensor) -> Tensor:
+        """Σ_j a_ij ⊗ b_ij over the edges j → i [num_nodes, a, b], of values of edges [num_edges, a]
+        and [num_edges, b]."""
+        return torch.bmm(self.rows.pad(a).transpose(1, 2), self.rows.pad(b))
 
     def forces(self, slope: Tensor, num_nodes: int) -> Tensor:
         """Forces [num_nodes, 3] of an energy with these slopes by ``vector`` [num_pairs, 3]."""

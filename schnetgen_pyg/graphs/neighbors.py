@@ -126,4 +126,4 @@ def neighbor_graph(
         vector = pos[later] - pos[earlier] + torch.einsum("pi,pij->pj", shift, cell[owner])
     edge_index = torch.stack([torch.cat([earlier, later]), torch.cat([later, earlier])])
     pair = torch.arange(later.numel(), device=pos.device).repeat(2)
-    return Graph(vector.norm(dim=1), vector, edge_index, pair)
+    return Graph(vector.norm(dim=1), vector, edge_index, pair, num_nodes=pos.shape[0])

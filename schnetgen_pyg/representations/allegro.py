@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise, product
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from schnetgen_pyg.accelerated.padding import TargetRows
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.representations.base import Representation, check_width_and_cutoff
 from schnetgen_pyg.representations.layers import BesselBasis, PolynomialCutoff, mlp
 
 #: Degree and parity of a tensor's components under rotation and reflection.
@@ -167,58 +170,66 @@ class AllegroLayer(nn.Module):
         return self.latent(torch.cat([scalars, invariants], dim=1)), tensors
 
 
-class Allegro(nn.Module):
-    """Allegro features of every node: the hidden layer of the read-out of its pairs, summed.
+@dataclass(frozen=True)
+class AllegroSettings:
+    """Settings of `Allegro`; the defaults are those of nequip-allegro.
 
-    With a linear read-out after it the network is Allegro, whose energy is a sum over pairs. The
-    defaults are those of nequip-allegro.
-
-    Args:
+    Attributes:
         hidden_channels: width of the scalar features of pairs, of all perceptrons, and of the
-            features of nodes.
+            features of nodes; even.
         num_tensor_features: channels of the tensor features.
         num_layers: tensor products, each with the environment of the central atom.
         l_max: largest degree of the tensors, 1 or 2.
-        parity: keep tensors of either parity, instead of those that harmonics have.
         num_radial: functions sin(nπd/r_c)/d.
         cutoff: radius r_c in Å.
+        parity: keep tensors of either parity, instead of those that harmonics have.
         avg_num_neighbors: the sums over neighbours are divided by its root; take the mean of the
             training data.
     """
 
-    def __init__(
-        self,
-        hidden_channels: int = 64,
-        num_tensor_features: int = 16,
-        num_layers: int = 2,
-        l_max: int = 2,
-        num_radial: int = 8,
-        cutoff: float = 6.0,
-        *,
-        parity: bool = True,
-        avg_num_neighbors: float = 15.0,
-    ):
-        super().__init__()
-        require(hidden_channels >= 1, "hidden_channels", hidden_channels, "at least 1")
-        require(hidden_channels % 2 == 0, "hidden_channels", hidden_channels, "even")
-        require(num_layers >= 1, "num_layers", num_layers, "at least 1")
-        require(l_max in (1, 2), "l_max", l_max, "1 or 2")
-        require(cutoff > 0, "cutoff", cutoff, "positive")
-        require(avg_num_neighbors > 0, "avg_num_neighbors", avg_num_neighbors, "positive")
-        self.hidden_channels = hidden_channels
-        self.cutoff = cutoff
+    hidden_channels: int = 64
+    num_tensor_features: int = 16
+    num_layers: int = 2
+    l_max: int = 2
+    num_radial: int = 8
+    cutoff: float = 6.0
+    parity: bool = True
+    avg_num_neighbors: float = 15.0
+
+    def __post_init__(self) -> None:
+        check_width_and_cutoff(self)
+        even = self.hidden_channels % 2 == 0
+        require(even, "hidden_channels", self.hidden_channels, "even")
+        for name in ("num_tensor_features", "num_layers", "num_radial"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.l_max in (1, 2), "l_max", self.l_max, "1 or 2")
+        mean = self.avg_num_neighbors
+        require(mean > 0, "avg_num_neighbors", mean, "positive")
+
+
+class Allegro(Representation):
+    """Allegro features of every node: the hidden layer of the read-out of its pairs, summed; see
+    `AllegroSettings`. With a linear read-out after it the network is Allegro, whose energy is a
+    sum over pairs."""
+
+    Settings = AllegroSettings
+
+    def __init__(self, settings: AllegroSettings | None = None, **changes: Any):
+        super().__init__(settings, **changes)
+        own: AllegroSettings = self.settings
+        l_max, num_layers, num_tensor_features = own.l_max, own.num_layers, own.num_tensor_features
         self.l_max = l_max
-        self.scale = avg_num_neighbors**-0.5
-        channels, num_weights = hidden_channels, num_tensor_features * (l_max + 1)
+        self.scale = own.avg_num_neighbors**-0.5
+        channels, num_weights = own.hidden_channels, num_tensor_features * (l_max + 1)
         self.center_embedding = nn.Embedding(101, channels // 2)
         self.neighbor_embedding = nn.Embedding(101, channels // 2)
-        self.expansion = BesselBasis(cutoff, num_radial)
-        self.cutoff_function = PolynomialCutoff(cutoff)
-        self.basis = nn.Linear(num_radial, channels, bias=False)
+        self.expansion = BesselBasis(own.cutoff, own.num_radial)
+        self.cutoff_function = PolynomialCutoff(own.cutoff)
+        self.basis = nn.Linear(own.num_radial, channels, bias=False)
         self.two_body = mlp([channels, channels, channels], nn.SiLU, bias=False)
         self.tensor_weights = nn.Linear(channels, num_weights, bias=False)
         self.first = nn.Linear(channels, channels + num_weights, bias=False)
-        irreps = tracks(l_max, num_layers, parity)
+        irreps = tracks(l_max, num_layers, own.parity)
         layers = []
         for number, (before, after) in enumerate(pairwise(irreps), start=1):
             tensor_product = TensorProduct(before, irreps[0], after, num_tensor_features)
@@ -245,13 +256,13 @@ class Allegro(nn.Module):
         source, target = graph.edges
         elements = [self.center_embedding(z).index_select(0, target)]
         elements.append(self.neighbor_embedding(z).index_select(0, source))
-        radial = self.cutoff / math.pi * self.expansion(graph.distance)
+        radial = self.settings.cutoff / math.pi * self.expansion(graph.distance)
         radial = self.basis(radial * self.cutoff_function(graph.distance).unsqueeze(1))
         return self.two_body(graph.weigh(torch.cat(elements, dim=1), radial))
 
-    def forward(self, z: Tensor, graph: Graph) -> Tensor:
+    def forward(self, z: Tensor, graph: Graph, *, extra: Tensor | None = None) -> Tensor:
         """Features [num_nodes, hidden_channels] of atomic numbers z [num_nodes]."""
-        rows = graph.rows(z.numel())
+        rows = graph.rows
         direction = graph.edge_vector(graph.vector / graph.distance.unsqueeze(1))
         harmonics = rows.pad(spherical_harmonics(direction, self.l_max))
         scalars = self.pair_scalars(z, graph)
@@ -268,4 +279,5 @@ class Allegro(nn.Module):
             latent, tensors = layer(scalars, tensors, weights, harmonics, rows)
             scalars = torch.cat([scalars, latent[:, : self.hidden_channels]], dim=1)
         features = nn.functional.silu(self.readout(scalars))
-        return self.scale * graph.sum_to_targets(features, z.numel())
+        features = self.scale * graph.sum_to_targets(features, z.numel())
+        return features if extra is None else features + extra

@@ -4,8 +4,10 @@ Margraf, Günnemann, NeurIPS workshop 2020), with the blocks of torch_geometric.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from torch_geometric.utils import cumsum
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.graphs.graph import Graph
 from schnetgen_pyg.graphs.indexing import ranges
+from schnetgen_pyg.representations.base import Representation, check_width_and_cutoff
 
 
 def triplets(graph: Graph, num_nodes: int) -> tuple[Tensor, Tensor]:
@@ -105,14 +108,11 @@ class SphericalBasis(nn.Module):
         return (radial * self.angular(cosine)).flatten(1)
 
 
-class DimeNetPlusPlus(nn.Module):
-    """DimeNet++ features of every node: the sum of its output blocks.
+@dataclass(frozen=True)
+class DimeNetPlusPlusSettings:
+    """Settings of `DimeNetPlusPlus`.
 
-    Parameters and their names are those of `torch_geometric.nn.models.DimeNetPlusPlus`. With a
-    linear read-out the network is that of the paper. As there the output blocks start at zero:
-    the functions of short distances grow like 1/d, and random features of them without bound.
-
-    Args:
+    Attributes:
         hidden_channels: width of the messages and of the features.
         num_blocks: number of interaction blocks.
         int_emb_size, basis_emb_size: widths within the interaction of triplets.
@@ -122,38 +122,61 @@ class DimeNetPlusPlus(nn.Module):
         envelope_exponent: smoothness of the cutoff.
     """
 
-    def __init__(
-        self,
-        hidden_channels: int = 128,
-        num_blocks: int = 4,
-        int_emb_size: int = 64,
-        basis_emb_size: int = 8,
-        out_emb_channels: int = 256,
-        num_spherical: int = 7,
-        num_radial: int = 6,
-        cutoff: float = 5.0,
-        envelope_exponent: int = 5,
-    ):
-        super().__init__()
-        require(hidden_channels >= 1, "hidden_channels", hidden_channels, "at least 1")
-        require(num_spherical >= 2, "num_spherical", num_spherical, "at least 2")
-        require(cutoff > 0, "cutoff", cutoff, "positive")
-        self.hidden_channels = hidden_channels
-        self.cutoff = cutoff
+    hidden_channels: int = 128
+    num_blocks: int = 4
+    int_emb_size: int = 64
+    basis_emb_size: int = 8
+    out_emb_channels: int = 256
+    num_spherical: int = 7
+    num_radial: int = 6
+    cutoff: float = 5.0
+    envelope_exponent: int = 5
+
+    def __post_init__(self) -> None:
+        check_width_and_cutoff(self)
+        require(self.num_spherical >= 2, "num_spherical", self.num_spherical, "at least 2")
+        names = ("num_blocks", "int_emb_size", "basis_emb_size", "out_emb_channels", "num_radial")
+        for name in names:
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+
+
+class DimeNetPlusPlus(Representation):
+    """DimeNet++ features of every node: the sum of its output blocks; see
+    `DimeNetPlusPlusSettings`.
+
+    Parameters and their names are those of `torch_geometric.nn.models.DimeNetPlusPlus`. With a
+    linear read-out the network is that of the paper. As there the output blocks start at zero:
+    the functions of short distances grow like 1/d, and random features of them without bound.
+    """
+
+    Settings = DimeNetPlusPlusSettings
+
+    def __init__(self, settings: DimeNetPlusPlusSettings | None = None, **changes: Any):
+        super().__init__(settings, **changes)
+        own: DimeNetPlusPlusSettings = self.settings
+        radial = own.num_radial, own.cutoff, own.envelope_exponent
         act = nn.SiLU()
-        self.rbf = dimenet.BesselBasisLayer(num_radial, cutoff, envelope_exponent)
-        self.sbf = SphericalBasis(num_spherical, num_radial, cutoff, envelope_exponent)
-        self.emb = dimenet.EmbeddingBlock(num_radial, hidden_channels, act)
-        channels = (hidden_channels, out_emb_channels, hidden_channels)
+        self.rbf = dimenet.BesselBasisLayer(*radial)
+        self.sbf = SphericalBasis(own.num_spherical, *radial)
+        self.emb = dimenet.EmbeddingBlock(own.num_radial, own.hidden_channels, act)
+        channels = own.hidden_channels, own.out_emb_channels, own.hidden_channels
         self.output_blocks = nn.ModuleList(
-            dimenet.OutputPPBlock(num_radial, *channels, 3, act) for _ in range(num_blocks + 1)
+            dimenet.OutputPPBlock(own.num_radial, *channels, 3, act)
+            for _ in range(own.num_blocks + 1)
         )
-        widths = (hidden_channels, int_emb_size, basis_emb_size, num_spherical, num_radial)
+        widths = own.hidden_channels, own.int_emb_size, own.basis_emb_size
+        functions = own.num_spherical, own.num_radial
         self.interaction_blocks = nn.ModuleList(
-            dimenet.InteractionPPBlock(*widths, 1, 2, act) for _ in range(num_blocks)
+            dimenet.InteractionPPBlock(*widths, *functions, 1, 2, act)
+            for _ in range(own.num_blocks)
         )
 
-    def forward(self, z: Tensor, graph: Graph) -> Tensor:
+    def reset_parameters(self) -> None:
+        """As in `torch_geometric`."""
+        for module in (self.rbf, self.emb, *self.output_blocks, *self.interaction_blocks):
+            module.reset_parameters()
+
+    def forward(self, z: Tensor, graph: Graph, *, extra: Tensor | None = None) -> Tensor:
         """Features [num_nodes, hidden_channels] of atomic numbers z [num_nodes], at most 94."""
         source, target = graph.edges
         edge_kj, edge_ji = triplets(graph, z.numel())
@@ -166,4 +189,4 @@ class DimeNetPlusPlus(nn.Module):
         ):
             x = interaction(x, rbf, sbf, edge_kj, edge_ji)
             features = features + output(x, rbf, target, num_nodes=z.numel())
-        return features
+        return features if extra is None else features + extra

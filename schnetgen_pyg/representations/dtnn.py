@@ -3,11 +3,15 @@ Communications 8, 13890, 2017)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.representations.base import Representation, check_width_and_cutoff
 from schnetgen_pyg.representations.layers import CosineCutoff, GaussianSmearing
 
 
@@ -30,10 +34,11 @@ class TensorLayer(nn.Module):
         return graph.sum_to_targets(message, x.shape[0])
 
 
-class DTNN(nn.Module):
-    """DTNN features of every node: the same tensor layer in every pass.
+@dataclass(frozen=True)
+class DTNNSettings:
+    """Settings of `DTNN`.
 
-    Args:
+    Attributes:
         hidden_channels: width of the features; 30 in the authors' code.
         num_factors: width of the factorised tensor product.
         num_interactions: number of passes.
@@ -44,26 +49,33 @@ class DTNN(nn.Module):
         max_distance: last centre in Å.
     """
 
-    def __init__(
-        self,
-        hidden_channels: int = 30,
-        num_factors: int = 60,
-        num_interactions: int = 3,
-        num_gaussians: int = 101,
-        cutoff: float | None = None,
-        *,
-        max_distance: float = 20.0,
-    ):
-        super().__init__()
-        require(hidden_channels >= 1, "hidden_channels", hidden_channels, "at least 1")
-        require(cutoff is None or cutoff > 0, "cutoff", cutoff, "positive or None")
-        self.hidden_channels = hidden_channels
-        self.cutoff = cutoff
-        self.num_interactions = num_interactions
-        self.embedding = nn.Embedding(101, hidden_channels, padding_idx=0)
-        self.expansion = GaussianSmearing(0.0, max_distance, num_gaussians)
+    hidden_channels: int = 30
+    num_factors: int = 60
+    num_interactions: int = 3
+    num_gaussians: int = 101
+    cutoff: float | None = None
+    max_distance: float = 20.0
+
+    def __post_init__(self) -> None:
+        check_width_and_cutoff(self, without_cutoff=True)
+        for name, least in (("num_factors", 1), ("num_interactions", 1), ("num_gaussians", 2)):
+            require(getattr(self, name) >= least, name, getattr(self, name), f"at least {least}")
+        require(self.max_distance > 0, "max_distance", self.max_distance, "positive")
+
+
+class DTNN(Representation):
+    """DTNN features of every node: the same tensor layer in every pass; see `DTNNSettings`."""
+
+    Settings = DTNNSettings
+
+    def __init__(self, settings: DTNNSettings | None = None, **changes: Any):
+        super().__init__(settings, **changes)
+        own: DTNNSettings = self.settings
+        cutoff, channels = own.cutoff, own.hidden_channels
+        self.embedding = nn.Embedding(101, channels, padding_idx=0)
+        self.expansion = GaussianSmearing(0.0, own.max_distance, own.num_gaussians)
         self.cutoff_function = None if cutoff is None else CosineCutoff(cutoff)
-        self.interaction = TensorLayer(hidden_channels, num_factors, num_gaussians)
+        self.interaction = TensorLayer(channels, own.num_factors, own.num_gaussians)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -74,13 +86,13 @@ class DTNN(nn.Module):
             nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.interaction.lin_out.weight)
 
-    def forward(self, z: Tensor, graph: Graph) -> Tensor:
+    def forward(self, z: Tensor, graph: Graph, *, extra: Tensor | None = None) -> Tensor:
         """Features [num_nodes, hidden_channels] of atomic numbers z [num_nodes]."""
         weight = self.interaction.lin_distance(self.expansion(graph.distance))
         envelope = None
         if self.cutoff_function is not None:
             envelope = self.cutoff_function(graph.distance).unsqueeze(1)
-        x = self.embedding(z)
-        for _ in range(self.num_interactions):
+        x = self.embedding(z) if extra is None else self.embedding(z) + extra
+        for _ in range(self.settings.num_interactions):
             x = x + self.interaction(x, weight, envelope, graph)
         return x

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.representations.base import Representation, check_width_and_cutoff
 from schnetgen_pyg.representations.layers import LARGEST_EXPONENT, CosineCutoff
 
 
@@ -121,13 +123,12 @@ class EquivariantAttention(nn.Module):
         return (u1 * u2).sum(1) * o2 + o3, u3 * o1.unsqueeze(1) + delta_vec
 
 
-class EquivariantTransformer(nn.Module):
-    """Equivariant Transformer features (the scalar ones) of every node.
+@dataclass(frozen=True)
+class EquivariantTransformerSettings:
+    """Settings of `EquivariantTransformer`; the defaults are the authors' for QM9. For MD17 they
+    take 128 channels, 6 layers and 32 radial functions.
 
-    The defaults are the authors' for QM9; for MD17 they take 128 channels, 6 layers and 32 radial
-    functions.
-
-    Args:
+    Attributes:
         hidden_channels: width F of the scalar and of the vector features.
         num_layers: attention layers.
         num_rbf: radial functions.
@@ -137,36 +138,41 @@ class EquivariantTransformer(nn.Module):
             as published (False) it multiplies the attention weights, and vectors jump there.
     """
 
-    def __init__(
-        self,
-        hidden_channels: int = 256,
-        num_layers: int = 8,
-        num_rbf: int = 64,
-        num_heads: int = 8,
-        cutoff: float = 5.0,
-        *,
-        vector_cutoff: bool = True,
-    ):
-        super().__init__()
-        require(hidden_channels >= 1, "hidden_channels", hidden_channels, "at least 1")
-        require(cutoff > 0, "cutoff", cutoff, "positive")
-        require(
-            num_heads >= 1 and hidden_channels % num_heads == 0,
-            "num_heads",
-            num_heads,
-            f"a divisor of hidden_channels = {hidden_channels}",
-        )
-        self.hidden_channels = hidden_channels
-        self.cutoff = cutoff
-        self.embedding = nn.Embedding(101, hidden_channels, padding_idx=0)
+    hidden_channels: int = 256
+    num_layers: int = 8
+    num_rbf: int = 64
+    num_heads: int = 8
+    cutoff: float = 5.0
+    vector_cutoff: bool = True
+
+    def __post_init__(self) -> None:
+        check_width_and_cutoff(self)
+        for name in ("num_layers", "num_rbf"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        divides = self.num_heads >= 1 and self.hidden_channels % self.num_heads == 0
+        expected = f"a divisor of hidden_channels = {self.hidden_channels}"
+        require(divides, "num_heads", self.num_heads, expected)
+
+
+class EquivariantTransformer(Representation):
+    """Equivariant Transformer features (the scalar ones) of every node; see
+    `EquivariantTransformerSettings`."""
+
+    Settings = EquivariantTransformerSettings
+
+    def __init__(self, settings: EquivariantTransformerSettings | None = None, **changes: Any):
+        super().__init__(settings, **changes)
+        own: EquivariantTransformerSettings = self.settings
+        cutoff, channels, num_rbf = own.cutoff, own.hidden_channels, own.num_rbf
+        self.embedding = nn.Embedding(101, channels, padding_idx=0)
         self.expansion = ExpNormalSmearing(cutoff, num_rbf)
         self.cutoff_function = CosineCutoff(cutoff)
-        self.neighbor_embedding = NeighborEmbedding(hidden_channels, num_rbf)
+        self.neighbor_embedding = NeighborEmbedding(channels, num_rbf)
         self.attention_layers = nn.ModuleList(
-            EquivariantAttention(hidden_channels, num_rbf, num_heads, vector_cutoff)
-            for _ in range(num_layers)
+            EquivariantAttention(channels, num_rbf, own.num_heads, own.vector_cutoff)
+            for _ in range(own.num_layers)
         )
-        self.out_norm = nn.LayerNorm(hidden_channels)
+        self.out_norm = nn.LayerNorm(channels)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -196,12 +202,11 @@ class EquivariantTransformer(nn.Module):
             self.expansion(distance),
         )
 
-    def forward(self, z: Tensor, graph: Graph) -> Tensor:
+    def forward(self, z: Tensor, graph: Graph, *, extra: Tensor | None = None) -> Tensor:
         """Features [num_nodes, hidden_channels] of atomic numbers z [num_nodes]."""
         edges = self.attending(graph, z.numel())
-        x = self.neighbor_embedding(
-            z, self.embedding(z), edges.expansion[:-1], edges.envelope[:-1], graph
-        )
+        x = self.embedding(z) if extra is None else self.embedding(z) + extra
+        x = self.neighbor_embedding(z, x, edges.expansion[:-1], edges.envelope[:-1], graph)
         vec = x.new_zeros(x.shape[0], 3, x.shape[1])
         for layer in self.attention_layers:
             delta_x, delta_vec = layer(x, vec, edges)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.representations.base import Representation, check_width_and_cutoff
 from schnetgen_pyg.representations.layers import LARGEST_EXPONENT, CosineCutoff
 
 #: Scales SiLU so that the output has variance one for normal input.
@@ -78,8 +81,7 @@ class GaussianMoments(nn.Module):
         powers = [torch.ones_like(r[:, :1]), r]
         for _ in range(2):
             powers.append((powers[-1].unsqueeze(2) * r.unsqueeze(1)).flatten(1))
-        rows = graph.rows(num_nodes)
-        sums = torch.bmm(rows.pad(radial).transpose(1, 2), rows.pad(torch.cat(powers, dim=1)))
+        sums = graph.sum_products(radial, torch.cat(powers, dim=1))
         parts = sums.split([1, 3, 9, 27], dim=2)
         return [part.reshape(*part.shape[:2], *[3] * rank) for rank, part in enumerate(parts)]
 
@@ -113,10 +115,11 @@ class NTKLinear(nn.Linear):
         return F.linear(x, self.weight / math.sqrt(self.in_features), BIAS_SCALE * self.bias)
 
 
-class GMNN(nn.Module):
-    """GM-NN features of every node: the last hidden layer of its network.
+@dataclass(frozen=True)
+class GMNNSettings:
+    """Settings of `GMNN`.
 
-    Args:
+    Attributes:
         hidden_channels: width of both hidden layers, and of the features.
         num_radial: radial functions of every ordered pair of elements.
         num_basis: Gaussians that they are made of.
@@ -124,24 +127,32 @@ class GMNN(nn.Module):
         min_distance: first centre r_min in Å.
     """
 
-    def __init__(
-        self,
-        hidden_channels: int = 512,
-        num_radial: int = 5,
-        num_basis: int = 7,
-        cutoff: float = 6.0,
-        min_distance: float = 0.5,
-    ):
-        super().__init__()
-        require(hidden_channels >= 1, "hidden_channels", hidden_channels, "at least 1")
-        require(cutoff > 0, "cutoff", cutoff, "positive")
-        require(0 <= min_distance < cutoff, "min_distance", min_distance, "from 0 to the cutoff")
-        self.hidden_channels = hidden_channels
-        self.cutoff = cutoff
-        self.radial = RadialFunctions(num_radial, num_basis, min_distance, cutoff)
-        self.descriptor = GaussianMoments(num_radial)
-        self.lin1 = NTKLinear(self.descriptor.num_invariants, hidden_channels)
-        self.lin2 = NTKLinear(hidden_channels, hidden_channels)
+    hidden_channels: int = 512
+    num_radial: int = 5
+    num_basis: int = 7
+    cutoff: float = 6.0
+    min_distance: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_width_and_cutoff(self)
+        for name in ("num_radial", "num_basis"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        start = self.min_distance
+        require(0 <= start < self.cutoff, "min_distance", start, "from 0 to the cutoff")
+
+
+class GMNN(Representation):
+    """GM-NN features of every node: the last hidden layer of its network; see `GMNNSettings`."""
+
+    Settings = GMNNSettings
+
+    def __init__(self, settings: GMNNSettings | None = None, **changes: Any):
+        super().__init__(settings, **changes)
+        own: GMNNSettings = self.settings
+        self.radial = RadialFunctions(own.num_radial, own.num_basis, own.min_distance, own.cutoff)
+        self.descriptor = GaussianMoments(own.num_radial)
+        self.lin1 = NTKLinear(self.descriptor.num_invariants, own.hidden_channels)
+        self.lin2 = NTKLinear(own.hidden_channels, own.hidden_channels)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -155,9 +166,9 @@ class GMNN(nn.Module):
         source, target = graph.edges
         return self.descriptor(self.radial(z[source], z[target], graph), graph, z.numel())
 
-    def forward(self, z: Tensor, graph: Graph) -> Tensor:
+    def forward(self, z: Tensor, graph: Graph, *, extra: Tensor | None = None) -> Tensor:
         """Features [num_nodes, hidden_channels] of atomic numbers z [num_nodes]."""
         x = self.invariants(z, graph)
         for layer in (self.lin1, self.lin2):
             x = SWISH_SCALE * F.silu(layer(x))
-        return x
+        return x if extra is None else x + extra

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from schnetgen_pyg.accelerated import enabled, per_chunk
+
 #: Where exp(−x) ends: smaller numbers change no sum, but below 1e-38 (float32) processors compute
 #: with them many times more slowly.
 LARGEST_EXPONENT = 40.0
@@ -51,16 +53,26 @@ class GaussianSmearing(nn.Module):
         exponent = self.gamma * (distance.unsqueeze(-1) - self.centers[few]).square()
         return torch.exp(-exponent.clamp(max=LARGEST_EXPONENT))
 
-    def reached(self, distance: Tensor) -> slice:
-        """The Gaussians that have not ended for some of the distances; on a GPU, which would have
-        to wait, all of them."""
-        if distance.is_cuda or not distance.numel():
+    def linear(self, distance: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """A dense layer on the expansion: [num] distances to [num, outputs].
+
+        Where distances ascend, as those of a training batch of partial molecules do, only the
+        Gaussians are multiplied that have not ended for the distances of a chunk.
+        """
+        ascending = distance.device.type == "cpu" and bool((distance.detach().diff() >= 0).all())
+        if not (ascending and enabled("gaussians_in_reach")):
+            return F.linear(self(distance), weight, bias)
+        parts = distance.split(per_chunk(distance, len(weight)))
+        reached = [(self._reached(part), part) for part in parts]
+        return torch.cat([F.linear(self(part, few), weight[:, few], bias) for few, part in reached])
+
+    def _reached(self, distance: Tensor) -> slice:
+        """The Gaussians that have not ended for some of the ascending distances [num]."""
+        if not distance.numel():
             return slice(None)
         width = math.sqrt(LARGEST_EXPONENT / self.gamma)
-        ends = distance.detach().aminmax()
-        first, after = torch.searchsorted(
-            self.centers, torch.stack([ends.min - width, ends.max + width]).to(self.centers)
-        ).tolist()
+        ends = torch.stack([distance[0] - width, distance[-1] + width]).detach()
+        first, after = torch.searchsorted(self.centers, ends.to(self.centers)).tolist()
         return slice(min(first, len(self.centers) - 1), max(after, 1))
 
 

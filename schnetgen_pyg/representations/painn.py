@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from schnetgen_pyg.accelerated.padding import TargetRows
-from schnetgen_pyg.errors import InputError, require
+from schnetgen_pyg.errors import require
 from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.representations.base import (
+    PairRepresentation,
+    check_width_and_cutoff,
+    last_distance,
+)
 from schnetgen_pyg.representations.layers import BesselBasis, CosineCutoff, mlp
 
 #: Under the root of the norms of vectors, whose gradient is infinite at zero.
@@ -34,30 +40,15 @@ class MessageBlock(nn.Module):
         self.phi = mlp([hidden_channels, hidden_channels, 3 * hidden_channels], nn.SiLU)
 
     def forward(
-        self,
-        s: Tensor,
-        v: Tensor | None,
-        weight: Tensor,
-        direction: Tensor,
-        rows: TargetRows | None,
-        graph: Graph,
+        self, s: Tensor, v: Tensor | None, weight: Tensor, direction: Tensor, graph: Graph
     ) -> tuple[Tensor, Tensor]:
         """Scalars s [num_nodes, F] and vectors v [num_nodes, 3, F] (``None``: zeros); ``weight``
-        from `PaiNN.filters`, with its unit vectors ``direction`` in blocks, or in ``rows``
-        [num_nodes, 3, width]."""
+        and ``direction`` from `PaiNN.filters`."""
         channels = s.shape[1]
         a, b, c = self.phi(s).split(channels, dim=1)
-        if rows is None:
-            assert graph.dense is not None
-            w_a, w_b, w_c = weight.split(channels, dim=3)
-            delta_v = graph.dense.aggregate_vectors(b, w_b, direction)
-            if v is not None:
-                delta_v = delta_v + graph.dense.aggregate(c.unsqueeze(1) * v, w_c)
-            return graph.dense.aggregate(a, w_a), delta_v
-        w_a, w_b, w_c = weight.split(channels, dim=1)
+        w_a, w_b, w_c = weight.split(channels, dim=-1)
         delta_s = graph.aggregate(a, w_a)
-        radial = graph.weigh(graph.from_sources(b), w_b)
-        delta_v = torch.bmm(direction, rows.pad(radial))
+        delta_v = graph.aggregate_vectors(b, w_b, direction)
         if v is not None:
             delta_v = delta_v + graph.aggregate(c.unsqueeze(1) * v, w_c)
         return delta_s, delta_v
@@ -80,10 +71,11 @@ class UpdateBlock(nn.Module):
         return a_ss + a_sv * (u_v * v_v).sum(1), a_vv.unsqueeze(1) * u_v
 
 
-class PaiNN(nn.Module):
-    """PaiNN features (the scalar ones) of every node.
+@dataclass(frozen=True)
+class PaiNNSettings:
+    """Settings of `PaiNN`.
 
-    Args:
+    Attributes:
         hidden_channels: width F of the scalar and of the vector features.
         num_interactions: number of blocks, each a message and an update.
         num_radial: functions sin(nπd/r_c)/d.
@@ -91,37 +83,40 @@ class PaiNN(nn.Module):
         max_distance: r_c of the radial functions in Å; by default the cutoff.
     """
 
-    def __init__(
-        self,
-        hidden_channels: int = 128,
-        num_interactions: int = 3,
-        num_radial: int = 20,
-        cutoff: float | None = 5.0,
-        *,
-        max_distance: float | None = None,
-    ):
-        super().__init__()
-        stop = max_distance if max_distance is not None else cutoff
-        require(hidden_channels >= 1, "hidden_channels", hidden_channels, "at least 1")
-        require(cutoff is None or cutoff > 0, "cutoff", cutoff, "positive or None")
-        if stop is None or stop <= 0:
-            raise InputError(
-                f"max_distance must be positive, and given where there is no cutoff; got {stop}"
-            )
-        self.hidden_channels = hidden_channels
-        self.cutoff = cutoff
-        self.parity = (-1,) + (1,) * num_interactions
-        self.embedding = nn.Embedding(101, hidden_channels, padding_idx=0)
-        self.expansion = BesselBasis(stop, num_radial)
+    hidden_channels: int = 128
+    num_interactions: int = 3
+    num_radial: int = 20
+    cutoff: float | None = 5.0
+    max_distance: float | None = None
+
+    def __post_init__(self) -> None:
+        check_width_and_cutoff(self, without_cutoff=True)
+        for name in ("num_interactions", "num_radial"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        last_distance(self)
+
+
+class PaiNN(PairRepresentation):
+    """PaiNN features (the scalar ones) of every node; see `PaiNNSettings`."""
+
+    Settings = PaiNNSettings
+
+    def __init__(self, settings: PaiNNSettings | None = None, **changes: Any):
+        super().__init__(settings, **changes)
+        own: PaiNNSettings = self.settings
+        cutoff, channels = own.cutoff, own.hidden_channels
+        self.parity = (-1,) + (1,) * own.num_interactions
+        self.embedding = nn.Embedding(101, channels, padding_idx=0)
+        self.expansion = BesselBasis(last_distance(own), own.num_radial)
         self.cutoff_function = None if cutoff is None else CosineCutoff(cutoff)
         #: Distance in Å beyond which `radial` does not change.
         self.radial_stop = cutoff
-        blocks = range(num_interactions)
+        blocks = range(own.num_interactions)
         self.filter_networks = nn.ModuleList(
-            FilterNetwork(num_radial, 3 * hidden_channels) for _ in blocks
+            FilterNetwork(own.num_radial, 3 * channels) for _ in blocks
         )
-        self.messages = nn.ModuleList(MessageBlock(hidden_channels) for _ in blocks)
-        self.updates = nn.ModuleList(UpdateBlock(hidden_channels) for _ in blocks)
+        self.messages = nn.ModuleList(MessageBlock(channels) for _ in blocks)
+        self.updates = nn.ModuleList(UpdateBlock(channels) for _ in blocks)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -148,18 +143,12 @@ class PaiNN(nn.Module):
         atom, and their filters in every block."""
         return [graph.vector / graph.distance.unsqueeze(1), *graph.radial(self.radial)]
 
-    def filters(self, graph: Graph) -> list[Tensor]:
-        """`pair_filters` in the layout that the blocks of this graph take."""
-        weights = self.pair_filters(graph)
-        if graph.dense is None:
-            return [graph.edge_vector(weights[0]), *weights[1:]]
-        return [graph.dense.spread(*pair) for pair in zip(weights, self.parity, strict=True)]
-
     def forward(
         self,
         z: Tensor,
         graph: Graph,
         filters: Sequence[Tensor] | None = None,
+        *,
         extra: Tensor | None = None,
     ) -> Tensor:
         """Features [num_nodes, hidden_channels] of atomic numbers z [num_nodes].
@@ -171,12 +160,8 @@ class PaiNN(nn.Module):
         s = self.embedding(z) if extra is None else self.embedding(z) + extra
         v = None
         direction, *weights = filters or self.filters(graph)
-        rows = None
-        if graph.dense is None:
-            rows = graph.rows(z.numel())
-            direction = rows.pad(direction).transpose(1, 2)
         for message, update, weight in zip(self.messages, self.updates, weights, strict=True):
-            delta_s, delta_v = message(s, v, weight, direction, rows, graph)
+            delta_s, delta_v = message(s, v, weight, direction, graph)
             s, v = s + delta_s, delta_v if v is None else v + delta_v
             delta_s, delta_v = update(s, v)
             s, v = s + delta_s, v + delta_v

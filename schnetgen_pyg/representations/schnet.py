@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
-from schnetgen_pyg.accelerated.chunks import per_block
-from schnetgen_pyg.errors import InputError, require
+from schnetgen_pyg.errors import require
 from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.representations.base import (
+    PairRepresentation,
+    check_width_and_cutoff,
+    last_distance,
+)
 from schnetgen_pyg.representations.layers import (
     LARGEST_EXPONENT,
     CosineCutoff,
@@ -56,15 +60,16 @@ class CFConv(MessagePassing):
 
     def forward(self, x: Tensor, weight: Tensor, graph: Graph) -> Tensor:
         """x [num_nodes, hidden_channels]; ``weight`` from `SchNet.filters`."""
-        x = self.lin1(x)
-        if graph.dense is not None or not graph.copied:
-            x = graph.aggregate(x, weight)  # the same sum without messages of single edges
-        else:
-            x = self.propagate(graph.edges, x=x, weight=weight, graph=graph)
-        return self.lin2(x)
+        return self.lin2(graph.aggregate(self.lin1(x), weight, self.convolve))
 
-    def message(self, x_j: Tensor, weight: Tensor, graph: Graph) -> Tensor:
-        return graph.weigh(x_j, weight)
+    def convolve(self, edge_index: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        """The sum of the messages of directed edges."""
+        total: Tensor = self.propagate(edge_index, x=x, weight=weight)
+        return total
+
+    def message(self, x_j: Tensor, weight: Tensor) -> Tensor:
+        """Of every edge, with its filter [num_edges, num_filters]."""
+        return x_j * weight
 
 
 class InteractionBlock(nn.Module):
@@ -83,10 +88,11 @@ class InteractionBlock(nn.Module):
         return self.lin(self.act(self.conv(x, weight, graph)))
 
 
-class SchNet(nn.Module):
-    """SchNet features of every node.
+@dataclass(frozen=True)
+class SchNetSettings:
+    """Settings of `SchNet`.
 
-    Args:
+    Attributes:
         hidden_channels: width of the features.
         num_filters: width of the filters.
         num_interactions: number of interaction blocks.
@@ -94,42 +100,45 @@ class SchNet(nn.Module):
         cutoff: radius in Å of the cosine cutoff, or ``None`` for all pairs without one.
         max_distance: last centre in Å; by default the cutoff.
         original: as the paper of 2017 has it, with a shifted softplus after both filter layers and
-            Gaussians exp(−(d − μ)²/spacing); else PyG's form.
+            Gaussians exp(−(d − μ)²/spacing); else as PyG, with a linear second layer and
+            exp(−(d − μ)²/(2 spacing²)).
     """
 
-    def __init__(
-        self,
-        hidden_channels: int = 128,
-        num_filters: int = 128,
-        num_interactions: int = 6,
-        num_gaussians: int = 50,
-        cutoff: float | None = 10.0,
-        *,
-        max_distance: float | None = None,
-        original: bool = False,
-    ):
-        super().__init__()
-        stop = max_distance if max_distance is not None else cutoff
-        require(hidden_channels >= 1, "hidden_channels", hidden_channels, "at least 1")
-        require(cutoff is None or cutoff > 0, "cutoff", cutoff, "positive or None")
-        if stop is None or stop <= 0:
-            raise InputError(
-                f"max_distance must be positive, and given where there is no cutoff; got {stop}"
-            )
-        self.hidden_channels = hidden_channels
-        self.cutoff = cutoff
-        self.parity = (1,) * num_interactions
-        self.embedding = nn.Embedding(101, hidden_channels, padding_idx=0)
-        self.expansion = GaussianSmearing(
-            0.0, stop, num_gaussians, (num_gaussians - 1) / stop if original else None
-        )
+    hidden_channels: int = 128
+    num_filters: int = 128
+    num_interactions: int = 6
+    num_gaussians: int = 50
+    cutoff: float | None = 10.0
+    max_distance: float | None = None
+    original: bool = False
+
+    def __post_init__(self) -> None:
+        check_width_and_cutoff(self, without_cutoff=True)
+        for name, least in (("num_filters", 1), ("num_interactions", 1), ("num_gaussians", 2)):
+            require(getattr(self, name) >= least, name, getattr(self, name), f"at least {least}")
+        last_distance(self)
+
+
+class SchNet(PairRepresentation):
+    """SchNet features of every node; see `SchNetSettings`."""
+
+    Settings = SchNetSettings
+
+    def __init__(self, settings: SchNetSettings | None = None, **changes: Any):
+        super().__init__(settings, **changes)
+        own: SchNetSettings = self.settings
+        stop, cutoff, num_gaussians = last_distance(own), own.cutoff, own.num_gaussians
+        self.parity = (1,) * own.num_interactions
+        self.embedding = nn.Embedding(101, own.hidden_channels, padding_idx=0)
+        gamma = (num_gaussians - 1) / stop if own.original else None
+        self.expansion = GaussianSmearing(0.0, stop, num_gaussians, gamma)
         self.cutoff_function: CosineCutoff | None
         self.cutoff_function = None if cutoff is None else CosineCutoff(cutoff)
         #: Distance in Å beyond which `radial` does not change: there all Gaussians have ended.
         self.radial_stop = cutoff or stop + math.sqrt(LARGEST_EXPONENT / self.expansion.gamma)
         self.interactions = nn.ModuleList(
-            InteractionBlock(hidden_channels, num_filters, num_gaussians, original)
-            for _ in range(num_interactions)
+            InteractionBlock(own.hidden_channels, own.num_filters, num_gaussians, own.original)
+            for _ in range(own.num_interactions)
         )
         self.reset_parameters()
 
@@ -147,13 +156,8 @@ class SchNet(nn.Module):
         networks: list[Any] = [block.filter_network for block in self.interactions]
         weight = torch.cat([network.lin1.weight for network in networks])
         bias = torch.cat([network.lin1.bias for network in networks])
-        # Of similar distances the same few Gaussians have not ended.
-        parts = distance.split(per_block(distance, len(weight)))
-        reached = [(self.expansion.reached(part), part) for part in parts]
-        hidden = [
-            F.linear(self.expansion(part, few), weight[:, few], bias) for few, part in reached
-        ]
-        hiddens = torch.cat([networks[0].act(part) for part in hidden]).chunk(len(networks), dim=1)
+        hidden = networks[0].act(self.expansion.linear(distance, weight, bias))
+        hiddens = hidden.chunk(len(networks), dim=1)
         weights = [network(part) for network, part in zip(networks, hiddens, strict=True)]
         if self.cutoff_function is not None:
             envelope = self.cutoff_function(distance).unsqueeze(1)
@@ -164,16 +168,12 @@ class SchNet(nn.Module):
         """Filters of every block for the pairs of ``graph``, [num_pairs, num_filters] each."""
         return graph.radial(self.radial)
 
-    def filters(self, graph: Graph) -> list[Tensor]:
-        """`pair_filters` in the layout that the blocks of this graph take."""
-        weights = self.pair_filters(graph)
-        return weights if graph.dense is None else [graph.dense.spread(w) for w in weights]
-
     def forward(
         self,
         z: Tensor,
         graph: Graph,
         filters: Sequence[Tensor] | None = None,
+        *,
         extra: Tensor | None = None,
     ) -> Tensor:
         """Features [num_nodes, hidden_channels] of atomic numbers z [num_nodes].

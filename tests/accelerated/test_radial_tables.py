@@ -61,7 +61,9 @@ def test_values_are_the_same_without_derivatives():
 
 def test_copies_make_their_own():
     kept = KeptTable()
-    network = SchNet(8, 8, 1, 10, cutoff=3.0)
+    network = SchNet(
+        hidden_channels=8, num_filters=8, num_interactions=1, num_gaussians=10, cutoff=3.0
+    )
     first = kept.of(network)
     assert kept.of(network) is first
     copied = pickle.loads(pickle.dumps(kept))
@@ -72,7 +74,14 @@ def test_copies_make_their_own():
 
 @pytest.mark.parametrize("cutoff", [3.0, None])
 def test_whether_functions_end_in_zero(cutoff):
-    network = SchNet(8, 8, 2, 10, cutoff=cutoff, max_distance=3.0)
+    network = SchNet(
+        hidden_channels=8,
+        num_filters=8,
+        num_interactions=2,
+        num_gaussians=10,
+        cutoff=cutoff,
+        max_distance=3.0,
+    )
     torch.nn.init.ones_(network.interactions[1].filter_network.lin2.bias)
     table = KeptTable().of(network)
     beyond = torch.tensor([50.0] if cutoff is None else [3.0, 3.004, 3.2])

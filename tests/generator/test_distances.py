@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schnetgen_pyg.accelerated import chunks
 from schnetgen_pyg.generator.distances import DistanceBins
 from schnetgen_pyg.representations.layers import CosineCutoff, GaussianSmearing, ShiftedSoftplus
 
@@ -58,13 +59,14 @@ def test_layers():
     assert torch.allclose(envelope, torch.tensor([1.0, 0.5, 0.0, 0.0]))
 
 
-@pytest.mark.parametrize("distances", [[0.0], [2.51, 2.6], [0.3, 4.0], [9.0], [-3.0], [30.0, 40.0]])
-def test_gaussians_that_have_not_ended(distances):
+@given(st.lists(st.floats(-3.0, 40.0, width=32), max_size=12), st.booleans())
+def test_dense_layer_on_gaussians_that_have_not_ended(distances, ascending):
+    """The same as on all of them, also for no distance at all."""
     smearing = GaussianSmearing(0.0, 5.0, 101, gamma=10.0 / 0.15**2)
-    distance = torch.tensor(distances)
-    few, every = smearing.reached(distance), smearing(distance)
-    assert torch.equal(smearing(distance, few), every[:, few])
-    ended = torch.ones(101, dtype=torch.bool)
-    ended[few] = False
-    assert len(every[0, few]) >= 1
-    assert (every[:, ended] < 1e-17).all()
+    distance = torch.tensor(sorted(distances) if ascending else distances)
+    weight, bias = torch.randn(7, 101), torch.randn(7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunks, "CPU_CHUNK", 3 * 7)  # three distances at a time
+        found = smearing.linear(distance, weight, bias)
+    expected = torch.nn.functional.linear(smearing(distance), weight, bias)
+    assert torch.allclose(found, expected, atol=1e-5)

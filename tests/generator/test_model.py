@@ -9,7 +9,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg import InputError, SchNetGen, generate
 from schnetgen_pyg import log_prob as log_prob_of
-from schnetgen_pyg.accelerated import chunks as blocks
+from schnetgen_pyg.accelerated import chunks
 from schnetgen_pyg.generator.losses import losses
 from schnetgen_pyg.generator.model import NewAtomProduct
 from schnetgen_pyg.generator.placement import PENALTY
@@ -174,7 +174,7 @@ def test_scores_are_log_probabilities_up_to_a_constant(parts, monkeypatch):
     focus = torch.tensor([2, 9])
     arguments = x, partial, focus if parts else None
     expected = model.distance.scores(*arguments).log_softmax(1)
-    monkeypatch.setattr(blocks, "CPU_BLOCK", 4 * 150)
+    monkeypatch.setattr(chunks, "CPU_CHUNK", 4 * 150)
     with torch.no_grad():
         scores = model.distance.scores(*arguments)
         assert torch.allclose(scores.log_softmax(1), expected, atol=1e-5)

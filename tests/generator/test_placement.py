@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schnetgen_pyg import accelerated
-from schnetgen_pyg.accelerated import chunks as blocks
-from schnetgen_pyg.accelerated import kernels
+from schnetgen_pyg.accelerated import chunks, kernels
 from schnetgen_pyg.generator import placement
 from schnetgen_pyg.generator.random_numbers import random_keys
 
@@ -54,7 +53,7 @@ def test_blocks_do_not_change_the_scores(numbers, own, closed):
     limits = (torch.full((3, 4), 0.8), torch.tensor([0, 1, 2])) if closed else ()
     whole = placement.log_scores(candidates, pos, log_prob, spacing, *limits)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "CPU_BLOCK", numbers)
+        patch.setattr(chunks, "CPU_CHUNK", numbers)
         parts = placement.log_scores(candidates, pos, log_prob, spacing, *limits)
     assert torch.allclose(whole, parts, atol=1e-4)
     if closed:

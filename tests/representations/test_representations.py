@@ -85,7 +85,8 @@ def graph_of(pos, ptr=None, cutoff=CUTOFF, cell=None, reach=2) -> Graph:
     later, earlier, vector = later[near], earlier[near], vector[near]
     edge_index = torch.stack([torch.cat([earlier, later]), torch.cat([later, earlier])])
     pair = torch.arange(later.numel())
-    return Graph(vector.norm(dim=1), vector, edge_index, torch.cat([pair, pair]))
+    pair = torch.cat([pair, pair])
+    return Graph(vector.norm(dim=1), vector, edge_index, pair, num_nodes=pos.shape[0])
 
 
 def molecules(sizes=(9, 1, 6)) -> Data:
@@ -293,7 +294,9 @@ def test_schnet_agrees_with_torch_geometric(dense):
         cutoff=CUTOFF,
         interaction_graph=lambda pos, batch: (graph.edge_index, graph.to_edges(graph.distance)),
     )
-    ours = SchNet(24, 20, 3, 30, CUTOFF)
+    ours = SchNet(
+        hidden_channels=24, num_filters=20, num_interactions=3, num_gaussians=30, cutoff=CUTOFF
+    )
     ours.embedding.weight.data[:100] = theirs.embedding.weight.data
     for block, reference in zip(ours.interactions, theirs.interactions, strict=True):
         block.filter_network.lin1.load_state_dict(reference.mlp[0].state_dict())
@@ -309,7 +312,9 @@ def test_schnet_agrees_with_torch_geometric(dense):
 
 def test_blocks_and_edges_give_the_same_gradients():
     batch = batch_of([7, 5])
-    network = SchNet(12, 12, 2, 10, 5.0)
+    network = SchNet(
+        hidden_channels=12, num_filters=12, num_interactions=2, num_gaussians=10, cutoff=5.0
+    )
     gradients = []
     for dense in (True, False):
         network.zero_grad()
@@ -324,7 +329,16 @@ def test_dimenetpp_agrees_with_torch_geometric(monkeypatch):
     needs pyg-lib and torch-sparse, are ours."""
     batch = molecules([7, 5])
     graph = graph_of(batch.pos, batch.ptr)
-    ours = DimeNetPlusPlus(16, 2, 6, 4, 12, num_spherical=3, num_radial=3, cutoff=CUTOFF)
+    ours = DimeNetPlusPlus(
+        hidden_channels=16,
+        num_blocks=2,
+        int_emb_size=6,
+        basis_emb_size=4,
+        out_emb_channels=12,
+        num_spherical=3,
+        num_radial=3,
+        cutoff=CUTOFF,
+    )
     for block in ours.output_blocks:
         torch.nn.init.normal_(block.lin.weight)
     theirs = pyg.DimeNetPlusPlus(16, 16, 2, 6, 4, 12, 3, 3, CUTOFF)
@@ -359,7 +373,9 @@ def test_painn_agrees_with_graph_pes():
     batch, channels = molecules([12]), 24
     graph = graph_of(batch.pos)
     theirs = models.PaiNN(channels=channels, layers=3, cutoff=CUTOFF).double()
-    ours = PaiNN(channels, 3, 20, CUTOFF).double()
+    ours = PaiNN(
+        hidden_channels=channels, num_interactions=3, num_radial=20, cutoff=CUTOFF
+    ).double()
     for z in batch.z.unique():
         ours.embedding.weight.data[z] = theirs.z_embedding(z.view(1))[0].detach()
     blocks = zip(theirs.interactions, theirs.updates, strict=True)
@@ -408,7 +424,14 @@ def copy_linears(ours, theirs):
 def test_equivariant_transformer_agrees_with_torchmd_net(vector_cutoff):
     peer = pytest.importorskip("torchmdnet.models.torchmd_et")
     batch = molecules([8, 5])
-    ours = EquivariantTransformer(24, 2, 16, 4, CUTOFF, vector_cutoff=vector_cutoff).double()
+    ours = EquivariantTransformer(
+        hidden_channels=24,
+        num_layers=2,
+        num_rbf=16,
+        num_heads=4,
+        cutoff=CUTOFF,
+        vector_cutoff=vector_cutoff,
+    ).double()
     theirs = peer.TorchMD_ET(
         24, 2, 16, num_heads=4, cutoff_upper=CUTOFF, max_z=101, vector_cutoff=vector_cutoff
     )
@@ -430,7 +453,14 @@ def test_allegro_agrees_with_nequip_allegro(parity):
     set_global_state()
     batch, elements = molecules([9]), ("H", "C", "O")
     graph = graph_of(batch.pos)
-    ours = Allegro(12, 4, 3, cutoff=CUTOFF, parity=parity, avg_num_neighbors=7.0).double()
+    ours = Allegro(
+        hidden_channels=12,
+        num_tensor_features=4,
+        num_layers=3,
+        cutoff=CUTOFF,
+        parity=parity,
+        avg_num_neighbors=7.0,
+    ).double()
     theirs = model.AllegroModel(
         seed=0,
         model_dtype="float64",

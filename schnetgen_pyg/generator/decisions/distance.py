@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from schnetgen_pyg.accelerated.chunks import per_block
+from schnetgen_pyg.accelerated import per_chunk
 from schnetgen_pyg.chem.bonds import bond_limits
 from schnetgen_pyg.generator import placement
 from schnetgen_pyg.generator.decisions.base import Decision
@@ -117,7 +117,7 @@ class Distance(Decision):
         if torch.is_grad_enabled():
             return scores(slice(None), slice(None))
         num_bins = self.bins.centers.numel()
-        size = per_block(y, num_bins)
+        size = per_chunk(y, num_bins)
         if math.isinf(reach):
             rows = [slice(start, start + size) for start in range(0, len(y), size)]
             return torch.cat([scores(part, slice(None)) for part in rows])

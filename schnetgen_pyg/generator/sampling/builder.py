@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from schnetgen_pyg.accelerated import enabled
 from schnetgen_pyg.chem.bonds import adjacency
 from schnetgen_pyg.chem.elements import valences
 from schnetgen_pyg.chem.saturation import closes
@@ -29,7 +30,7 @@ class Builder:
 
     def __init__(self, model: SchNetGen, draft: Draft, cache: FilterCache | None = None):
         self.model, self.draft = model, draft
-        if cache is None and model.shares_filters:
+        if cache is None and model.shares_filters and enabled("kept_filters"):
             cache = FilterCache(model, draft.placed)
         self.cache = cache
 

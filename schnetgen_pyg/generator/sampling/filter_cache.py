@@ -12,6 +12,7 @@ from torch import Tensor
 
 from schnetgen_pyg.accelerated.radial_tables import RadialTable
 from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.representations import PairRepresentation
 
 if TYPE_CHECKING:
     from schnetgen_pyg.generator.model import SchNetGen
@@ -51,6 +52,7 @@ class FilterCache:
         return the filters of all placed pairs."""
         assert graph.dense is not None
         network = self.model.representation
+        assert isinstance(network, PairRepresentation)
         weights = network.pair_filters(replace(graph, table=self.table))
         molecules, _, width = graph.dense.shape
         if not self.blocks:
