@@ -45,6 +45,7 @@ LACKS = 3
 
 def tests(options: argparse.Namespace) -> None:
     """Tests with the marker `gpu`: Triton's kernels against the CPU, and all others."""
+    import pytest  # noqa: F401  (that it is missing is to be said as of any other module)
     from common import save
 
     chosen = [KERNELS] if options.tiny else ["tests"]
