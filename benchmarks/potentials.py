@@ -37,10 +37,11 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg import Potential, fit_potential, load
 from schnetgen_pyg.accelerated.radial_tables import serves
-from schnetgen_pyg.data.molecules import LabelledMolecules
+from schnetgen_pyg.data.molecules import Molecules
 from schnetgen_pyg.representations import REPRESENTATIONS
 from schnetgen_pyg.storage.atomic import replacing
-from schnetgen_pyg.training.potential import PotentialModule, PotentialTrainingConfig
+from schnetgen_pyg.training.config import PotentialTrainingConfig
+from schnetgen_pyg.training.potential import PotentialModule
 
 SIZES = (9, 19, 50, 200)
 BATCHES = (1, 8, 32)
@@ -53,12 +54,12 @@ def seconds_per_step(model: Potential, data: list[Data], config: PotentialTraini
     device = "cuda" if config.accelerator == "gpu" else "cpu"
     module = PotentialModule(model.train().to(device), config)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
-    molecules, times = LabelledMolecules(data), []
+    molecules, times = Molecules(data), []
     for number in range(6):
         start = time.perf_counter()
         batch = molecules[torch.arange(config.batch_size) + number].to(device)
         optimizer.zero_grad()
-        loss = module.losses(batch, *module.residuals(batch)).mean()
+        loss = module.loss(batch)
         loss.backward()
         optimizer.step()
         loss.item()  # a GPU is waited for
@@ -193,7 +194,7 @@ def cases() -> list[tuple[int, int]]:
 
 def speed_of(name: str, size: int, batch: int) -> dict[str, float]:
     """Time and memory of one model, in a process of its own; neighbours are looked for anew in
-    every call, but in recorded ones only where atoms have moved, and here they do not."""
+    every call."""
     given = molecule(size)
     torch.manual_seed(0)
     model = Potential(name, elements=(1, 6, 8))
@@ -203,7 +204,7 @@ def speed_of(name: str, size: int, batch: int) -> dict[str, float]:
         energy=torch.zeros(1, dtype=torch.float64),
         forces=torch.zeros(size, 3),
     )
-    data = LabelledMolecules([single] * batch)[torch.arange(batch)]
+    data = Molecules([single] * batch)[torch.arange(batch)]
     module = PotentialModule(model, PotentialTrainingConfig())
     floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
@@ -212,7 +213,7 @@ def speed_of(name: str, size: int, batch: int) -> dict[str, float]:
 
     def step() -> None:
         model.zero_grad()
-        module.losses(data, *module.residuals(data)).mean().backward()
+        module.loss(data).backward()
 
     record = {"forces_seconds": timed(forces), "step_seconds": timed(step)}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - floor
@@ -220,8 +221,6 @@ def speed_of(name: str, size: int, batch: int) -> dict[str, float]:
     if serves(model.representation):
         model.tabulate()
         record["tabulated_seconds"] = timed(forces)
-        model.tabulate(record=True)
-        record["recorded_seconds"] = timed(forces)
     return record
 
 

@@ -10,7 +10,7 @@ from .generator.sampling.likelihood import log_prob as log_prob
 from .potentials.calculator import PotentialCalculator as PotentialCalculator
 from .potentials.model import Potential as Potential
 from .relaxation.many import relax as relax
-from .training.generator import TrainingConfig as TrainingConfig
+from .training.config import TrainingConfig as TrainingConfig
 from .training.generator import fit as fit
 from .training.potential import fit_potential as fit_potential
 

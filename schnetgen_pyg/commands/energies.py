@@ -17,21 +17,27 @@ from schnetgen_pyg.commands.options import (
 
 
 def fit_potential(arguments: Sequence[str]) -> None:
-    """train a potential on energies and forces"""
+    """train a potential on energies and forces, or other targets"""
     import torch
 
     from schnetgen_pyg.data import datasets
-    from schnetgen_pyg.potentials.model import Potential, PotentialConfig
-    from schnetgen_pyg.training.potential import PotentialTrainingConfig
+    from schnetgen_pyg.potentials.config import PotentialConfig
+    from schnetgen_pyg.potentials.model import Potential
+    from schnetgen_pyg.training.config import PotentialTrainingConfig
     from schnetgen_pyg.training.potential import fit_potential as fit
 
     parser = command_parser("fit-potential", "Train a potential, or continue the run in --out.")
-    add_data(parser, "files with energies (eV) and, all or none, forces (eV/Å)")
+    add_data(
+        parser, "files with energies (eV) and, all or none, forces (eV/Å), or with other targets"
+    )
     parser.add_argument(
         "--test", nargs="+", type=str, default=[], help="more files, for the test errors"
     )
     parser.add_argument("--out", type=str, required=True, help="folder of the run")
-    parser.add_class_arguments(PotentialConfig, skip={"elements"})
+    parser.add_class_arguments(PotentialConfig, skip={"elements", "targets"})
+    parser.add_argument(
+        "--targets", nargs="+", type=str, default=["energy"], help="what is predicted, by name"
+    )
     parser.add_class_arguments(PotentialTrainingConfig)
     options = parser.parse_args(arguments)
 
@@ -40,7 +46,8 @@ def fit_potential(arguments: Sequence[str]) -> None:
     elements = tuple(sorted({int(n) for d in data for n in d.z}))
     settings = chosen(PotentialTrainingConfig, options)
     torch.manual_seed(settings.seed)
-    model = Potential(PotentialConfig(options.representation, dict(options.settings), elements))
+    architecture = options.representation, dict(options.settings), elements
+    model = Potential(PotentialConfig(*architecture, tuple(options.targets)))
     out = Path(options.out)
     print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
     with recorded(options, out):
@@ -56,14 +63,16 @@ def predict(arguments: Sequence[str]) -> None:
     from tqdm import tqdm
 
     from schnetgen_pyg.data import datasets
-    from schnetgen_pyg.data.conversion import to_ase
     from schnetgen_pyg.data.writers import file_format, write
+    from schnetgen_pyg.potentials.ensemble import Ensemble
     from schnetgen_pyg.potentials.labels import errors
-    from schnetgen_pyg.potentials.model import Ensemble, Potential
+    from schnetgen_pyg.potentials.model import Potential
+    from schnetgen_pyg.potentials.prediction import annotated
     from schnetgen_pyg.potentials.prediction import predict as evaluate
 
     parser = command_parser(
-        "predict", "Energies (eV) and forces (eV/Å) of structures by a potential."
+        "predict",
+        "Energies (eV) and forces (eV/Å), or other targets, by a potential.",
     )
     parser.add_argument("files", nargs="+", type=str, help="structure files")
     parser.add_argument(
@@ -85,18 +94,12 @@ def predict(arguments: Sequence[str]) -> None:
     potential = potential.to(usable_device(options.device))
     data = datasets.load(*options.files)
     found = evaluate(potential, data, options.batch_size, progress=tqdm)
-    structures = []
-    for single in found:
-        atoms = to_ase(single)
-        if single.get("energy_variance") is not None:
-            atoms.info["energy_std"] = float(single.energy_variance.sqrt())
-            atoms.arrays["forces_std"] = single.forces_variance.sqrt().numpy()
-        structures.append(atoms)
-    write(options.out, structures)
-    if all(single.get("energy") is not None for single in data):
-        for key, value in errors(found, data).items():
+    write(options.out, [annotated(single) for single in found])
+    measured = errors(found, data, tuple(potential.targets))
+    if len(measured) > 1:  # the structures have labels
+        for key, value in measured.items():
             print(f"{key}: {value:.5g}")
-    print(f"wrote {len(structures)} structures to {options.out}")
+    print(f"wrote {len(found)} structures to {options.out}")
 
 
 def label(arguments: Sequence[str]) -> None:

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
 
 from schnetgen_pyg.commands.options import (
     DEFAULT_CHECKPOINT,
     add_data,
+    add_network,
     chosen,
     command_parser,
+    given,
     recorded,
     usable_device,
 )
 from schnetgen_pyg.training.presets import PRESETS
 
 
-def train(arguments: Sequence[str]) -> None:
-    """train a generator on structure files"""
-    import torch
+def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
+    """Options of `train`, and those of them that are the architecture's.
 
-    from schnetgen_pyg.data import datasets
-    from schnetgen_pyg.errors import InputError
-    from schnetgen_pyg.generator.model import GeneratorConfig, SchNetGen
-    from schnetgen_pyg.report import pictures as report
-    from schnetgen_pyg.training.generator import TrainingConfig, fit
+    The representation decides which settings there are; the preset, which a file may name too,
+    comes first: what the user says overrides it.
+    """
+    import yaml
+
+    from schnetgen_pyg.generator.model import GeneratorConfig
+    from schnetgen_pyg.training.config import TrainingConfig
 
     parser = command_parser("train", "Train a generator, or continue the run in --out.")
     add_data(parser, "structure files")
@@ -36,17 +43,46 @@ def train(arguments: Sequence[str]) -> None:
         help="settings to start from; options and --config override them",
     )
     parser.add_argument("--out", type=str, required=True, help="folder of the run")
-    parser.add_class_arguments(GeneratorConfig, skip={"elements"})
+    names = {field.name for field in fields(GeneratorConfig)}
+    parser.add_class_arguments(GeneratorConfig, skip={"elements", "settings"} & names)
     parser.add_class_arguments(TrainingConfig)
-    # The preset, which a file may name too, comes first: what the user says overrides it.
-    preset = parser.parse_args(arguments).preset
-    options = parser.parse_args(["--config", str(PRESETS[preset]), *arguments])
+    general = {action.dest for action in parser._actions}
 
+    said = given(arguments, "preset", "representation")
+    path = PRESETS.get(said.get("preset", "paper"), PRESETS["paper"])  # the parser refuses others
+    preset = yaml.safe_load(path.read_text())
+    its_own = preset.get("representation", "schnet")
+    name = said.get("representation", its_own)
+    network = add_network(parser, name)
+    foreign = [key for key in preset if key not in general] if name != its_own else []
+    parser.set_defaults({key: value for key, value in preset.items() if key not in foreign})
+    options = parser.parse_args(arguments)
+    if foreign:
+        print(
+            f"preset {path.stem} is one of {its_own}: its {', '.join(foreign)} are left out, "
+            f"{name} has settings of its own"
+        )
+    architecture = (names - {"elements", "settings"}) | set(network)
+    return options, {key: value for key, value in vars(options).items() if key in architecture}
+
+
+def train(arguments: Sequence[str]) -> None:
+    """train a generator on structure files"""
+    import torch
+
+    from schnetgen_pyg.data import datasets
+    from schnetgen_pyg.errors import InputError
+    from schnetgen_pyg.generator.model import SchNetGen
+    from schnetgen_pyg.report import pictures as report
+    from schnetgen_pyg.training.config import TrainingConfig
+    from schnetgen_pyg.training.generator import fit
+
+    options, architecture = _training_options(arguments)
     data = datasets.load(*options.data, path=options.path)
     elements = tuple(sorted({int(n) for d in data for n in d.z}))
     settings = chosen(TrainingConfig, options)
     torch.manual_seed(settings.seed)
-    model = SchNetGen(chosen(GeneratorConfig, options), elements=elements)
+    model = SchNetGen(elements=elements, **architecture)
     out = Path(options.out)
     print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
     with recorded(options, out):
@@ -61,7 +97,7 @@ def generate(arguments: Sequence[str]) -> None:
     """generate molecules of a formula"""
     from tqdm import tqdm
 
-    from schnetgen_pyg.data.readers.ase_formats import read
+    from schnetgen_pyg.data.readers import read
     from schnetgen_pyg.generator.model import SchNetGen
     from schnetgen_pyg.generator.sampling.config import SamplingConfig
     from schnetgen_pyg.generator.sampling.streaming import generate_file

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import difflib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -33,21 +34,57 @@ class Parser(ArgumentParser):
 
 def command_parser(command: str, description: str) -> Parser:
     """Parser of the command, with ``--config``; the caller adds its options."""
-    parser = Parser(prog=f"schnetgen {command}", description=description, version=None)
+    parser = Parser(
+        prog=f"schnetgen {command}", description=description, version=None, allow_abbrev=False
+    )
     parser.add_argument("--config", action="config", help="YAML file with any of the options")
     return parser
 
 
+def given(arguments: Sequence[str], *names: str) -> dict[str, str]:
+    """What the command line, or a file that it names, says of options that decide which others
+    there are. The last word counts; what is wrong is left for the parser to refuse."""
+    import yaml
+
+    found: dict[str, str] = {}
+
+    class Say(argparse.Action):
+        def __call__(self, scan: Any, space: Any, value: Any, option: str | None = None) -> None:
+            if self.dest != "config":
+                found[self.dest] = value
+                return
+            with contextlib.suppress(OSError, TypeError, ValueError, yaml.YAMLError):
+                content = yaml.safe_load(Path(value).read_text())
+                found.update({name: content[name] for name in names if name in content})
+
+    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("config", *names):
+        scan.add_argument(f"--{name}", action=Say, nargs="?")
+    scan.parse_known_args(list(arguments))
+    return found
+
+
+def add_network(parser: Parser, name: str) -> list[str]:
+    """Settings of a representation as options of their own, but for those whose names are taken;
+    their names."""
+    from schnetgen_pyg.representations import REPRESENTATIONS
+
+    network = REPRESENTATIONS[name]
+    taken = {action.dest for action in parser._actions}
+    parser.add_class_arguments(network.Settings, skip=taken & {*network.setting_names()})
+    return [action.dest for action in parser._actions if action.dest not in taken]
+
+
 def add_data(parser: Parser, files: str) -> None:
     """Options ``--data`` and ``--path`` of a training; ``files`` says what the files hold."""
-    from schnetgen_pyg.data.datasets import NAMES
+    from schnetgen_pyg.data.datasets import DATASETS
 
     parser.add_argument(
         "--data",
         nargs="+",
         type=str,
         required=True,
-        help=f"{files}, or names: {', '.join(NAMES)}",
+        help=f"{files}, or names: {', '.join(DATASETS)}",
     )
     parser.add_argument(
         "--path",

@@ -1,8 +1,9 @@
 """Molecules as PyG ``Data(z, pos)``, and the door through which they come in and go out.
 
-Everything behind this module sees atomic numbers ``z`` [num_atoms] (int64) and positions
-``pos`` [num_atoms, 3] (float32, Å). Energies are in eV. Files, ASE and RDKit objects are
-converted and checked here, once.
+Everything behind this module sees atomic numbers ``z`` [num_atoms] (int64) and positions ``pos``
+[num_atoms, 3] (float32, Å). Where there are labels, ``energy`` is in eV (float64) and ``forces``
+[num_atoms, 3] in eV/Å (float32). The default type of torch changes none of this. Files, ASE and
+RDKit objects are converted and checked here, once.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import ase
-import ase.data
-import ase.formula
-import ase.io
 import numpy as np
 import torch
 from torch_geometric.data import Batch, Data
 
 from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER
 from schnetgen_pyg.errors import InputError
+
+#: Labels that have a type of their own.
+LABELS = (("energy", torch.float64), ("forces", torch.float32))
 
 
 def check(data: Data, where: str = "structure") -> Data:
@@ -61,6 +62,9 @@ def check(data: Data, where: str = "structure") -> Data:
             f"expected 1 to {MAX_ATOMIC_NUMBER}"
         )
     data.z, data.pos = z.long(), pos.float()
+    for name, dtype in LABELS:
+        if name in data:
+            data[name] = torch.as_tensor(data[name], dtype=dtype)
     return data
 
 

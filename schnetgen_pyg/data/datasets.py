@@ -1,63 +1,55 @@
-"""Data sets by their name, and files, cached once read."""
+"""Data sets by their names, and files.
+
+To add a data set, register its loader, a function from the path that `load` was given (or `None`)
+to the structures::
+
+    from schnetgen_pyg.data.datasets import DATASETS, DataSet
+
+    DATASETS.register("mine", DataSet("what it is, at which level of theory", load_mine))
+"""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch_geometric.data import Data
 
-from schnetgen_pyg.data.download import _figshare, cache_folder, download
-from schnetgen_pyg.data.readers.any import read_any
-from schnetgen_pyg.data.readers.ase_formats import read
-from schnetgen_pyg.data.readers.npz import (
-    _read_npz,
-    save_npz,
-)
+from schnetgen_pyg.data.cache import read_cached
+from schnetgen_pyg.data.download import download, figshare
+from schnetgen_pyg.data.readers import read
 from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.registry import Registry, nearest
 
 EMBEDDED = Path(__file__).parent / "embedded" / "c7h10o2-xtb.extxyz.gz"
 
-
 #: QM9 (Ramakrishnan et al., Sci. Data 1, 140022, 2014), figshare collection 978904, CC0.
-QM9 = _figshare("dsgdb9nsd.xyz.tar.bz2", 3195389, "ad1ebd51ee7f5b3a6e32e974e5d54012")
-
+QM9 = figshare("dsgdb9nsd.xyz.tar.bz2", 3195389, "ad1ebd51ee7f5b3a6e32e974e5d54012")
 
 #: Its 6,095 isomers of C7H10O2; energies at the G4MP2 level.
-QM9_ISOMERS = _figshare("dsC7O2H10nsd.xyz.tar.bz2", 3195398, "c750c9f3832e6f63ad64bfb3bd12a045")
-
+QM9_ISOMERS = figshare("dsC7O2H10nsd.xyz.tar.bz2", 3195398, "c750c9f3832e6f63ad64bfb3bd12a045")
 
 #: Indices of QM9's 3,054 molecules whose geometry disagrees with their SMILES.
-QM9_EXCLUDED = _figshare("uncharacterized.txt", 3195404, "a361887bacb427b8a0ce7903d92a53b4")
+QM9_EXCLUDED = figshare("uncharacterized.txt", 3195404, "a361887bacb427b8a0ce7903d92a53b4")
 
 
-#: What `load` and ``--data`` know by name.
-NAMES = {
-    "c7h10o2-xtb": "the embedded isomers of C7H10O2, GFN2-xTB (made by this project)",
-    "qm9": "QM9, B3LYP/6-31G(2df,p), without its 3,054 uncharacterized molecules",
-    "qm9-c7h10o2": "QM9's 6,095 isomers of C7H10O2, energies at G4MP2",
-}
+@dataclass(frozen=True)
+class DataSet:
+    """A data set that `load` and ``--data`` know by its name.
+
+    Attributes:
+        description: one line: what it is, and the level of theory.
+        load: from the path of the published archive, or `None` to fetch it, to the structures.
+    """
+
+    description: str
+    load: Callable[[Path | None], list[Data]]
 
 
-def _read_cached(path: Path) -> list[Data]:
-    """`read_any`, with large files kept in parsed form."""
-    if not path.is_file() or path.suffix == ".npz" or path.stat().st_size < 2**20:
-        return read_any(path)
-    status = path.stat()
-    text = f"4 {path.resolve()} {status.st_size} {status.st_mtime_ns}"
-    cached = cache_folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
-    if cached.is_file():
-        try:
-            return _read_npz(cached)
-        except InputError:
-            cached.unlink()
-    structures = read_any(path)
-    # Without room or the right to write there, the next call reads the file again.
-    with contextlib.suppress(InputError, OSError):
-        save_npz(cached, structures)
-    return structures
+def _embedded(_: Path | None) -> list[Data]:
+    return read(EMBEDDED)
 
 
 def _qm9(path: Path | None) -> list[Data]:
@@ -66,8 +58,24 @@ def _qm9(path: Path | None) -> list[Data]:
     first_words = [line.split()[0] for line in listing.read_text().splitlines() if line.split()]
     excluded = {int(word) for word in first_words if word.isdigit()}
     archive = download(QM9, path)
-    # Cached structures keep the archive's order, in which record k is molecule k + 1.
-    return [d for k, d in enumerate(_read_cached(archive), 1) if k not in excluded]
+    return [data for data in read_cached(archive) if data.index not in excluded]
+
+
+def _qm9_isomers(path: Path | None) -> list[Data]:
+    return read_cached(download(QM9_ISOMERS, path))
+
+
+#: What `load` knows by name.
+DATASETS: Registry[DataSet] = Registry(
+    "data set",
+    {
+        "c7h10o2-xtb": DataSet(
+            "the embedded isomers of C7H10O2, GFN2-xTB (made by this project)", _embedded
+        ),
+        "qm9": DataSet("QM9, B3LYP/6-31G(2df,p), without its 3,054 uncharacterized ones", _qm9),
+        "qm9-c7h10o2": DataSet("QM9's 6,095 isomers of C7H10O2, energies at G4MP2", _qm9_isomers),
+    },
+)
 
 
 def load(
@@ -76,8 +84,9 @@ def load(
     """Load data sets by name or file, one after the other.
 
     Args:
-        sources: names (`NAMES`) or files: anything ASE reads (also gzipped), SDF, the QM9
-            archives as published, PyG's ``gdb9.sdf``, ISO17's databases, npz of MD17 and rMD17.
+        sources: names (`DATASETS`) or files: anything ASE reads (also gzipped), SDF, the QM9
+            archives as published, PyG's ``gdb9.sdf``, ISO17's databases, npz of MD17 and rMD17,
+            and what readers of your own take (`schnetgen_pyg.data.readers.READERS`).
         path: for a name, the published archive where it is already on the disk.
 
     Returns:
@@ -87,17 +96,18 @@ def load(
     Raises:
         InputError: naming the file, the structure and what is wrong.
     """
+    names = {source for source in sources if isinstance(source, str) and source in DATASETS}
+    if path is not None and not names:
+        raise InputError(f"the path {path} is for data sets by name; give the file itself instead")
     structures: list[Data] = []
-    given = Path(path) if path is not None else None
     for source in sources:
-        if source == "c7h10o2-xtb":
-            structures += read(EMBEDDED)
-        elif source == "qm9":
-            structures += _qm9(given)
-        elif source == "qm9-c7h10o2":
-            structures += _read_cached(download(QM9_ISOMERS, given))
+        if source in names:
+            structures += DATASETS[str(source)].load(None if path is None else Path(path))
         elif not Path(source).is_file():
-            raise InputError(f"{source}: no such file (nor a known data set: {', '.join(NAMES)})")
+            raise InputError(
+                f"{source}: no such file, nor a data set{nearest(str(source), DATASETS)} (there "
+                f"are {', '.join(DATASETS)})"
+            )
         else:
-            structures += _read_cached(Path(source))
+            structures += read_cached(Path(source))
     return structures

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pooch
 
+from schnetgen_pyg.data.cache import cache_folder
 from schnetgen_pyg.errors import InputError
 
 
@@ -20,14 +21,10 @@ class Remote:
     addresses: tuple[str, ...]
 
 
-def _figshare(name: str, number: int, md5: str) -> Remote:
+def figshare(name: str, number: int, md5: str) -> Remote:
+    """The file of this number at figshare."""
     hosts = ("https://ndownloader.figshare.com", "https://springernature.figshare.com/ndownloader")
     return Remote(name, md5, tuple(f"{host}/files/{number}" for host in hosts))
-
-
-def cache_folder() -> Path:
-    """Where downloads and parsed files are kept; ``SCHNETGEN_CACHE`` overrides it."""
-    return Path(os.environ.get("SCHNETGEN_CACHE") or pooch.os_cache("schnetgen_pyg"))
 
 
 def download(remote: Remote, path: str | os.PathLike[str] | None = None) -> Path:

@@ -1,56 +1,175 @@
-"""Many structures in one batch, of which any are taken by index arithmetic."""
+"""Many structures with all their attributes, of which any are taken by index arithmetic."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Data
 from torch_geometric.utils import cumsum
 
+from schnetgen_pyg.data.columns import attributes, is_numeric, join
+from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.graphs.indexing import ranges
+
+#: Attributes that have a row for each atom, also where only single atoms have them.
+PER_ATOM = ("z", "pos", "forces", "charges")
+
+
+class _Ragged(NamedTuple):
+    """An attribute with neither one row for each atom nor one for each graph, such as edges.
+
+    Attributes:
+        rows: of all structures, one after the other [num_rows, …].
+        counts, start: number of rows, and the first one, of each structure [num_structures].
+        shift: what the following graph of a batch adds to its values, as the atoms before it are
+            counted too [num_structures]; `None` for values that point to nothing.
+        dim: where the rows are in the attribute itself.
+    """
+
+    rows: Tensor
+    counts: Tensor
+    start: Tensor
+    shift: Tensor | None
+    dim: int
+
+    def take(self, chosen: Tensor) -> Tensor:
+        owner, place = ranges(self.counts[chosen])
+        rows = self.rows[self.start[chosen][owner] + place]
+        if self.shift is not None:
+            offset = cumsum(self.shift[chosen])[owner]
+            rows = rows + offset.reshape(-1, *(1 for _ in rows.shape[1:]))
+        return rows.movedim(0, self.dim).contiguous() if self.dim else rows
 
 
 class Molecules(Dataset[Data]):
-    """Structures in one PyG batch, from which any molecules are taken by index arithmetic."""
+    """Structures with all their attributes, from which any molecules are taken in one step.
+
+    ``molecules[[4, 0, 7]]`` is a batch with ``z`` [num_atoms], ``pos`` [num_atoms, 3] (Å),
+    ``batch`` [num_atoms], ``ptr`` [num_graphs + 1] and every other attribute that any of the
+    structures has, joined as PyG's `Batch.from_data_list` joins them. What PyG leaves open:
+
+    - ``energy`` is [num_graphs] in double precision, ``cell`` [num_graphs, 3, 3] with zeros for a
+      structure that is not periodic. Python's floats are double precision too.
+    - A structure may lack an attribute: its rows are NaN (whole numbers become floating-point ones,
+      as in pandas), so that a loss leaves them out by ``isfinite``. It has no rows of edges and of
+      other attributes with any number of rows. All batches have the same attributes.
+    - What is no tensor or number (``info``, SMILES) is a list, with `None` where it is missing.
+    - ``index`` is a number of the structure and stays as it is, also as a tensor. In other tensors
+      PyG's rule holds: with "index" in the name they point to atoms and are shifted.
+
+    Args:
+        structures: with ``z`` and ``pos``.
+
+    Raises:
+        InputError: naming the structure and the attribute that cannot be kept.
+    """
 
     def __init__(self, structures: Sequence[Data]):
-        whole = Batch.from_data_list(list(structures))
-        self.z, self.pos, self.ptr = whole.z, whole.pos, whole.ptr
+        structures = list(structures)
+        if not structures:
+            raise InputError("there are no structures to take molecules from")
+        found = attributes(structures)
+        for number in range(len(structures)):
+            z, pos = found["z"].get(number), found["pos"].get(number)
+            if z is None or pos is None or pos.shape != (z.numel(), 3):
+                raise InputError(
+                    f"structure {number}: needs z [num_atoms] and pos [num_atoms, 3]; let "
+                    "schnetgen_pyg.data.conversion.check say what it lacks"
+                )
+        device = structures[0].z.device
+        self.counts = torch.tensor([z.numel() for z in found["z"].values()], device=device)
+        self.start = cumsum(self.counts)[:-1]
+        self.atoms: dict[str, Tensor] = {}
+        self.graphs: dict[str, Tensor] = {}
+        self.ragged: dict[str, _Ragged] = {}
+        self.objects: dict[str, np.ndarray] = {}
+        for name, values in found.items():
+            if is_numeric(values):
+                self._keep(name, values, structures)
+            else:
+                self.objects[name] = np.empty(len(structures), dtype=object)
+                for number, value in values.items():
+                    self.objects[name][number] = value
+
+    def _keep(self, name: str, values: Mapping[int, Any], structures: Sequence[Data]) -> None:
+        """Keep the rows of a numeric attribute, with those that stand for what is missing."""
+        device = self.counts.device
+        rows, present, dim = join(name, values, structures[0])
+        rows, counts = rows.to(device), torch.tensor(present, device=device)
+        shift = _shifts(name, values, structures)
+        if len(values) < len(structures):
+            owners = torch.tensor(list(values), device=device)
+            wanted = torch.zeros_like(self.counts)
+            if shift is None and "edge" not in name:
+                per_atom = torch.equal(counts, self.counts[owners])
+                if per_atom and (name in PER_ATOM or bool((counts != 1).any())):
+                    wanted = self.counts.clone()
+                elif counts.unique().numel() == 1:
+                    wanted = counts[:1].repeat(len(structures))
+            wanted[owners] = counts
+            rows, counts = _with_missing(name, rows, owners, wanted), wanted
+        if shift is None and torch.equal(counts, self.counts):
+            self.atoms[name] = rows
+        elif shift is None and bool((counts == 1).all()):
+            self.graphs[name] = rows
+        else:
+            shift = None if shift is None else shift.to(device)
+            self.ragged[name] = _Ragged(rows, counts, cumsum(counts)[:-1], shift, dim)
 
     def __len__(self) -> int:
-        return self.ptr.numel() - 1
+        return self.counts.numel()
 
     def __getitem__(self, molecules: Sequence[int]) -> Data:
-        """A batch of the molecules with these indices."""
-        chosen = torch.as_tensor(molecules)
-        counts = self.ptr.diff()[chosen]
+        """A batch of the molecules with these numbers, in their order."""
+        chosen = torch.as_tensor(molecules, device=self.counts.device)
+        counts = self.counts[chosen]
         batch, place = ranges(counts)
-        atom = self.ptr[chosen][batch] + place
-        return Data(z=self.z[atom], pos=self.pos[atom], batch=batch, ptr=cumsum(counts))
+        atom = self.start[chosen][batch] + place
+        taken: dict[str, Any] = {name: rows[atom] for name, rows in self.atoms.items()}
+        taken |= {"batch": batch, "ptr": cumsum(counts)}
+        taken |= {name: rows[chosen] for name, rows in self.graphs.items()}
+        taken |= {name: rows.take(chosen) for name, rows in self.ragged.items()}
+        if self.objects:
+            place_of = chosen.cpu().numpy()
+            taken |= {name: values[place_of].tolist() for name, values in self.objects.items()}
+        return Data(**taken)
 
 
-class LabelledMolecules(Molecules):
-    """`Molecules` with energies, and forces and cells where the structures have them."""
+def _with_missing(name: str, rows: Tensor, owners: Tensor, counts: Tensor) -> Tensor:
+    """Rows of all structures [counts.sum(), …] from those of the ``owners``; the others' say that
+    there is no value: zeros for a cell, NaN for all else."""
+    if name != "cell" and not (rows.is_floating_point() or rows.is_complex()):
+        if int(counts.sum()) == rows.shape[0]:
+            return rows
+        rows = rows.double()
+    whole = rows.new_full(
+        (int(counts.sum()), *rows.shape[1:]), 0.0 if name == "cell" else torch.nan
+    )
+    owner, place = ranges(counts[owners])
+    whole[cumsum(counts)[owners][owner] + place] = rows
+    return whole
 
-    def __init__(self, structures: Sequence[Data]):
-        super().__init__(structures)
-        self.energy = torch.cat([d.energy.reshape(1).double() for d in structures])
-        self.forces = self.cell = None
-        if structures[0].get("forces") is not None:
-            self.forces = torch.cat([d.forces for d in structures])
-        if any(d.get("cell") is not None for d in structures):
-            none = torch.zeros(1, 3, 3)
-            self.cell = torch.cat([none if d.get("cell") is None else d.cell for d in structures])
 
-    def __getitem__(self, molecules: Sequence[int]) -> Data:
-        chosen = torch.as_tensor(molecules)
-        data = super().__getitem__(molecules)
-        data.energy = self.energy[chosen]
-        if self.forces is not None:
-            place = torch.arange(data.z.numel()) - data.ptr[data.batch]
-            data.forces = self.forces[self.ptr[chosen][data.batch] + place]
-        if self.cell is not None:
-            data.cell = self.cell[chosen]
-        return data
+def _shifts(name: str, values: Mapping[int, Any], structures: Sequence[Data]) -> Tensor | None:
+    """What each structure adds to the values of those after it in a batch (PyG's `Data.__inc__`)
+    [num_structures]; `None` for values that are not shifted."""
+    first = next(iter(values.values()))
+    if name == "index" or not isinstance(first, Tensor):
+        return None
+    shifts = []
+    for number, data in enumerate(structures):
+        # Without the attribute a structure has atoms all the same, which those after it count.
+        value = values.get(number, first.new_full((1,), -1) if "batch" in name else first)
+        shift = data.__inc__(name, value)
+        if isinstance(shift, Tensor) and shift.numel() != 1:
+            raise InputError(
+                f"structure {number}: {name!r} points to several kinds of nodes, but molecules "
+                f"have atoms only; remove the attribute (del data.{name})"
+            )
+        shifts.append(int(shift))
+    return torch.tensor(shifts) if any(shifts) else None

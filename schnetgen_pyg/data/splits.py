@@ -1,8 +1,7 @@
-"""Which structures a run trains on and which are held out: functions of the seed."""
+"""Which structures a run trains on and which are held out: a function of the seed."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -14,88 +13,78 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.batches import seeded
+from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.storage.atomic import replacing
 
-
-def identity(structures: Sequence[Data]) -> str:
-    """SHA-256 of the types and positions of structures, in their order."""
-    digest = hashlib.sha256()
-    for data in structures:
-        digest.update(data.z.cpu().numpy().tobytes())
-        digest.update(data.pos.cpu().numpy().tobytes())
-    return digest.hexdigest()
+#: The parts of a split.
+PARTS = ("train", "validation", "test")
 
 
 def split(
-    structures: Sequence[Data], num_validation: int, seed: int, path: Path | None = None
-) -> tuple[list[int], list[int]]:
-    """Indices of training and validation structures; kept in ``path`` (JSON) once drawn.
+    structures: Sequence[Data],
+    *,
+    num_validation: int,
+    num_test: int = 0,
+    seed: int,
+    path: Path | None = None,
+    group_by: str | None = None,
+    min_atoms: int = 1,
+) -> dict[str, list[int]]:
+    """Indices of ``train``, ``validation`` and ``test`` structures.
 
-    They count all of the ``structures``, but single atoms, in which there is nothing to place,
-    are in neither list.
+    Args:
+        structures: all of them; the indices count them in this order.
+        num_validation, num_test: how many are held out for each.
+        seed: of the draw.
+        path: JSON file that keeps the split once it is drawn; what it holds comes first.
+        group_by: entry of ``info`` that the structures of a group share. Whole groups are held
+            out, as many as hold the wanted number of structures on average. By default each
+            structure is a group of its own.
+        min_atoms: structures with fewer atoms are in no part.
 
     Raises:
         InputError: if there are too few structures, or ``path`` is a split of other ones.
     """
-    usable = [index for index, data in enumerate(structures) if data.z.numel() > 1]
+    usable = [index for index, data in enumerate(structures) if data.z.numel() >= min_atoms]
     if len(usable) < len(structures):
         rank_zero_warn(
-            f"{len(structures) - len(usable)} of {len(structures)} structures are single atoms "
-            "and are left out: there is nothing to place in them"
+            f"{len(structures) - len(usable)} of {len(structures)} structures have fewer than "
+            f"{min_atoms} atoms and are left out"
         )
     if path is not None and path.is_file():
-        train, validation = saved_split(path, structures, "train", "validation")
-        return train, validation
+        return _saved(path, structures)
     if not usable:
-        raise InputError("no structure has two atoms or more: there is nothing to train on")
-    if num_validation >= len(usable):
+        raise InputError(f"no structure has at least {min_atoms} atoms: there is nothing to take")
+    groups = _groups(structures, usable, group_by)
+    mean = len(usable) / len(groups)
+    test = math.ceil(num_test / mean)
+    held_out = test + math.ceil(num_validation / mean)
+    if held_out >= len(groups):
         raise InputError(
-            f"cannot hold out {num_validation} of {len(usable)} structures; lower num_validation"
+            f"cannot hold out {held_out} of {len(groups)} structures or groups of them; lower "
+            "num_validation or num_test"
         )
-    order = torch.randperm(len(usable), generator=seeded(seed, 0)).tolist()
-    drawn = [usable[place] for place in order]
-    train, validation = sorted(drawn[num_validation:]), sorted(drawn[:num_validation])
+    order = torch.randperm(len(groups), generator=seeded(seed, 0)).tolist()
+    drawn = (order[held_out:], order[test:held_out], order[:test])
+    parts = {
+        name: sorted(index for place in part for index in groups[place])
+        for name, part in zip(PARTS, drawn, strict=True)
+    }
     if path is not None:
-        save_split(path, structures, seed, train=train, validation=validation)
-    return train, validation
-
-
-def save_split(path: Path, structures: Sequence[Data], seed: int, **parts: list[int]) -> None:
-    """Keep which of the structures are in which part, for `saved_split`."""
-    record = {"num_structures": len(structures), "data": identity(structures), "seed": seed}
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(record | parts))
-
-
-def saved_split(path: Path, structures: Sequence[Data], *names: str) -> list[list[int]]:
-    """The parts of these names of the split in ``path``, which must be of these structures."""
-    try:
-        saved = json.loads(path.read_text())
-        number, *parts = (saved[name] for name in ("num_structures", *names))
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged; remove it to draw the split anew") from error
-    if number != len(structures):
-        raise InputError(
-            f"{path}: the split is of {number} structures, the data hold {len(structures)}; use "
-            "the same data or another folder"
-        )
-    # A file of an earlier version says no more than the number.
-    if "data" in saved and saved["data"] != identity(structures):
-        raise InputError(
-            f"{path}: the split is of as many structures, but of other ones (types, positions or "
-            "order differ); use the same data or another folder"
-        )
+        record = {"num_structures": len(structures), "data": digest(structures), "seed": seed}
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(record | parts))
     return parts
 
 
-def _groups(structures: Sequence[Data], key: str | None) -> list[list[int]]:
-    """Indices of the structures that stay together."""
+def _groups(structures: Sequence[Data], usable: Sequence[int], key: str | None) -> list[list[int]]:
+    """Indices of the usable structures that stay together."""
     if key is None:
-        return [[index] for index in range(len(structures))]
+        return [[index] for index in usable]
     groups: dict[Any, list[int]] = {}
-    for index, data in enumerate(structures):
-        info = data.get("info") or {}
+    for index in usable:
+        info = structures[index].get("info") or {}
         if key not in info:
             raise InputError(
                 f"structure {index}: no {key!r} in its info (there: {sorted(info) or 'nothing'}); "
@@ -105,43 +94,21 @@ def _groups(structures: Sequence[Data], key: str | None) -> list[list[int]]:
     return list(groups.values())
 
 
-def split_groups(
-    structures: Sequence[Data],
-    num_validation: int,
-    num_test: int,
-    seed: int,
-    path: Path,
-    group_by: str | None = None,
-) -> dict[str, list[int]]:
-    """Indices of ``train``, ``validation`` and ``test`` structures; kept in ``path`` (JSON) once
-    drawn.
-
-    Whole groups are held out, as many as hold the wanted number of structures on average.
-
-    Args:
-        group_by: entry of ``info`` that the structures of a group share; by default each structure
-            is a group of its own.
-
-    Raises:
-        InputError: if there are too few structures, or ``path`` is a split of other ones.
-    """
-    names = ("train", "validation", "test")
-    if path.is_file():
-        return dict(zip(names, saved_split(path, structures, *names), strict=True))
-    groups = _groups(structures, group_by)
-    mean = len(structures) / len(groups)
-    test_groups = math.ceil(num_test / mean)
-    num_held_out = test_groups + math.ceil(num_validation / mean)
-    if num_held_out >= len(groups):
+def _saved(path: Path, structures: Sequence[Data]) -> dict[str, list[int]]:
+    """The split in ``path``, which must be of these structures."""
+    try:
+        saved = json.loads(path.read_text())
+        number, data, *parts = (saved[name] for name in ("num_structures", "data", *PARTS))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged; remove it to draw the split anew") from error
+    if number != len(structures):
         raise InputError(
-            f"cannot hold out {num_held_out} of {len(groups)} structures or groups of them; lower "
-            "num_validation or num_test"
+            f"{path}: the split is of {number} structures, the data hold {len(structures)}; use "
+            "the same data or another folder"
         )
-    order = torch.randperm(len(groups), generator=seeded(seed, 0)).tolist()
-    drawn = (order[num_held_out:], order[test_groups:num_held_out], order[:test_groups])
-    parts = {
-        name: sorted(index for place in part for index in groups[place])
-        for name, part in zip(names, drawn, strict=True)
-    }
-    save_split(path, structures, seed, **parts)
-    return parts
+    if data != digest(structures):
+        raise InputError(
+            f"{path}: the split is of as many structures, but of other ones (types, positions or "
+            "order differ); use the same data or another folder"
+        )
+    return dict(zip(PARTS, parts, strict=True))

@@ -4,11 +4,13 @@ molecules."""
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.orders import ORDERS, reorder
 from schnetgen_pyg.generator.steps import all_steps, partial_molecules, random_steps, scaffold_steps
@@ -36,7 +38,7 @@ def _steps(
     return all_steps(molecules.ptr)
 
 
-def losses(
+def loss_terms(
     model: SchNetGen,
     molecules: Data,
     generator: torch.Generator,
@@ -44,7 +46,7 @@ def losses(
     noise: float = 0.0,
     num_steps: int = 0,
     num_hydrogen_steps: int = 0,
-) -> dict[str, Tensor]:
+) -> dict[str, Mean]:
     """Cross-entropies in nats of everything the model decides.
 
     Args:
@@ -70,8 +72,16 @@ def losses(
     step = model.step(partial, model.step_graph(placed, partial), generator=generator)
     if "next_type" not in model.decisions:
         step.decide(next_z=partial.next_z)
-    result: dict[str, Tensor] = {}
+    result: dict[str, Mean] = {}
     for name, decision in model.decisions.items():
         loss = decision.loss(step, molecules)
         result |= loss if isinstance(loss, dict) else {name: loss}
     return result
+
+
+def losses(
+    model: SchNetGen, molecules: Data, generator: torch.Generator, **settings: Any
+) -> dict[str, Tensor]:
+    """The values of `loss_terms`, whose sum is the loss."""
+    terms = loss_terms(model, molecules, generator, **settings)
+    return {name: mean.value for name, mean in terms.items()}

@@ -11,8 +11,10 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch_geometric.data import Data
 
-from schnetgen_pyg.potentials.model import Ensemble, Potential
-from schnetgen_pyg.potentials.prediction import _evaluate
+from schnetgen_pyg.errors import require
+from schnetgen_pyg.potentials.ensemble import Ensemble
+from schnetgen_pyg.potentials.model import Potential
+from schnetgen_pyg.potentials.prediction import evaluate
 
 
 class PotentialCalculator(Calculator):
@@ -30,6 +32,8 @@ class PotentialCalculator(Calculator):
 
     def __init__(self, potential: Potential | Ensemble):
         super().__init__()
+        targets = list(potential.targets)
+        require("energy" in targets, "potential", f"one for {targets}", "one for the energy")
         self.potential = potential
 
     def calculate(
@@ -50,14 +54,15 @@ class PotentialCalculator(Calculator):
         if self.atoms.pbc.any():
             data.cell = torch.as_tensor(self.atoms.cell.array * self.atoms.pbc[:, None])
         derivatives = not set(properties) <= {"energy", "free_energy"}
-        found = _evaluate(self.potential, [data], derivatives, derivatives and periodic)
+        found = evaluate(self.potential, [data], derivatives, derivatives and periodic)
         energy = float(found.energy)
         self.results: dict[str, Any] = {"energy": energy, "free_energy": energy}
-        if found.forces is not None:
+        if "forces" in found:
             self.results["forces"] = found.forces.cpu().double().numpy()
-        if found.stress is not None:
+        if "stress" in found:
             stress = found.stress[0].cpu().double().numpy()
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
-        if found.energy_variance is not None and found.forces_variance is not None:
+        if "energy_variance" in found:
             self.results["energy_variance"] = float(found.energy_variance)
+        if "forces_variance" in found:
             self.results["forces_variance"] = found.forces_variance.cpu().double().numpy()

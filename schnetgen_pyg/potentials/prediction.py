@@ -1,17 +1,41 @@
-"""Potentials at work on many structures in batches."""
+"""What potentials say of structures: of one batch, and of many structures in batches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import ase
 import torch
+from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import cumsum
 
-from schnetgen_pyg.data.conversion import as_data
+from schnetgen_pyg.data.conversion import as_data, to_ase
 from schnetgen_pyg.errors import require
-from schnetgen_pyg.potentials.model import Ensemble, Potential, Prediction
+from schnetgen_pyg.potentials.targets import TARGETS
+
+if TYPE_CHECKING:
+    from schnetgen_pyg.potentials.ensemble import Ensemble
+    from schnetgen_pyg.potentials.model import Potential
+
+
+class Prediction(dict[str, Tensor]):
+    """Quantities of a batch by the names of their targets, also as attributes.
+
+    Of a potential: ``energy`` [num_graphs] in eV (float64), ``forces`` [num_atoms, 3] in eV/Å,
+    ``stress`` [num_graphs, 3, 3] in eV/Å³. Of an ensemble also the members' variances, such as
+    ``energy_variance`` [num_graphs] in eV².
+    """
+
+    def __getattr__(self, name: str) -> Tensor:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(
+                f"the prediction has {', '.join(self)}, not {name!r}; forces and stress are there "
+                "where they were asked for, a variance where an ensemble was asked"
+            ) from None
 
 
 def predict(
@@ -19,7 +43,7 @@ def predict(
     structures: Any,
     batch_size: int = 64,
     *,
-    forces: bool = True,
+    forces: bool | None = None,
     progress: Callable[..., Any] | None = None,
 ) -> list[Data]:
     """Evaluate many structures in batches.
@@ -28,50 +52,68 @@ def predict(
         potential: taken where it is (its device and precision).
         structures: ``Data`` or ASE ``Atoms``, periodic or not.
         batch_size: structures at a time.
-        forces: whether forces are wanted.
+        forces: whether forces are wanted; by default where the energy is predicted.
         progress: such as ``tqdm``.
 
     Returns:
-        copies of the structures with ``energy`` [1] (eV) and ``forces`` [num_atoms, 3] (eV/Å); of
-        an ensemble also ``energy_variance`` and ``forces_variance``.
+        copies of the structures with what was predicted in place of their labels, such as
+        ``energy`` [1] (eV) and ``forces`` [num_atoms, 3] (eV/Å); of an ensemble also
+        ``energy_variance`` and so on.
     """
     require(batch_size >= 1, "batch_size", batch_size, "at least 1")
+    forces = "energy" in potential.targets if forces is None else forces
     result = as_data(structures)
     starts: Any = range(0, len(result), batch_size)
     for start in progress(starts) if progress else starts:
         part = result[start : start + batch_size]
-        prediction = _evaluate(potential, part, forces)
+        found = evaluate(potential, part, forces)
         ends = cumsum(torch.tensor([data.z.numel() for data in part])).tolist()
         for index, data in enumerate(part):
-            atoms = slice(ends[index], ends[index + 1])
-            data.energy = prediction.energy[index : index + 1].cpu()
-            data.forces = None  # not those that the structure came with
-            if prediction.forces is not None:
-                data.forces = prediction.forces[atoms].cpu()
-            if prediction.energy_variance is not None and prediction.forces_variance is not None:
-                data.energy_variance = prediction.energy_variance[index : index + 1].cpu()
-                data.forces_variance = prediction.forces_variance[atoms].cpu()
+            if "energy" in potential.targets:
+                data.forces = data.stress = None  # not those that the structure came with
+            for name, values in found.items():
+                per_atom = TARGETS[name.removesuffix("_variance")].per == "atom"
+                rows = slice(ends[index], ends[index + 1]) if per_atom else slice(index, index + 1)
+                data[name] = values[rows].cpu()
     return result
 
 
-def _evaluate(
+def evaluate(
     potential: Potential | Ensemble, part: Sequence[Data], forces: bool, stress: bool = False
 ) -> Prediction:
-    weight = next(potential.parameters())
+    """What a potential says of a few structures, in one batch on its device."""
+    device = next(potential.parameters()).device
     counts = torch.tensor([data.z.numel() for data in part])
     cell = None
     if any(data.get("cell") is not None for data in part):
         none = torch.zeros(1, 3, 3)
         cells = [none if data.get("cell") is None else data.cell for data in part]
-        cell = torch.cat([single.reshape(1, 3, 3) for single in cells]).to(weight)
+        cell = torch.cat([single.reshape(1, 3, 3) for single in cells]).to(device)
     with torch.no_grad():
-        result = potential(
-            torch.cat([data.z for data in part]).to(weight.device),
-            torch.cat([data.pos for data in part]).to(weight),
-            torch.repeat_interleave(counts).to(weight.device),
+        found: Prediction = potential(
+            torch.cat([data.z for data in part]).to(device),
+            torch.cat([data.pos for data in part]).to(device),
+            torch.repeat_interleave(counts).to(device),
             cell,
             compute_forces=forces,
             compute_stress=stress,
             create_graph=False,
         )
-    return result if isinstance(result, Prediction) else Prediction(result)
+    return found
+
+
+def annotated(data: Data) -> ase.Atoms:
+    """A structure that `predict` gave, as ASE ``Atoms`` for a file: energy and forces as those of a
+    calculator, other targets in ``info`` or, of atoms, ``arrays``; of an ensemble also standard
+    deviations, such as ``energy_std``."""
+    atoms = to_ase(data)
+    for name, target in TARGETS.items():
+        for key, value in ((name, data.get(name)), (f"{name}_std", data.get(f"{name}_variance"))):
+            if value is None or key in ("energy", "forces"):
+                continue
+            value = (value if key == name else value.sqrt()).numpy()
+            if target.per == "atom":
+                atoms.arrays[key] = value
+            else:
+                atoms.info[key] = float(value[0]) if value.ndim == 1 else value[0]
+    return atoms

@@ -10,5 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "condition": ["check_condition"],
         "decision": ["check_decision"],
+        "reader": ["check_reader"],
+        "target": ["check_target"],
     },
 )

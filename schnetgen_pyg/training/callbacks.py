@@ -1,26 +1,17 @@
-"""What a training run does beside its steps: progress, checkpoints, the exported model."""
+"""What a training run does beside its steps: progress, validation, checkpoints, the model."""
 
 from __future__ import annotations
 
-import io
-import os
-import shutil
-import zipfile
+import copy
+import math
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
-from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.utilities import rank_zero_warn
 
 from schnetgen_pyg.data.batches import BatchSampler
-from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.generator.model import SchNetGen
-from schnetgen_pyg.storage.atomic import replacing
-
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+from schnetgen_pyg.training.module import RunModule
 
 
 class Resume(Callback):
@@ -44,89 +35,58 @@ class ProgressBar(TQDMProgressBar):
         bar.initial = bar.n = trainer.global_step
 
 
-class Checkpoint(Callback):
-    """The state of the run every so many steps and after the last one.
+class Validation(Callback):
+    """Log the errors of a validation, keep the best weights where they are wanted, lower the
+    learning rate on a plateau, end the run when it stands.
 
-    Lightning's own would miss the last step, or save it when averaged weights have already
-    replaced the trained ones.
+    Comes before the averaging of weights in the list of callbacks: at the end of a validation the
+    averaged ones are still in place.
+
+    Args:
+        best: file of the best weights, or nothing.
     """
 
-    def __init__(self, path: Path, interval: int):
-        self.path = path
-        self.interval = interval
+    def __init__(self, best: Path | None):
+        self.path = best
+        self.best, self.stale, self.rate = math.inf, 0, 1.0
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        step = trainer.global_step
-        if step % self.interval == 0 or step == trainer.max_steps:
-            trainer.save_checkpoint(self.path, weights_only=False)
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, RunModule)
+        module.rate = self.rate
+        self._end(trainer, module)
 
+    def _end(self, trainer: pl.Trainer, module: RunModule) -> None:
+        if module.config.patience and self.stale >= module.config.patience:
+            trainer.should_stop = True
 
-def _check_sums(path: Path) -> None:
-    """Compare a checkpoint, which is a zip archive, with its checksums; torch would not."""
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+    def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, RunModule)
+        errors = module.validation_errors()
+        if errors["validation_loss"] < self.best:
+            self.best, self.stale = errors["validation_loss"], 0
+            if self.path is not None:
+                module.model.provenance |= {"step": trainer.global_step, "metrics": errors}
+                if trainer.is_global_zero:
+                    module.model.save(self.path)
+        else:
+            self.stale += 1
+            plateau = module.config.schedule == "plateau"
+            if plateau and self.stale % module.config.plateau_patience == 0:
+                self.rate = module.rate = 0.5 * self.rate
+        module.log("validation_loss", errors.pop("validation_loss"), prog_bar=True)
+        module.log_dict(errors | {"learning_rate": trainer.optimizers[0].param_groups[0]["lr"]})
+        self._end(trainer, module)
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "stale": self.stale, "rate": self.rate}
 
-class CheckpointFiles(TorchCheckpointIO):
-    """Checkpoints on the disk: written beside and renamed, the one before kept.
-
-    Lightning's own are staged in another folder: a kill may leave half a file.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.damaged = False
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
-    ) -> None:
-        path = Path(path)
-        content = io.BytesIO()  # torch's own writer would not say that a disk is full
-        torch.save(checkpoint, content)
-        with replacing(path) as temporary:
-            temporary.write_bytes(content.getbuffer())
-            if path.is_file() and not self.damaged:
-                with replacing(path.with_name(PREVIOUS)) as copy:
-                    shutil.copyfile(path, copy)
-        self.damaged = False
-
-    def load_checkpoint(
-        self, path: str | os.PathLike[str], *args: Any, **options: Any
-    ) -> dict[str, Any]:
-        """The checkpoint at ``path`` or, with a warning if that is damaged, the one before.
-
-        Raises:
-            InputError: if neither can be read.
-        """
-        failures = []
-        for file in (Path(path), Path(path).with_name(PREVIOUS)):
-            try:
-                _check_sums(file)
-                loaded: dict[str, Any] = super().load_checkpoint(file, *args, **options)
-            except Exception as error:  # a damaged file makes the reader raise anything
-                failures.append(f"{file}: cannot be read ({type(error).__name__}: {error})")
-                continue
-            if failures:
-                self.damaged = True
-                rank_zero_warn(
-                    f"{failures[0]}; the run continues from {file}, at step {loaded['global_step']}"
-                )
-            return loaded
-        raise InputError(
-            f"{'; '.join(failures)}; put an undamaged copy there, or remove these files to train "
-            "from the start"
-        )
-
-
-def metrics(trainer: pl.Trainer) -> dict[str, float]:
-    """What was logged last, as plain numbers."""
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.stale = state_dict["best"], state_dict["stale"]
+        self.rate = state_dict["rate"]
 
 
 class Export(Callback):
-    """Write ``model.safetensors`` (averaged weights, if they are averaged) with a checkpoint."""
+    """Write the model (with averaged weights, if they are averaged) with every checkpoint."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -136,16 +96,50 @@ class Export(Callback):
     ) -> None:
         if not trainer.is_global_zero:
             return
-        trained = module.model
-        assert isinstance(trained, SchNetGen)
+        assert isinstance(module, RunModule)
         prefix = "model."
         weights = {
             name.removeprefix(prefix): value
             for name, value in checkpoint["state_dict"].items()
             if name.startswith(prefix)
         }
-        model = SchNetGen(trained.config)
+        model = copy.deepcopy(module.model)
         model.load_state_dict(weights)
-        state = {"step": trainer.global_step, "metrics": metrics(trainer)}
-        model.provenance = trained.provenance | state
+        model.provenance |= {"step": trainer.global_step, "metrics": metrics(trainer)}
         model.save(self.path)
+
+
+class Checkpoint(Callback):
+    """The state of the run every so many steps and after the last one; where a validation follows,
+    after it, with what it decided.
+
+    Lightning's own would miss the last step, or save it when averaged weights have already
+    replaced the trained ones.
+
+    Args:
+        path: of the file.
+        interval: steps between checkpoints.
+        validation_interval: steps between validations.
+    """
+
+    def __init__(self, path: Path, interval: int, validation_interval: int):
+        self.path, self.interval = path, interval
+        self.validation_interval = validation_interval
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        step = trainer.global_step
+        if step % self.interval == 0 or step == trainer.max_steps or trainer.should_stop:
+            trainer.save_checkpoint(self.path, weights_only=False)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        follows = trainer.global_step % self.validation_interval == 0
+        if not (trainer.enable_validation and follows):
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._save(trainer)
+
+
+def metrics(trainer: pl.Trainer) -> dict[str, float]:
+    """What was logged last, as plain numbers."""
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}

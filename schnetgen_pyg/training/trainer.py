@@ -1,73 +1,78 @@
-"""Lightning's trainer, as all runs of this package use it."""
+"""One run with Lightning: seeded, resumable, logged."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_warn
+from torch.utils.data import DataLoader
+from torch_geometric.data import Data
 
-from schnetgen_pyg.errors import InputError, require
-from schnetgen_pyg.training.callbacks import (
-    CheckpointFiles,
-    ProgressBar,
-    Resume,
-)
+from schnetgen_pyg.data.batches import BatchSampler
+from schnetgen_pyg.data.molecules import Molecules
+from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.training.callbacks import Checkpoint, Export, ProgressBar, Resume, Validation
+from schnetgen_pyg.training.checkpoints import LAST, CheckpointFiles
+from schnetgen_pyg.training.config import RunConfig
+from schnetgen_pyg.training.module import RunModule
 
 #: Settings of where and how a run computes; Lightning judges them together.
 PLACE = ("accelerator", "devices", "strategy", "precision")
 
-
-def require_choices(config: Any) -> None:
-    """Refuse a setting that is none of the names its type lists."""
-    for name, kind in get_type_hints(type(config)).items():
-        if get_origin(kind) is Literal:
-            names, value = get_args(kind), getattr(config, name)
-            require(value in names, name, value, f"one of {', '.join(names)}")
+MODEL = "model.safetensors"
 
 
-def make_trainer(
-    config: Any, out: Path, callbacks: Sequence[Callback], **options: Any
-) -> pl.Trainer:
-    """Lightning's trainer of the runs of this package.
+def make_trainer(config: RunConfig, out: Path, keep: Literal["last", "best"]) -> pl.Trainer:
+    """Lightning's trainer of all runs of this package.
 
     Args:
-        config: a `TrainingConfig`, or another one with the same settings of place and length.
+        config: of the run.
         out: folder of the run.
-        callbacks: of the run, in their order; a bar and the resuming come before them.
-        options: of Lightning's trainer.
+        keep: whose weights become the model: the last ones', or those of the best validation.
+
+    Raises:
+        InputError: where Lightning cannot train with these settings.
     """
-    place = {name: getattr(config, name) for name in PLACE}
-    try:
-        trainer = pl.Trainer(
-            **place,
-            **options,
-            max_steps=config.steps,
-            max_epochs=-1,
-            gradient_clip_val=config.gradient_clip or None,
-            check_val_every_n_epoch=None,
-            num_sanity_val_steps=0,
-            log_every_n_steps=10,
-            use_distributed_sampler=False,
-            callbacks=[Resume(), ProgressBar(refresh_rate=10), *callbacks],
-            plugins=[CheckpointFiles()],
-            logger=[CSVLogger(out, name="logs"), TensorBoardLogger(out, name="logs")],
-            default_root_dir=out,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-        )
-    except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:
-        settings = ", ".join(f"{name}={value!r}" for name, value in place.items())
-        raise InputError(
-            f"Lightning cannot train with {settings}: {str(error).rstrip('.!')}. Leave them at "
-            "their defaults to train on what this machine has"
-        ) from error
+    interval = config.validation_interval
+    if keep == "best":  # there must be one
+        interval = min(interval, config.steps)
+    callbacks: list[Callback] = [Resume(), ProgressBar(refresh_rate=10)]
+    callbacks.append(Validation(out / MODEL if keep == "best" else None))
+    if config.ema_decay:
+        callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
+    if keep == "last":
+        callbacks.append(Export(out / MODEL))
+    callbacks.append(Checkpoint(out / LAST, config.checkpoint_interval, interval))
+    options: dict[str, Any] = {name: getattr(config, name) for name in PLACE} | {
+        "max_steps": config.steps,
+        "max_epochs": -1,
+        "gradient_clip_val": config.gradient_clip or None,
+        "check_val_every_n_epoch": None,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 10,
+        "use_distributed_sampler": False,
+        "callbacks": callbacks,
+        "plugins": [CheckpointFiles()],
+        "logger": [CSVLogger(out, name="logs"), TensorBoardLogger(out, name="logs")],
+        "default_root_dir": out,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+        "val_check_interval": interval,
+        "inference_mode": False,  # forces are derivatives, also in a validation
+    }
+    trainer = _lightning(options)
+    if isinstance(trainer.strategy, DDPStrategy) and config.strategy in ("auto", "ddp"):
+        # The last vectors of PaiNN, say, enter no energy: DDP would wait for their gradients.
+        trainer = _lightning(options | {"strategy": "ddp_find_unused_parameters_true"})
     plain = torch.backends.cpu.get_cpu_capability() == "AVX2"
     if plain and config.precision == "bf16-mixed" and trainer.strategy.root_device.type == "cpu":
         rank_zero_warn(
@@ -75,3 +80,71 @@ def make_trainer(
             "times slower; train with precision 32-true"
         )
     return trainer
+
+
+def _lightning(options: dict[str, Any]) -> pl.Trainer:
+    try:
+        return pl.Trainer(**options)
+    except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:
+        settings = ", ".join(f"{name}={options[name]!r}" for name in PLACE)
+        raise InputError(
+            f"Lightning cannot train with {settings}: {str(error).rstrip('.!')}. Leave them at "
+            "their defaults to train on what this machine has"
+        ) from error
+
+
+def run(
+    trainer: pl.Trainer,
+    module: RunModule,
+    train: Sequence[Data],
+    validation: Sequence[Data],
+    validation_batch: int = 100,
+) -> None:
+    """Train, or continue the run in the trainer's folder.
+
+    Every process validates all of the validation set.
+
+    Args:
+        trainer: from `make_trainer`.
+        module: the model in training.
+        train: structures to train on.
+        validation: structures held out.
+        validation_batch: of these at a time.
+    """
+    config = module.config
+    sampler = BatchSampler(len(train), config.batch_size, config.steps, config.seed)
+    chunks = [part.tolist() for part in torch.arange(len(validation)).split(validation_batch)]
+    last = Path(trainer.default_root_dir) / LAST
+    mode = module.model.training
+    module.model.train()
+    trainer.fit(
+        module,
+        DataLoader(Molecules(train), sampler=sampler, batch_size=None),
+        DataLoader(Molecules(validation), sampler=chunks, batch_size=None) if validation else None,
+        weights_only=True,
+        ckpt_path=last if last.is_file() else None,
+    )
+    module.model.train(mode)
+
+
+def check_continues(out: Path, model: Any) -> None:
+    """Refuse a folder that holds the run of another architecture.
+
+    Raises:
+        InputError: naming the settings that differ.
+    """
+    if not (out / MODEL).is_file():
+        return
+    here = _flat(model.config)
+    there = _flat(type(model).from_pretrained(out / MODEL).config)
+    changed = sorted(n for n in here.keys() | there.keys() if here.get(n) != there.get(n))
+    if changed:
+        raise InputError(
+            f"{out}: holds a run with other values of {', '.join(changed)}; use the same ones "
+            "to continue it, or another folder"
+        )
+
+
+def _flat(config: Any) -> dict[str, Any]:
+    settings = asdict(config)
+    return settings | dict(settings.pop("settings", {}))

@@ -3,8 +3,6 @@ import torch
 from torch_geometric.data import Data
 
 from schnetgen_pyg import InputError
-from schnetgen_pyg.data.molecules import LabelledMolecules
-from schnetgen_pyg.data.splits import split_groups
 from schnetgen_pyg.potentials.labels import errors, labelled
 from tests.conftest import METHANE
 
@@ -46,26 +44,6 @@ def test_unlabelled_structures_are_refused():
     ):
         with pytest.raises(InputError, match=message):
             labelled(data, (1, 6))
-
-
-def test_batch_holds_the_labels_of_its_molecules():
-    data = springs(3)
-    data[1].cell = torch.eye(3).unsqueeze(0)
-    batch = LabelledMolecules(data)[[1, 0]]
-    assert batch.energy.tolist() == [float(data[1].energy), float(data[0].energy)]
-    assert torch.equal(batch.forces, torch.cat([data[1].forces, data[0].forces]))
-    assert torch.equal(batch.cell, torch.stack([torch.eye(3), torch.zeros(3, 3)]))
-
-
-def test_groups_stay_together(tmp_path):
-    data = springs()
-    parts = split_groups(data, 8, 4, 0, tmp_path / "split.json", "source")
-    assert [len(parts[n]) for n in ("train", "validation", "test")] == [24, 8, 4]
-    sources = [{data[i].info["source"] for i in part} for part in parts.values()]
-    assert sum(map(len, sources)) == len(set.union(*sources)) == 9
-    assert sorted(i for part in parts.values() for i in part) == list(range(36))
-    with pytest.raises(InputError, match=r"structure 0: no 'family' .*'method', 'source'"):
-        split_groups(data, 8, 4, 0, tmp_path / "other.json", "family")
 
 
 def test_errors():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from schnetgen_pyg import InputError
-from schnetgen_pyg.training.callbacks import LAST, PREVIOUS, CheckpointFiles
+from schnetgen_pyg.training.checkpoints import LAST, PREVIOUS, CheckpointFiles
 from tests.conftest import full_disk
 
 

@@ -3,43 +3,41 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
-import ase
-import ase.data
-import ase.db
-import ase.formula
-import ase.io
 import ase.units
 import torch
 from torch_geometric.data import Data
 
+from schnetgen_pyg.errors import InputError
 
-def _read_sdf(content: bytes) -> Iterator[ase.Atoms | None]:
+
+def read_sdf(path: Path) -> Iterator[Data]:
+    """The records of an SDF file; with QM9's energies U0 where PyG's table lies beside it."""
     from rdkit import Chem, rdBase
 
-    with rdBase.BlockLogs():
-        for mol in Chem.ForwardSDMolSupplier(io.BytesIO(content), sanitize=False, removeHs=False):
-            yield (
-                None
-                if mol is None
-                else ase.Atoms(
-                    [atom.GetAtomicNum() for atom in mol.GetAtoms()],
-                    mol.GetConformer().GetPositions(),
-                )
-            )
+    with rdBase.BlockLogs(), path.open("rb") as file:
+        mols = list(Chem.ForwardSDMolSupplier(file, sanitize=False, removeHs=False))
+    energies = _energies(path.with_name(path.name + ".csv"), len(mols))
+    for number, mol in enumerate(mols):
+        if mol is None:
+            raise InputError(f"structure {number} is not a valid SDF record")
+        data = Data(
+            z=torch.tensor([atom.GetAtomicNum() for atom in mol.GetAtoms()]),
+            pos=torch.as_tensor(mol.GetConformer().GetPositions(), dtype=torch.float32),
+        )
+        if energies is not None:
+            data.energy = torch.tensor([energies[number]], dtype=torch.float64)
+        yield data
 
 
-def _add_sdf_energies(path: Path, structures: list[Data]) -> None:
-    """QM9's U0 from the table that PyG keeps beside ``gdb9.sdf``."""
-    table = path.with_name(path.name + ".csv")
-    if table.is_file():
-        with table.open() as file:
-            rows = list(csv.DictReader(file))
-        if len(rows) == len(structures) and "u0" in rows[0]:
-            for data, row in zip(structures, rows, strict=True):
-                data.energy = torch.tensor(
-                    [float(row["u0"]) * ase.units.Hartree], dtype=torch.float64
-                )
+def _energies(table: Path, num_structures: int) -> list[float] | None:
+    """U0 in eV from the table that PyG keeps beside ``gdb9.sdf``."""
+    if not table.is_file():
+        return None
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    if len(rows) != num_structures or "u0" not in rows[0]:
+        return None
+    return [float(row["u0"]) * ase.units.Hartree for row in rows]

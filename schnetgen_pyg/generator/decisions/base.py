@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,9 +65,9 @@ class Decision(nn.Module, ABC):
         every placed atom [num_nodes, options]."""
 
     @abstractmethod
-    def loss(self, step: Step, molecules: Data) -> Tensor | dict[str, Tensor]:
-        """Cross-entropy in nats of what is true in the molecules, or several by name; the step is
-        told the truth (`Step.decide`)."""
+    def loss(self, step: Step, molecules: Data) -> Mean | dict[str, Mean]:
+        """Cross-entropy in nats of what is true in the molecules, as sum and number, or several by
+        name; the step is told the truth (`Step.decide`)."""
 
     @abstractmethod
     def draw(self, step: Step, draft: Draft) -> Tensor | None:
@@ -79,10 +80,10 @@ class Decision(nn.Module, ABC):
         return None
 
 
-def mean_loss(log_prob: Tensor, target: Tensor) -> Tensor:
+def mean_loss(log_prob: Tensor, target: Tensor) -> Mean:
     """Mean cross-entropy of log-probabilities [num, options] with the right options [num]; 0 for
     none at all, with the network still in the graph."""
-    return -log_prob.gather(1, target.unsqueeze(1)).sum() / max(len(target), 1)
+    return Mean(-log_prob.gather(1, target.unsqueeze(1)).sum(), len(target))
 
 
 def chosen(log_prob: Tensor, choice: Tensor) -> Tensor:

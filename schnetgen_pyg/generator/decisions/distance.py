@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.accelerated import per_chunk
 from schnetgen_pyg.chem.bonds import bond_limits
+from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.generator import placement
 from schnetgen_pyg.generator.decisions.base import Decision
 from schnetgen_pyg.generator.distances import DistanceBins
@@ -75,12 +76,12 @@ class Distance(Decision):
         """Of the bins [num_nodes, num_bins]; with a focus, given `Step.focus`."""
         return torch.log_softmax(self.scores(step.y, step.partial, step.focus), dim=-1)
 
-    def loss(self, step: Step, molecules: Data) -> Tensor:
+    def loss(self, step: Step, molecules: Data) -> Mean:
         """Mean over all distances: the paper's loss."""
         partial = step.partial
         target = molecules.pos[partial.next_atom][partial.batch]
         distance = (partial.pos - target).norm(dim=1)
-        return self.bins.cross_entropy(self.log_prob(step), distance).mean()
+        return Mean(self.bins.cross_entropy(self.log_prob(step), distance).sum(), len(distance))
 
     def scores(
         self,

@@ -11,6 +11,7 @@ from torch_geometric.utils import scatter
 
 from schnetgen_pyg.chem.bonds import bond_limits
 from schnetgen_pyg.chem.elements import valences
+from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.generator.decisions.base import Decision
 from schnetgen_pyg.generator.placement import PENALTY
@@ -75,7 +76,7 @@ class Focus(Decision):
         num_graphs = step.partial.ptr.numel() - 1
         return log_softmax_per_graph(self.layers(step.y).squeeze(1), step.partial.batch, num_graphs)
 
-    def loss(self, step: Step, molecules: Data) -> Tensor:
+    def loss(self, step: Step, molecules: Data) -> Mean:
         """Every placed atom that the next one is bonded to is as right; one of them is told."""
         partial = step.partial
         batch, graphs = partial.batch, partial.next_z.numel()
@@ -83,7 +84,7 @@ class Focus(Decision):
         exact = (molecules.pos[partial.atom] - target).norm(dim=1)
         bonded = bonded_nodes(partial, exact)
         share = bonded / scatter(bonded.float(), batch, dim_size=graphs)[batch]
-        loss = -(share * self.log_prob(step)).sum() / graphs
+        loss = Mean(-(share * self.log_prob(step)).sum(), graphs)
         assert step.generator is not None
         step.decide(focus=draw_node(bonded, batch, graphs, step.generator))
         return loss

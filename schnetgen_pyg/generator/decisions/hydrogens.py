@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 from schnetgen_pyg.chem.bonds import adjacency, batch_adjacency
 from schnetgen_pyg.chem.elements import valences
 from schnetgen_pyg.chem.saturation import assign_hydrogens
+from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.generator.decisions.base import Decision, mean_loss
 from schnetgen_pyg.generator.placement import PENALTY
@@ -56,7 +57,7 @@ class Hydrogens(Decision):
         """[num_nodes, 5]."""
         return torch.log_softmax(self.layers(step.x), dim=1)
 
-    def loss(self, step: Step, molecules: Data) -> Tensor:
+    def loss(self, step: Step, molecules: Data) -> Mean:
         """Of placed atoms, where the first hydrogen is next and it is not known."""
         partial = step.partial
         asked = (partial.next_z[partial.batch] == 1) & (partial.z != 1)

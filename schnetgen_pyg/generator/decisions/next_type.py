@@ -9,6 +9,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
+from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.generator.decisions.base import Decision, chosen, mean_loss
 from schnetgen_pyg.generator.random_numbers import choose
 from schnetgen_pyg.representations.layers import mlp
@@ -52,7 +53,7 @@ class NextType(Decision):
         pooled = scatter(step.x, step.partial.batch, dim_size=len(allowed), reduce="mean")
         return torch.log_softmax(self.layers(pooled).masked_fill(~allowed, -torch.inf), dim=1)
 
-    def loss(self, step: Step, molecules: Data) -> Tensor:
+    def loss(self, step: Step, molecules: Data) -> Mean:
         loss = mean_loss(self.log_prob(step), self.index[step.partial.next_z])
         step.decide(next_z=step.partial.next_z)
         return loss

@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
 from schnetgen_pyg.chem.bonds import adjacency
+from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.generator.decisions.base import Decision, chosen, mean_loss
 from schnetgen_pyg.generator.placement import PENALTY
@@ -56,7 +57,7 @@ class ValenceState(Decision):
         pooled = scatter(step.y, step.partial.batch, dim_size=size, reduce="mean")
         return torch.log_softmax(self.next(pooled), dim=1)
 
-    def loss(self, step: Step, molecules: Data) -> dict[str, Tensor]:
+    def loss(self, step: Step, molecules: Data) -> dict[str, Mean]:
         """Of the next atoms, and of single atoms where their own state is hidden."""
         partial, state = step.partial, molecules.valence_state
         heavy = partial.next_z != 1

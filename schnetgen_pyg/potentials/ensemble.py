@@ -1,0 +1,40 @@
+"""Committees of potentials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from schnetgen_pyg.errors import require
+from schnetgen_pyg.potentials.model import Potential
+from schnetgen_pyg.potentials.prediction import Prediction
+
+
+class Ensemble(nn.Module):
+    """The mean of several potentials, and the variance among them as a measure of doubt.
+
+    Args:
+        members: at least one potential, all for the same targets; called as a `Potential` is.
+    """
+
+    def __init__(self, members: Sequence[Potential]):
+        super().__init__()
+        require(len(members) > 0, "members", "none", "at least one potential")
+        targets = [tuple(member.targets) for member in members]
+        expected = "for the same targets"
+        require(len({*targets}) == 1, "members", f"those for {targets}", expected)
+        self.members = nn.ModuleList(members)
+        self.targets = members[0].targets
+        self.elements = tuple(sorted(set.intersection(*(set(m.elements) for m in members))))
+
+    def forward(self, *inputs: Any, **options: Any) -> Prediction:
+        """As `Potential.forward`, with the variances (of the population)."""
+        results = [member(*inputs, **options) for member in self.members]
+        stacked = {name: torch.stack([r[name] for r in results]) for name in results[0]}
+        found = Prediction({name: values.mean(0) for name, values in stacked.items()})
+        for name, values in stacked.items():
+            found[f"{name}_variance"] = values.var(0, correction=0)
+        return found

@@ -1,0 +1,133 @@
+"""Quantities of contributions of atoms: their sum, their mean, or themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.utils import scatter
+
+from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER
+
+if TYPE_CHECKING:
+    from schnetgen_pyg.potentials.targets.base import Target
+
+
+class Features(NamedTuple):
+    """What a head may use of a batch.
+
+    Attributes:
+        x: features of the representation [num_atoms, hidden_channels].
+        z: atomic numbers [num_atoms].
+        batch: structure of each atom [num_atoms], ascending.
+        num_graphs: number of structures.
+    """
+
+    x: Tensor
+    z: Tensor
+    batch: Tensor
+    num_graphs: int
+
+
+def fit_references(
+    structures: Sequence[Data], labels: Tensor, elements: Sequence[int], extensive: bool = True
+) -> Tensor:
+    """Contributions of the elements, by least squares, whose sums (or means) are nearest to the
+    labels.
+
+    Where compositions do not tell the elements apart (isomers, say) the shortest solution is taken.
+
+    Args:
+        structures: with ``z``.
+        labels: of each structure [num_graphs].
+        elements: atomic numbers.
+        extensive: sums, or means.
+
+    Returns:
+        [num_elements] in the unit of the labels, float64.
+    """
+    known = torch.tensor(list(elements))
+    counts = torch.stack([(d.z.cpu()[:, None] == known).sum(0) for d in structures]).double()
+    if not extensive:
+        counts = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    wanted = labels.double().cpu()[:, None]
+    return torch.linalg.lstsq(counts, wanted, driver="gelsd").solution[:, 0]
+
+
+class Atomwise(nn.Module):
+    """Σ_i (scale · readout(x_i) + reference of z_i), its mean, or the summands.
+
+    Args:
+        target: says which.
+        readout: features [num_atoms, hidden_channels] to [num_atoms, 1].
+        elements: atomic numbers that have references.
+    """
+
+    references: Tensor
+    scale: Tensor
+
+    def __init__(self, target: Target, readout: nn.Module, elements: Sequence[int]):
+        super().__init__()
+        self.target, self.readout, self.elements = target, readout, tuple(elements)
+        # Energies of atoms are large: single precision would leave errors of some meV.
+        references = torch.zeros(MAX_ATOMIC_NUMBER + 1, dtype=torch.float64)
+        self.register_buffer("references", references)
+        self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+
+    def reset_parameters(self) -> None:
+        """Weights as those of a new read-out; references zero, scale 1."""
+        for module in self.readout.modules():
+            if isinstance(module, nn.Linear):
+                module.reset_parameters()
+        self.references.zero_()
+        self.scale.fill_(1.0)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Atomwise:
+        """References and scale stay in double precision where there is one."""
+        exact = {"references": self.references, "scale": self.scale}
+        super()._apply(fn, recurse)
+        for name, value in exact.items():
+            moved = getattr(self, name)
+            if moved.device.type != "mps":
+                setattr(self, name, value.to(moved.device))
+        return self
+
+    @property
+    def fitted(self) -> bool:
+        """Whether `fit` was called, or weights were loaded."""
+        return bool(self.references.any())
+
+    def fit(self, structures: Sequence[Data]) -> None:
+        """References and scale of structures that have the label."""
+        target = self.target
+        sizes = torch.tensor([d.z.numel() for d in structures])
+        labels = torch.cat([d[target.name].reshape(-1).double().cpu() for d in structures])
+        elements = list(self.elements)
+        alone = structures
+        if target.per == "atom":  # each a structure of one atom
+            alone = [Data(z=z) for z in torch.cat([d.z for d in structures]).unsqueeze(1)]
+        fitted = fit_references(alone, labels, elements, target.extensive)
+        self.references.zero_()
+        self.references[elements] = fitted.to(self.references)
+        summed = torch.stack([self.references[d.z].sum() for d in alone]).cpu()
+        if target.per == "graph" and not target.extensive:
+            summed = summed / sizes
+        scale = target.spread(structures, labels - summed, sizes)
+        # Data without any spread would make a model that cannot learn.
+        self.scale.fill_(scale if scale > 1e-6 else 1.0)
+
+    def forward(self, features: Features) -> Tensor:
+        """[num_graphs], or of atoms [num_atoms], in double precision."""
+        x, z, batch, size = features
+        y = self.readout(x).squeeze(1) * self.scale.to(x)
+        reference = self.references[z]
+        if self.target.per == "atom":
+            return y.to(reference) + reference
+        total = y.new_zeros(size).index_add(0, batch, y).to(reference)
+        total = total + reference.new_zeros(size).index_add(0, batch, reference)
+        if not self.target.extensive:
+            total = total / scatter(torch.ones_like(reference), batch, dim_size=size).clamp(min=1)
+        return total

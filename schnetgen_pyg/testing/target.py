@@ -1,0 +1,140 @@
+"""What a target of one's own must keep to."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch, Data
+
+from schnetgen_pyg.potentials.model import Potential
+from schnetgen_pyg.potentials.targets import TARGETS, Target
+from schnetgen_pyg.testing.expect import expect
+
+ELEMENTS = (1, 6, 8)
+
+
+def check_target(target: Target, representation: str = "schnet") -> None:
+    """Whether a scalar target does what potentials and their training count on.
+
+    It is invariant under rotation and translation, and follows a permutation of the atoms; the
+    extensive adds up over distant fragments, the intensive is that of one of them; gradients reach
+    its weights; a missing label (NaN) counts for nothing; and a saved potential is the same one.
+
+    Args:
+        target: registered in `schnetgen_pyg.potentials.targets.TARGETS`.
+        representation: that its features come from.
+
+    Raises:
+        AssertionError: with what is wrong.
+    """
+    name = target.name
+    expect(TARGETS.get(name) is target, f"{name}: register it, TARGETS.register({name!r}, …)")
+    expect(target.derivative_of is None, f"{name}: derivatives have no read-out to check")
+    torch.manual_seed(0)
+    potential = Potential(representation, ELEMENTS, (name,), hidden_channels=16, cutoff=4.0)
+    potential = potential.double().eval()
+    batch = _molecules()
+    _check_fit(potential, target, batch)
+    _check_symmetry(potential, target, batch)
+    _check_fragments(potential, target, batch)
+    _check_loss(potential, target, batch)
+    _check_file(potential.float(), name, batch)
+
+
+def _molecules() -> Data:
+    generator = torch.Generator().manual_seed(0)
+    elements = torch.tensor(ELEMENTS)
+    return Batch.from_data_list(
+        [
+            Data(
+                z=elements[torch.randint(3, (size,), generator=generator)],
+                pos=2.0 * torch.randn(size, 3, generator=generator, dtype=torch.float64),
+            )
+            for size in (5, 3, 7, 1)
+        ]
+    )
+
+
+def _value(potential: Potential, name: str, z: Tensor, pos: Tensor, batch: Tensor) -> Tensor:
+    with torch.no_grad():
+        found = potential(z, pos, batch)
+    expect(name in found, f"{name}: a prediction has only {list(found)}")
+    return found[name]
+
+
+def _check_fit(potential: Potential, target: Target, batch: Data) -> None:
+    size = batch.num_graphs if target.per == "graph" else batch.z.numel()
+    label = torch.linspace(1.0, 2.0, size, dtype=torch.float64)
+    structures = batch.to_data_list()
+    parts = [1] * size if target.per == "graph" else [d.z.numel() for d in structures]
+    for data, own in zip(structures, label.split(parts[: len(structures)]), strict=True):
+        data[target.name] = own
+    potential.fit_statistics(structures)
+    found = _value(potential, target.name, batch.z, batch.pos, batch.batch)
+    shape = f"[{'num_graphs' if target.per == 'graph' else 'num_atoms'}] = [{size}]"
+    expect(found.shape == (size,), f"{target.name}: must have shape {shape}, got {found.shape}")
+    expect(torch.isfinite(found).all(), f"{target.name}: is not finite after `fit`")
+    errors = target.errors([found], [label], batch.ptr.diff())
+    expect(all(isinstance(e, float) for e in errors.values()), f"{target.name}: errors {errors}")
+
+
+def _check_symmetry(potential: Potential, target: Target, batch: Data) -> None:
+    name = target.name
+    before = _value(potential, name, batch.z, batch.pos, batch.batch)
+    rotation = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64)).Q
+    moved = _value(potential, name, batch.z, batch.pos @ rotation.T + 3.0, batch.batch)
+    expect(torch.allclose(moved, before), f"{name}: changes where molecules are turned or moved")
+    order = torch.randperm(batch.z.numel())
+    after = _value(potential, name, batch.z[order], batch.pos[order], batch.batch[order])
+    expected = before if target.per == "graph" else before[order]
+    expect(torch.allclose(after, expected), f"{name}: changes with the order of the atoms")
+
+
+def _check_fragments(potential: Potential, target: Target, batch: Data) -> None:
+    """Two copies of a molecule, far apart."""
+    one = batch.batch == 0
+    z, pos = batch.z[one], batch.pos[one]
+    zero = torch.zeros_like(z)
+    alone = _value(potential, target.name, z, pos, zero)
+    twice = torch.cat([pos, pos + 100.0])
+    both = _value(potential, target.name, z.repeat(2), twice, zero.repeat(2))
+    if target.per == "atom":
+        expected, rule = alone.repeat(2), "an atom's is that of its own fragment"
+    elif target.extensive:
+        expected, rule = 2 * alone, "an extensive one adds up"
+    else:
+        expected, rule = alone, "an intensive one is that of one of them"
+    expect(
+        torch.allclose(both, expected),
+        f"{target.name}: of two distant copies {both.tolist()}, of one {alone.tolist()}; {rule}",
+    )
+
+
+def _check_loss(potential: Potential, target: Target, batch: Data) -> None:
+    name = target.name
+    potential.zero_grad()
+    found = potential(batch.z, batch.pos, batch.batch)[name]
+    label = torch.zeros_like(found)
+    label[0] = torch.nan
+    loss = target.loss(found, label, batch).value
+    expect(loss.dim() == 0 and torch.isfinite(loss), f"{name}: the loss must be a number: {loss}")
+    loss.backward()
+    gradients = [p.grad for p in potential.heads[name].parameters()]
+    reached = all(g is not None and torch.isfinite(g).all() for g in gradients)
+    expect(reached, f"{name}: the gradient does not reach all its weights, or is not finite")
+    nothing = target.loss(found.detach(), torch.full_like(found, torch.nan), batch)
+    expect(float(nothing.number) == 0.0, f"{name}: missing labels are counted in the loss")
+    expect(float(nothing.value) == 0.0, f"{name}: missing labels add to the loss")
+
+
+def _check_file(potential: Potential, name: str, batch: Data) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        potential.save(path)
+        loaded = Potential.from_pretrained(path)
+    arguments = name, batch.z, batch.pos, batch.batch
+    same = torch.equal(_value(potential, *arguments), _value(loaded, *arguments))
+    expect(same, f"{name}: a saved and loaded potential predicts something else")

@@ -1,0 +1,126 @@
+"""How models are trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from schnetgen_pyg.errors import require
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What every training run has.
+
+    Attributes:
+        steps: optimiser steps in all; a larger number continues a finished run.
+        batch_size: structures per step, shared among the devices: their number changes nothing
+            else.
+        learning_rate: of Adam.
+        schedule: of the learning rate: constant, cosine (to a hundredth at the last step) or
+            plateau (halved when the validation loss stands).
+        plateau_patience: validations without a better one before the rate is halved.
+        patience: validations without a better one before the run ends; 0 for never.
+        warmup: steps in which the learning rate rises from 0.
+        ema_decay: decay of an exponential moving average of the weights; 0 for none.
+        gradient_clip: largest norm of the gradient; 0 for no clipping.
+        num_validation: structures held out of the data for the validation loss.
+        validation_interval: steps between validations.
+        checkpoint_interval: steps between checkpoints.
+        seed: of the split, the batches, the weights and all that is drawn.
+        accelerator: Lightning's name: auto, cpu, gpu, …
+        devices: Lightning's number of devices, or auto.
+        strategy: Lightning's name of how several devices share the work: auto, ddp, …
+        precision: Lightning's name.
+    """
+
+    steps: int = 20_000
+    batch_size: int = 20
+    learning_rate: float = 1e-3
+    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    plateau_patience: int = 10
+    patience: int = 0
+    warmup: int = 0
+    ema_decay: float = 0.0
+    gradient_clip: float = 0.0
+    num_validation: int = 100
+    validation_interval: int = 1_000
+    checkpoint_interval: int = 250
+    seed: int = 0
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    strategy: str = "auto"
+    precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed"] = "32-true"
+
+    def __post_init__(self) -> None:
+        intervals = ("validation_interval", "checkpoint_interval")
+        self._require_at_least(1, "steps", "batch_size", "plateau_patience", *intervals)
+        self._require_at_least(0, "warmup", "patience", "gradient_clip", "num_validation", "seed")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
+        require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "between 0 and 1")
+        for name, kind in get_type_hints(type(self)).items():
+            if get_origin(kind) is Literal:
+                names, value = get_args(kind), getattr(self, name)
+                require(value in names, name, value, f"one of {', '.join(names)}")
+
+    def _require_at_least(self, least: int, *names: str) -> None:
+        expected = f"{least} or more" if least == 0 else f"at least {least}"
+        for name in names:
+            require(getattr(self, name) >= least, name, getattr(self, name), expected)
+
+
+@dataclass(frozen=True)
+class TrainingConfig(RunConfig):
+    """How a generator is trained; the defaults are the paper's where it states them.
+
+    All settings of a `RunConfig`, and:
+
+    Attributes:
+        position_noise: largest standard deviation in Å of the noise on placed positions.
+        partial_molecules: random partial molecules of each molecule per step; 0 for all.
+        hydrogen_steps: random partial molecules of each molecule per step to which a hydrogen is
+            added, beside all to which something else is; 0 for all.
+        num_samples: molecules generated at each validation (in single precision), for the share of
+            valid ones.
+    """
+
+    position_noise: float = 0.0
+    partial_molecules: int = 0
+    hydrogen_steps: int = 0
+    num_samples: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_at_least(0, "position_noise", "partial_molecules", "hydrogen_steps")
+        self._require_at_least(0, "num_samples")
+
+
+@dataclass(frozen=True)
+class PotentialTrainingConfig(RunConfig):
+    """How a potential is trained; the weights of its best validation are kept.
+
+    All settings of a `RunConfig`, and:
+
+    Attributes:
+        energy_weight: ρ of the loss ρ(E − Ê)² + Σ_i‖F_i − F̂_i‖²/n in eV², eV²/Å² (Schütt et al.
+            2017, equation 5). The squared errors of other targets are added.
+        num_test: structures held out for the test errors.
+        group_by: entry of the structures' ``info``, such as ``source`` of labelled files: those
+            that share it stay on one side of the split.
+    """
+
+    steps: int = 100_000
+    batch_size: int = 32
+    learning_rate: float = 5e-4
+    schedule: Literal["constant", "cosine", "plateau"] = "plateau"
+    ema_decay: float = 0.999
+    validation_interval: int = 500
+    energy_weight: float = 0.01
+    num_test: int = 0
+    group_by: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_at_least(1, "num_validation")
+        self._require_at_least(0, "num_test")
+        require(self.energy_weight > 0, "energy_weight", self.energy_weight, "positive")
