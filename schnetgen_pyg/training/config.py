@@ -115,6 +115,7 @@ class PotentialTrainingConfig(RunConfig):
     schedule: Literal["constant", "cosine", "plateau"] = "plateau"
     ema_decay: float = 0.999
     validation_interval: int = 500
+    precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
     energy_weight: float = 0.01
     num_test: int = 0
     group_by: str | None = None

@@ -117,14 +117,19 @@ def run(
     last = Path(trainer.default_root_dir) / LAST
     mode = module.model.training
     module.model.train()
-    trainer.fit(
-        module,
-        DataLoader(Molecules(train), sampler=sampler, batch_size=None),
-        DataLoader(Molecules(validation), sampler=chunks, batch_size=None) if validation else None,
-        weights_only=True,
-        ckpt_path=last if last.is_file() else None,
-    )
-    module.model.train(mode)
+    held_out = None
+    if validation:
+        held_out = DataLoader(Molecules(validation), sampler=chunks, batch_size=None)
+    try:
+        trainer.fit(
+            module,
+            DataLoader(Molecules(train), sampler=sampler, batch_size=None),
+            held_out,
+            weights_only=True,
+            ckpt_path=last if last.is_file() else None,
+        )
+    finally:
+        module.model.train(mode)
 
 
 def check_continues(out: Path, model: Any) -> None:

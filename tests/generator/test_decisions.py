@@ -4,8 +4,6 @@ import pytest
 from torch_geometric.data import Batch, Data
 
 from schnetgen_pyg import InputError
-from schnetgen_pyg.generator.conditions import CONDITIONS
-from schnetgen_pyg.generator.decisions import DECISIONS
 from schnetgen_pyg.testing import check_condition, check_decision
 from tests.conftest import deciding, small_model
 
@@ -17,12 +15,12 @@ def molecules(isomers):
     return Batch.from_data_list([Data(z=d.z, pos=d.pos) for d in isomers[:3]])
 
 
-@pytest.mark.parametrize("name", DECISIONS)
+@pytest.mark.parametrize("name", ALL["decisions"])
 def test_decisions(name, molecules):
     check_decision(name, small_model(**ALL), molecules, "C3H6O")
 
 
-@pytest.mark.parametrize("name", CONDITIONS)
+@pytest.mark.parametrize("name", ALL["conditions"])
 def test_conditions(name, molecules):
     check_condition(name, small_model(**ALL), molecules)
 

@@ -98,7 +98,10 @@ def test_save_and_load(tmp_path):
 
 
 def test_a_representation_of_ones_own():
-    potential = Potential(SchNet(8, 8, 1, 8, 3.0), (1, 6, 8))
+    potential = Potential(
+        SchNet(hidden_channels=8, num_filters=8, num_interactions=1, num_gaussians=8, cutoff=3.0),
+        (1, 6, 8),
+    )
     batch = batch_of([4])
     assert potential(batch.z, batch.pos, compute_forces=True).forces.shape == (4, 3)
     with pytest.raises(InputError, match="REPRESENTATIONS"):
@@ -124,7 +127,7 @@ def test_refused(tmp_path):
         potential(z, pos, batch.batch, compute_stress=True)
     with pytest.raises(InputError, match="no end"):
         small_potential(cutoff=None, max_distance=5.0)(z, pos, cell=torch.eye(3))
-    with pytest.raises(InputError, match=r"one of .*schnet"):
+    with pytest.raises(InputError, match=r"did you mean 'schnet'"):
         PotentialConfig("shnet")
     with pytest.raises(InputError, match="did you mean 'num_filters'"):
         Potential("schnet", num_filter=3)

@@ -13,7 +13,7 @@ from schnetgen_pyg.report.pictures import draw_loss, training_log
 from schnetgen_pyg.training.checkpoints import LAST, PREVIOUS
 from schnetgen_pyg.training.config import TrainingConfig
 from schnetgen_pyg.training.generator import GeneratorModule
-from tests.conftest import needs_gpu, small_model
+from tests.conftest import deciding, needs_gpu, small_model
 
 QUICK = {
     "steps": 12,
@@ -62,7 +62,7 @@ def test_loss_is_the_papers_sum_over_all_distances(isomers):
         for placed in range(1, len(z)):
             log_prob = model(z[:placed], pos[:placed], z[placed : placed + 1])
             distance = (pos[:placed] - pos[placed]).norm(dim=1)
-            terms.append(-(model.bins.labels(distance) * log_prob).sum(1))
+            terms.append(-(model.distance.bins.labels(distance) * log_prob).sum(1))
     assert float(losses(model, batch, seeded(5))["distance"].detach()) == pytest.approx(
         float(torch.cat(terms).mean().detach()), abs=1e-4
     )
@@ -144,7 +144,7 @@ def test_damaged_checkpoint(isomers, tmp_path, uninterrupted):
 
 @pytest.mark.parametrize(
     ("precision", "parts"),
-    [("32-true", {}), ("64-true", {"order": "bonded", "focus": True}), ("bf16-mixed", {})],
+    [("32-true", {}), ("64-true", deciding("focus")), ("bf16-mixed", {})],
 )
 def test_validation_by_generation(isomers, tmp_path, precision, parts):
     """In single precision, whatever the training's is."""
@@ -196,7 +196,7 @@ def test_single_atoms_do_not_move_the_indices(isomers, tmp_path):
 @needs_gpu
 def test_training_on_the_gpu(isomers, tmp_path):
     """All heads, validation by generation, averaged weights; the run continues there."""
-    model = small_model(order="bonded", focus=True, next_type=True, hydrogens=True)
+    model = small_model(**deciding("focus", "next_type", "hydrogens"))
     settings = QUICK | {"accelerator": "gpu", "devices": "1", "num_samples": 2, "ema_decay": 0.9}
     fit(model, isomers[:20], tmp_path, **(settings | {"steps": 6}))
     trained = fit(model, isomers[:20], tmp_path, **settings)
