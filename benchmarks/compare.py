@@ -158,7 +158,7 @@ def main() -> int:
     parser.add_argument("--base", default="HEAD~1", help="commit to compare with")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--fail-beyond", type=float, help="largest ratio that is no failure")
-    parser.add_argument("--save", action="store_true", help="write results/compare.json")
+    parser.add_argument("--results", type=Path, help="folder for compare.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "base"
@@ -168,10 +168,11 @@ def main() -> int:
             figures = compare(base, options.rounds)
         finally:
             subprocess.run([*git, "remove", "--force", str(base)], check=True)
-    if options.save:
+    if options.results:
         from common import save
 
-        save("compare", {"base": options.base, "rounds": options.rounds, "tasks": figures}, seed=0)
+        record = {"base": options.base, "rounds": options.rounds, "tasks": figures}
+        save("compare", record, 0, options.results)
     slower = {
         k: v["ratio"] for k, v in figures.items() if v["ratio"] > (options.fail_beyond or 1e9)
     }

@@ -22,11 +22,11 @@ from schnetgen_pyg.chem.bonds import connectivity
 from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.data.conversion import as_data, to_ase
 from schnetgen_pyg.errors import require
+from schnetgen_pyg.generator.draft import StepRecord
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.orders import ORDERS, reorder
 from schnetgen_pyg.generator.sampling.generate import generate
 from schnetgen_pyg.generator.sampling.likelihood import trace
-from schnetgen_pyg.generator.sampling.state import StepRecord
 from schnetgen_pyg.report.rendering import BACKGROUND, Array, Canvas
 from schnetgen_pyg.storage.atomic import replacing
 

@@ -21,7 +21,7 @@ def short(monkeypatch):
 
 
 def test_a_film_of_own_or_generated_atoms(short, tmp_path):
-    model = small_model(focus=True, order="bonded")
+    model = small_model(decisions=("focus", "distance"), order="bonded")
     path = tmp_path / "film.gif"
     animation.animate(path, model, METHANE)
     with Image.open(path) as film:
