@@ -10,7 +10,6 @@ import torch
 from torch_geometric.data import Batch, Data
 
 from schnetgen_pyg import SchNetGen, load
-from schnetgen_pyg.graphs import neighbors as graphs
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -63,16 +62,6 @@ def full_disk(room: int):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@pytest.fixture(params=["torch", "extensions"])
-def search(request, monkeypatch):
-    """Both ways to run: in plain torch, and with the compiled extensions where there are any."""
-    if request.param == "torch":
-        monkeypatch.setattr(graphs, "torch_cluster", None)
-        monkeypatch.setattr("torch_geometric.typing.WITH_TORCH_SCATTER", False)
-    else:
-        pytest.importorskip("torch_cluster")
 
 
 @pytest.fixture

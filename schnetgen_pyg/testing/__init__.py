@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "decision": ["check_decision"],
         "judge": ["check_judge"],
         "reader": ["check_reader"],
+        "representation": ["check_representation"],
         "target": ["check_target"],
     },
 )

@@ -257,8 +257,12 @@ def test_an_invalid_sdf_record_is_named(tmp_path):
     [
         ("nothing.xyz", None, "no such file"),
         ("empty.xyz", b"", "the file is empty"),
-        ("empty.xyz.gz", gzip.compress(b""), "the file is empty"),
-        ("cut.xyz.gz", gzip.compress(b"1\n\nC 0 0 0\n" * 99)[:-9], "the archive is truncated"),
+        ("empty.xyz.gz", gzip.compress(b"", mtime=0), "the file is empty"),
+        (
+            "cut.xyz.gz",
+            gzip.compress(b"1\n\nC 0 0 0\n" * 99, mtime=0)[:-9],
+            "the archive is truncated",
+        ),
         ("text.xyz", b"this is\nnot a structure\n", "cannot be read as a structure file"),
         ("text.unknown", b"this is\nnot a structure\n", "cannot be read as a structure file"),
         ("bad.sdf", b"this is\nnot\nan sdf\nfile\n$$$$\n", "structure 0"),

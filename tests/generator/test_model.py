@@ -51,7 +51,6 @@ def test_every_representation(inputs, name):
     assert torch.allclose(again[possible], sampled[possible], atol=0.05)
 
 
-@pytest.mark.usefixtures("search")
 @pytest.mark.parametrize("cutoff", [None, 3.0])
 def test_invariance(inputs, cutoff):
     model = small_model(cutoff=cutoff)
@@ -65,7 +64,6 @@ def test_invariance(inputs, cutoff):
     assert torch.allclose(permuted, reference[order], atol=1e-4)
 
 
-@pytest.mark.usefixtures("search")
 def test_batch_equals_single(inputs):
     model = small_model(cutoff=3.0, **deciding("focus"))
     z, pos, next_z, batch = inputs

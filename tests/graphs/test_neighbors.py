@@ -7,6 +7,16 @@ from hypothesis import strategies as st
 from schnetgen_pyg.graphs import neighbors as graphs
 from tests.conftest import batch_of
 
+
+@pytest.fixture(params=["torch", "torch-cluster"])
+def search(request, monkeypatch):
+    """Both ways to find neighbours: in plain torch, and by torch-cluster where it is installed."""
+    if request.param == "torch":
+        monkeypatch.setattr(graphs, "torch_cluster", None)
+    else:
+        pytest.importorskip("torch_cluster")
+
+
 SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=5)
 
 

@@ -24,9 +24,8 @@ from schnetgen_pyg.representations import (
 )
 from schnetgen_pyg.representations.allegro import all_couplings
 from schnetgen_pyg.representations.dimenetpp import triplets
+from schnetgen_pyg.testing import check_representation
 from tests.conftest import batch_of
-
-pytestmark = pytest.mark.usefixtures("search")
 
 CUTOFF = 4.0
 SMALL = {
@@ -53,7 +52,7 @@ SMALL = {
 }
 
 
-@pytest.fixture(params=REPRESENTATIONS)
+@pytest.fixture(params=SMALL)
 def network(request):
     """A small network in float64 with no parameter at zero, where symmetries are trivial."""
     network = REPRESENTATIONS[request.param](cutoff=CUTOFF, **SMALL[request.param]).double()
@@ -112,30 +111,14 @@ def rotation() -> torch.Tensor:
     return matrix * torch.linalg.det(matrix)
 
 
-@pytest.mark.parametrize("reflected", [False, True])
-def test_rotation_reflection_translation(network, reflected):
-    batch = molecules()
-    matrix = -rotation() if reflected else rotation()
-    moved = batch.pos @ matrix + torch.tensor([1.0, -20.0, 3.0])
-    before = features(network, batch.z, batch.pos, batch.ptr)
-    assert before.shape == (16, network.hidden_channels)
-    assert network.cutoff == CUTOFF
-    assert before[:9].std(0).max() > 1e-3  # not a constant
-    agree(features(network, batch.z, moved, batch.ptr), before)
+@pytest.mark.parametrize("name", SMALL)
+def test_contract(name):
+    check_representation(REPRESENTATIONS[name](cutoff=CUTOFF, **SMALL[name]))
 
 
-def test_permutation(network):
-    batch = molecules([9])
-    order = torch.randperm(9)
-    before = features(network, batch.z, batch.pos)
-    agree(features(network, batch.z[order], batch.pos[order]), before[order])
-
-
-def test_a_batch_is_its_molecules(network):
-    batch = molecules()
-    together = features(network, batch.z, batch.pos, batch.ptr)
-    alone = [features(network, m.z, m.pos) for m in batch.to_data_list()]
-    agree(together, torch.cat(alone))
+@pytest.mark.parametrize("kind", ["schnet", "painn", "dtnn"])
+def test_contract_without_a_cutoff(kind):
+    check_representation(REPRESENTATIONS[kind](**SMALL[kind], cutoff=None, max_distance=15.0))
 
 
 def test_pairs_beyond_the_cutoff_change_nothing(network):
@@ -146,73 +129,6 @@ def test_pairs_beyond_the_cutoff_change_nothing(network):
     near, complete = graph_of(data.pos), graph_of(data.pos, cutoff=100.0)
     assert len(near.distance) < len(complete.distance)
     agree(network(data.z, near), network(data.z, complete))
-
-
-def test_distant_fragments_are_additive(network):
-    batch = molecules([5, 4])
-    far = batch.pos + 100.0 * (batch.batch == 1).unsqueeze(1)
-    agree(features(network, batch.z, far), features(network, batch.z, batch.pos, batch.ptr))
-
-
-def test_single_atoms(network):
-    z = torch.tensor([6, 8])
-    pos = torch.tensor([[0.0, 0, 0], [100.0, 0, 0]], dtype=torch.float64, requires_grad=True)
-    x = features(network, z, pos)
-    assert x.isfinite().all()
-    assert not torch.autograd.grad(x.sum(), pos)[0].any()
-
-
-def test_smooth_at_the_cutoff(network):
-    """Features and their slope are continuous where an atom enters."""
-    z = torch.tensor([6, 8, 1])
-    values, slopes = [], []
-    for distance in (CUTOFF - 1e-6, CUTOFF + 1e-6):
-        pos = torch.tensor([[0, 0, 0], [-0.5, 1.1, 0], [distance, 0, 0]], dtype=torch.float64)
-        pos.requires_grad_()
-        values.append(features(network, z, pos))
-        slopes.append(torch.autograd.grad(values[-1].square().sum(), pos)[0])
-    agree(*values, 1e-9)
-    agree(*slopes, 1e-5)
-
-
-def test_forces_are_the_negative_gradient(network):
-    """Against central differences, twice: of the energy, and of the squared forces, which
-    training on forces differentiates."""
-    batch = molecules([6, 1])
-    readout = torch.randn(network.hidden_channels, dtype=torch.float64)
-
-    scale = features(network, batch.z, batch.pos, batch.ptr).detach().abs().max()
-
-    def energy(pos):
-        return (torch.tanh(features(network, batch.z, pos, batch.ptr) / scale) @ readout).sum()
-
-    def squared_forces(pos):
-        pos = pos if pos.requires_grad else pos.detach().requires_grad_()
-        return torch.autograd.grad(energy(pos), pos, create_graph=True)[0].square().sum()
-
-    pos = batch.pos.clone().requires_grad_()
-    for function in (energy, squared_forces):
-        gradient = torch.autograd.grad(function(pos), pos)[0]
-        direction = torch.randn_like(gradient)
-        direction = direction / direction.norm()
-        step = 1e-4
-        difference = [function(batch.pos + n * step * direction).detach() for n in (1, -1, 2, -2)]
-        slope = (8 * (difference[0] - difference[1]) - (difference[2] - difference[3])) / 12 / step
-        assert abs(slope - (gradient * direction).sum()) < 1e-6 * gradient.norm()
-        assert gradient.norm() > 1e-4
-
-
-def test_force_training_gives_finite_gradients(network):
-    """Also of atoms alone and in a row."""
-    batch = molecules([5, 1, 3])
-    batch.pos[-3:] = torch.tensor([[-1.2, 0, 0], [0, 0, 0], [1.2, 0, 0]])
-    pos = batch.pos.clone().requires_grad_()
-    energy = torch.tanh(features(network, batch.z, pos, batch.ptr)).sum()
-    forces = torch.autograd.grad(energy, pos, create_graph=True)[0]
-    (energy + forces.square().sum()).backward()
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    assert gradients
-    assert all(g.isfinite().all() for g in [*gradients, pos.grad])
 
 
 def test_periodic_cells(network):
@@ -228,24 +144,7 @@ def test_periodic_cells(network):
     agree(twice, once.repeat(2, 1))
 
 
-def test_state_dict_round_trip(network):
-    batch = molecules([7])
-    name = next(name for name, kind in REPRESENTATIONS.items() if type(network) is kind)
-    other = REPRESENTATIONS[name](cutoff=CUTOFF, **SMALL[name]).double()
-    other.load_state_dict(network.state_dict())
-    before = features(network, batch.z, batch.pos)
-    assert torch.equal(features(other, batch.z, batch.pos), before)
-
-
-@pytest.mark.parametrize("name", REPRESENTATIONS)
-def test_settings_that_mean_nothing_are_refused(name):
-    with pytest.raises(InputError, match=r"cutoff must be positive.* -1"):
-        REPRESENTATIONS[name](cutoff=-1.0)
-    with pytest.raises(InputError, match=r"hidden_channels must be at least 1, got 0"):
-        REPRESENTATIONS[name](hidden_channels=0)
-
-
-@pytest.mark.parametrize("name", sorted(set(REPRESENTATIONS) - {"schnet", "painn"}))
+@pytest.mark.parametrize("name", sorted(set(SMALL) - {"schnet", "painn"}))
 def test_padded_blocks_are_refused_by_networks_on_edges(name):
     batch = batch_of([4])
     with pytest.raises(InputError, match="dense=False"):

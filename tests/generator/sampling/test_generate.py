@@ -74,7 +74,6 @@ def test_seeds_differ(model):
     assert abs(a.positions - b.positions).max() > 0.1
 
 
-@pytest.mark.usefixtures("search")
 @pytest.mark.parametrize("cutoff", [None, 2.0])
 def test_teacher_forced_log_prob_is_that_of_sampling(cutoff):
     model = small_model(cutoff=cutoff)
