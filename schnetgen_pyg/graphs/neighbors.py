@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -105,6 +106,45 @@ def periodic_pairs(
     return torch.cat(pairs, 1).to(pos.device), torch.cat(shifts).to(pos)
 
 
+class Pairs(NamedTuple):
+    """Unordered pairs of atoms, or of an atom and a periodic image.
+
+    Attributes:
+        ends: the later and the earlier atom [2, num_pairs].
+        shift: number of cells by which the later one is moved [num_pairs, 3]; ``None`` for
+            molecules.
+    """
+
+    ends: Tensor
+    shift: Tensor | None
+
+    def vectors(self, pos: Tensor, ptr: Tensor, cell: Tensor | None) -> Tensor:
+        """From the earlier to the later atom [num_pairs, 3], differentiable by ``pos`` and
+        ``cell``."""
+        later, earlier = self.ends
+        vector = pos[later] - pos[earlier]
+        if self.shift is None:
+            return vector
+        assert cell is not None
+        owner = torch.repeat_interleave(ptr.diff())[later]
+        return vector + torch.einsum("pi,pij->pj", self.shift, cell[owner])
+
+    def graph(self, pos: Tensor, ptr: Tensor, cell: Tensor | None) -> Graph:
+        """With edges both ways for every pair."""
+        vector, (later, earlier) = self.vectors(pos, ptr, cell), self.ends
+        edge_index = torch.stack([torch.cat([earlier, later]), torch.cat([later, earlier])])
+        pair = torch.arange(later.numel(), device=pos.device).repeat(2)
+        return Graph(vector.norm(dim=1), vector, edge_index, pair, num_nodes=pos.shape[0])
+
+
+def find_pairs(pos: Tensor, ptr: Tensor, cutoff: float | None, cell: Tensor | None) -> Pairs:
+    """All pairs of whole structures closer than ``cutoff``; arguments as `neighbor_graph` has
+    them."""
+    if cell is None or not bool(cell.any()):
+        return Pairs(radius_pairs(pos, ptr, cutoff), None)
+    return Pairs(*periodic_pairs(pos, ptr, cell, cutoff))
+
+
 def neighbor_graph(
     pos: Tensor, ptr: Tensor, cutoff: float | None, cell: Tensor | None = None
 ) -> Graph:
@@ -116,14 +156,4 @@ def neighbor_graph(
         cutoff: radius in Å, or ``None`` for complete graphs.
         cell: as for `periodic_pairs`; without it structures are molecules.
     """
-    if cell is None or not bool(cell.any()):
-        later, earlier = pairs = radius_pairs(pos, ptr, cutoff)
-        vector = pos[later] - pos[earlier]
-    else:
-        pairs, shift = periodic_pairs(pos, ptr, cell, cutoff)
-        later, earlier = pairs
-        owner = torch.repeat_interleave(ptr.diff())[later]
-        vector = pos[later] - pos[earlier] + torch.einsum("pi,pij->pj", shift, cell[owner])
-    edge_index = torch.stack([torch.cat([earlier, later]), torch.cat([later, earlier])])
-    pair = torch.arange(later.numel(), device=pos.device).repeat(2)
-    return Graph(vector.norm(dim=1), vector, edge_index, pair, num_nodes=pos.shape[0])
+    return find_pairs(pos, ptr, cutoff, cell).graph(pos, ptr, cell)

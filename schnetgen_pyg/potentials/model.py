@@ -20,6 +20,7 @@ from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.graphs.graph import Graph
 from schnetgen_pyg.graphs.neighbors import neighbor_graph
+from schnetgen_pyg.graphs.skin import SkinNeighbors
 from schnetgen_pyg.potentials.config import PotentialConfig
 from schnetgen_pyg.potentials.inputs import Inputs
 from schnetgen_pyg.potentials.prediction import Prediction
@@ -78,6 +79,7 @@ class Potential(nn.Module):
         #: Å between the knots of tabulated radial functions; ``None``: they are computed.
         self.table_spacing: float | None = None
         self._table = KeptTable()
+        self._neighbors = SkinNeighbors()
 
     def reset_parameters(self) -> None:
         """Weights as those of a new model."""
@@ -222,7 +224,9 @@ class Potential(nn.Module):
     def _graph(self, inputs: Inputs, final: bool) -> Graph:
         """Neighbours; a ``final`` call, which nothing is differentiated through, may use tables."""
         cutoff: float | None = self.representation.cutoff
-        graph = neighbor_graph(inputs.pos, inputs.ptr, cutoff, inputs.cell)
+        given = inputs.pos, inputs.ptr, cutoff, inputs.cell
+        # In training every batch is another one.
+        graph = self._neighbors.graph(*given) if final else neighbor_graph(*given)
         if final and self.table_spacing is not None:
             table = self._table.of(self.representation, self.table_spacing)
             graph = replace(graph, table=table)

@@ -1,0 +1,51 @@
+"""A list of neighbours with a skin gives the graphs of a fresh search."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schnetgen_pyg.graphs.neighbors import neighbor_graph
+from schnetgen_pyg.graphs.skin import SkinNeighbors
+from tests.conftest import batch_of
+
+
+def as_set(graph):
+    """Pairs with their vectors, rounded: two images of an atom are two pairs."""
+    count = len(graph.distance)
+    ends = graph.edges[:, :count].T.tolist()
+    return sorted(zip(ends, graph.vector.mul(1e3).round().int().tolist(), strict=True))
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.floats(0.0, 0.4), min_size=1, max_size=5),
+    st.sampled_from([None, 2.0, 4.0]),
+    st.booleans(),
+    st.integers(0, 1000),
+)
+def test_any_walk(steps, cutoff, periodic, seed):
+    """Short and long steps, other structures in between, with and without a cell."""
+    torch.manual_seed(seed)
+    batch, other = batch_of([4, 3], seed), batch_of([5, 2], seed + 1)
+    cell = None
+    if periodic and cutoff is not None:
+        cell = 6.0 * torch.eye(3).repeat(2, 1, 1)
+    neighbors, pos = SkinNeighbors(0.5), batch.pos.clone()
+    for number, step in enumerate(steps):
+        pos = pos + step * torch.nn.functional.normalize(torch.randn_like(pos), dim=1)
+        found = neighbors.graph(pos, batch.ptr, cutoff, cell)
+        assert as_set(found) == as_set(neighbor_graph(pos, batch.ptr, cutoff, cell))
+        if number % 3 == 2:
+            neighbors.graph(other.pos, other.ptr, cutoff, None)
+
+
+def test_gradients_reach_positions_and_cell():
+    batch = batch_of([4])
+    pos, cell = batch.pos.requires_grad_(), (6.0 * torch.eye(3)[None]).requires_grad_()
+    neighbors = SkinNeighbors()
+    for _ in range(2):
+        graph = neighbors.graph(pos, batch.ptr, 4.0, cell)
+        found = torch.autograd.grad(graph.distance.sum(), (pos, cell))
+        fresh = neighbor_graph(pos, batch.ptr, 4.0, cell)
+        expected = torch.autograd.grad(fresh.distance.sum(), (pos, cell))
+        assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, expected, strict=True))
