@@ -53,18 +53,22 @@ class GaussianSmearing(nn.Module):
         exponent = self.gamma * (distance.unsqueeze(-1) - self.centers[few]).square()
         return torch.exp(-exponent.clamp(max=LARGEST_EXPONENT))
 
-    def linear(self, distance: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """A dense layer on the expansion: [num] distances to [num, outputs].
+    def dense(self, distance: Tensor, layers: Sequence[nn.Linear]) -> list[Tensor]:
+        """Dense layers on the expansion: [num] distances to [num, outputs] of each layer.
 
         Where distances ascend, as those of a training batch of partial molecules do, only the
         Gaussians are multiplied that have not ended for the distances of a chunk.
         """
         ascending = distance.device.type == "cpu" and bool((distance.detach().diff() >= 0).all())
         if not (ascending and enabled("gaussians_in_reach")):
-            return F.linear(self(distance), weight, bias)
+            expansion = self(distance)
+            return [layer(expansion) for layer in layers]
+        weight = torch.cat([layer.weight for layer in layers])
+        bias = torch.cat([layer.bias for layer in layers])
         parts = distance.split(per_chunk(distance, len(weight)))
         reached = [(self._reached(part), part) for part in parts]
-        return torch.cat([F.linear(self(part, few), weight[:, few], bias) for few, part in reached])
+        found = [F.linear(self(part, few), weight[:, few], bias) for few, part in reached]
+        return list(torch.cat(found).split([len(layer.weight) for layer in layers], dim=1))
 
     def _reached(self, distance: Tensor) -> slice:
         """The Gaussians that have not ended for some of the ascending distances [num]."""

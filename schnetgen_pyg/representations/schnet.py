@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
@@ -40,9 +39,9 @@ class FilterNetwork(nn.Module):
         self.act = ShiftedSoftplus()
         self.last_activation = last_activation
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """From the first layer, which `SchNet` computes for all blocks."""
-        weight = self.lin2(hidden)
+    def forward(self, first: Tensor) -> Tensor:
+        """From the first layer, which `SchNet` computes for all blocks at once."""
+        weight = self.lin2(self.act(first))
         return self.act(weight) if self.last_activation else weight
 
 
@@ -155,11 +154,8 @@ class SchNet(PairRepresentation):
     def radial(self, distance: Tensor) -> list[Tensor]:
         """Filters of every block for distances [num_pairs] in Å, [num_pairs, num_filters] each."""
         networks: list[Any] = [block.filter_network for block in self.interactions]
-        weight = torch.cat([network.lin1.weight for network in networks])
-        bias = torch.cat([network.lin1.bias for network in networks])
-        hidden = networks[0].act(self.expansion.linear(distance, weight, bias))
-        hiddens = hidden.chunk(len(networks), dim=1)
-        weights = [network(part) for network, part in zip(networks, hiddens, strict=True)]
+        firsts = self.expansion.dense(distance, [network.lin1 for network in networks])
+        weights = [network(first) for network, first in zip(networks, firsts, strict=True)]
         if self.cutoff_function is not None:
             envelope = self.cutoff_function(distance).unsqueeze(1)
             weights = [weight * envelope for weight in weights]

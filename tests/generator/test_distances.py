@@ -64,9 +64,9 @@ def test_dense_layer_on_gaussians_that_have_not_ended(distances, ascending):
     """The same as on all of them, also for no distance at all."""
     smearing = GaussianSmearing(0.0, 5.0, 101, gamma=10.0 / 0.15**2)
     distance = torch.tensor(sorted(distances) if ascending else distances)
-    weight, bias = torch.randn(7, 101), torch.randn(7)
+    layers = [torch.nn.Linear(101, 3), torch.nn.Linear(101, 4)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunks, "CPU_CHUNK", 3 * 7)  # three distances at a time
-        found = smearing.linear(distance, weight, bias)
-    expected = torch.nn.functional.linear(smearing(distance), weight, bias)
-    assert torch.allclose(found, expected, atol=1e-5)
+        found = smearing.dense(distance, layers)
+    for part, layer in zip(found, layers, strict=True):
+        assert torch.allclose(part, layer(smearing(distance)), atol=1e-5)
