@@ -18,8 +18,9 @@ from schnetgen_pyg.accelerated import enabled
 from schnetgen_pyg.accelerated.padding import DenseLayout, TargetRows
 from schnetgen_pyg.accelerated.pair_convolution import pair_sum
 from schnetgen_pyg.accelerated.radial_tables import RadialTable
-from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.graphs.indexing import matched_edges, ranges
+from schnetgen_pyg.errors import InputError, require
+from schnetgen_pyg.graphs.indexing import ranges
+from schnetgen_pyg.graphs.matching import check_edges, matched_edges
 
 #: Sums of messages over edges [2, num_edges], of node features and weights of edges.
 Convolution = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -64,22 +65,31 @@ class Graph:
         """The graph of a user's own edges, in any order.
 
         Args:
-            edge_index: source and target of each directed edge [2, num_edges], every edge with the
-                one back.
+            edge_index: source and target of each directed edge [2, num_edges], every edge once and
+                with the one back.
             pos: positions [num_nodes, 3] in Å; or
             vector: from source to target of each edge [num_edges, 3] in Å, which periodic images
-                need.
-            num_nodes: number of nodes; by default that of ``pos``, or up to the last one named.
+                need, and then
+            num_nodes: number of nodes.
 
         Raises:
-            InputError: for an edge without the one back, or from an atom to itself.
+            InputError: for an edge without the one back, given twice, or from an atom to itself;
+                for shapes that do not fit.
         """
         if (pos is None) == (vector is None):
             raise InputError("give either `pos` or the `vector` of every edge")
-        if vector is None:
-            assert pos is not None
-            vector = pos[edge_index[1]] - pos[edge_index[0]]
+        if pos is not None:
             num_nodes = len(pos) if num_nodes is None else num_nodes
+            require(num_nodes == len(pos), "num_nodes", num_nodes, f"that of `pos`, {len(pos)}")
+        elif num_nodes is None:
+            raise InputError("`vector` does not tell the number of nodes; give `num_nodes`, too")
+        check_edges(edge_index, num_nodes)
+        if pos is not None:
+            vector = pos[edge_index[1]] - pos[edge_index[0]]
+        assert vector is not None
+        shape = edge_index.shape[1], 3
+        fits = f"of shape [num_edges, 3] = {[*shape]}"
+        require(vector.shape == shape, "vector", f"one of shape {[*vector.shape]}", fits)
         there, back = matched_edges(edge_index, vector)
         forth = vector.index_select(0, there)
         pair = torch.arange(len(there), device=vector.device).repeat(2)

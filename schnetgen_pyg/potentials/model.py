@@ -19,10 +19,10 @@ from schnetgen_pyg.accelerated.radial_tables import SPACING, KeptTable, serves
 from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.graphs.inputs import Inputs
 from schnetgen_pyg.graphs.neighbors import neighbor_graph
 from schnetgen_pyg.graphs.skin import SkinNeighbors
 from schnetgen_pyg.potentials.config import PotentialConfig
-from schnetgen_pyg.potentials.inputs import Inputs
 from schnetgen_pyg.potentials.prediction import Prediction
 from schnetgen_pyg.potentials.targets import TARGETS, Derivative, Features, Target
 from schnetgen_pyg.representations import REPRESENTATIONS

@@ -129,6 +129,10 @@ class TensorProduct(nn.Module):
         self.irreps = tuple(first), tuple(second), tuple(out)
         num_paths = all_couplings(*self.irreps).shape[0]
         self.weight = nn.Parameter(torch.empty(num_channels, num_paths))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Uniform weights of variance one."""
         nn.init.uniform_(self.weight, -math.sqrt(3), math.sqrt(3))
 
     def forward(self, tensors: Tensor, environment: Tensor) -> Tensor:
@@ -244,7 +248,7 @@ class Allegro(Representation):
         """Uniform weights of variance 1/n, or 2/n after an activation, of n inputs."""
         activated = [net[-1] for net in self.modules() if isinstance(net, nn.Sequential)]
         for module in self.modules():
-            if isinstance(module, nn.Embedding):
+            if isinstance(module, nn.Embedding | TensorProduct):
                 module.reset_parameters()
             elif isinstance(module, nn.Linear):
                 bound = math.sqrt((6 if module in activated else 3) / module.in_features)

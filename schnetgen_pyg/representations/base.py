@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, ClassVar, Self
 
-import torch
 from torch import Tensor, nn
-from torch_geometric.utils import cumsum
 
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.graphs.inputs import Inputs
 from schnetgen_pyg.graphs.neighbors import neighbor_graph
 from schnetgen_pyg.registry import nearest
 
@@ -124,19 +123,22 @@ class Representation(nn.Module, ABC):
             z: atomic numbers [num_atoms].
             pos: positions [num_atoms, 3] in Å, of any floating-point type.
             batch: structure of each atom [num_atoms], in any order; by default all zero.
-            cell: cell vectors as rows [num_graphs, 3, 3] in Å, of periodic structures.
-            batch_size: number of structures; by default up to the last one named.
+            cell: cell vectors as rows [num_graphs, 3, 3] in Å ([3, 3] for one structure); a row of
+                zeros is a direction without periodicity.
+            batch_size: number of structures; by default that of ``batch``.
 
         Returns:
             [num_atoms, hidden_channels], in the order of the atoms.
+
+        Raises:
+            InputError: with what does not fit.
         """
-        batch = torch.zeros_like(z) if batch is None else batch
-        order = batch.argsort(stable=True)
-        weight = next(self.parameters(), pos)
-        ptr = cumsum(torch.bincount(batch, minlength=batch_size or 0))
-        graph = neighbor_graph(pos[order].to(weight.dtype), ptr, self.cutoff, cell)
-        x = self(z[order], graph)
-        return torch.empty_like(x).index_copy(0, order, x)
+        inputs = Inputs.of(z, pos, batch, cell, batch_size)
+        dtype = next(self.parameters(), pos).dtype
+        cell = None if inputs.cell is None else inputs.cell.to(dtype)
+        graph = neighbor_graph(inputs.pos.to(dtype), inputs.ptr, self.cutoff, cell)
+        x: Tensor = self(inputs.z, graph)
+        return x if inputs.back is None else x[inputs.back]
 
     def new(self) -> Self:
         """Another one with the same settings and new weights."""

@@ -1,4 +1,4 @@
-"""What a potential is called with, checked and sorted."""
+"""What models of whole structures are called with, checked and sorted."""
 
 from __future__ import annotations
 
