@@ -5,7 +5,7 @@ DEMO_STEPS ?= 300
 DEMO_MOLECULES ?= 128
 DEMO := runs/demo
 
-.PHONY: demo test notebooks pictures docs lint types extensions reference wheel clean
+.PHONY: demo test slow notebooks pictures docs lint types extensions reference wheel clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -27,6 +27,10 @@ demo: .venv/installed
 
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
+
+# What takes longer: processes, clusters, kernels by their interpreter, the GPU script on a CPU.
+slow: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow and not gpu and not reference"
 
 notebooks: .venv/installed
 	$(BIN)/pytest --nbmake notebooks

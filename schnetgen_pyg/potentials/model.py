@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from schnetgen_pyg.accelerated import enabled
 from schnetgen_pyg.accelerated.radial_tables import SPACING, KeptTable, serves
 from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER
 from schnetgen_pyg.errors import InputError, require
@@ -227,7 +228,7 @@ class Potential(nn.Module):
         given = inputs.pos, inputs.ptr, cutoff, inputs.cell
         # In training every batch is another one.
         graph = self._neighbors.graph(*given) if final else neighbor_graph(*given)
-        if final and self.table_spacing is not None:
+        if final and self.table_spacing is not None and enabled("radial_tables"):
             table = self._table.of(self.representation, self.table_spacing)
             graph = replace(graph, table=table)
         return graph

@@ -1,0 +1,125 @@
+"""What each speed trick brings: the same work with it and without, in turn.
+
+    python benchmarks/accelerated.py --rounds 7
+
+One thread. A training step of the bundled generator (20 molecules), generation of 64 molecules, a
+force call and a training step of SchNet and PaiNN potentials (20 structures of 19 atoms), each as it
+is and with one of `schnetgen_pyg.accelerated.TRICKS` switched off. Ratios are medians over the rounds
+of the time without by the time with: above 1 the trick pays. Tricks of a GPU are measured where there
+is one.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from common import benchmark_parser, save
+from torch_geometric.data import Batch, Data
+
+from schnetgen_pyg import Potential, SchNetGen, generate, load
+from schnetgen_pyg.accelerated import TRICKS, disabled
+from schnetgen_pyg.generator.losses import losses
+
+Work = Callable[[], Any]
+
+
+def generator_step(molecules: int) -> Work:
+    model = SchNetGen.from_pretrained("c7h10o2").train()
+    data = load("c7h10o2-xtb")[:molecules]
+    batch = Batch.from_data_list([Data(z=d.z, pos=d.pos) for d in data])
+    optimizer = torch.optim.Adam(model.parameters())
+
+    def run() -> None:
+        generator = torch.Generator().manual_seed(0)
+        parts = losses(model, batch, generator, noise=0.04, num_hydrogen_steps=2)
+        optimizer.zero_grad()
+        torch.stack(list(parts.values())).sum().backward()
+        optimizer.step()
+
+    return run
+
+
+def generation(molecules: int) -> Work:
+    model = SchNetGen.from_pretrained("c7h10o2")
+    return lambda: generate(model, "C7H10O2", molecules, seed=0, jobs=1)
+
+
+def structures(atoms: int, count: int) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    side = (atoms * 10.0) ** (1 / 3)
+    pos = side * torch.rand(count * atoms, 3, generator=generator)
+    z = torch.tensor([1, 6, 8])[torch.randint(3, (count * atoms,), generator=generator)]
+    return z, pos, torch.arange(count).repeat_interleave(atoms)
+
+
+def force_call(kind: str) -> Work:
+    torch.manual_seed(0)
+    model, given = Potential(kind, cutoff=5.0).eval().tabulate(), structures(19, 20)
+
+    return lambda: model(*given, compute_forces=True)
+
+
+def force_training(kind: str) -> Work:
+    torch.manual_seed(0)
+    model, given = Potential(kind, cutoff=5.0), structures(19, 20)
+    optimizer = torch.optim.Adam(model.parameters())
+
+    def run() -> None:
+        found = model(*given, compute_forces=True)
+        optimizer.zero_grad()
+        (found.energy.square().mean() + found.forces.square().mean()).backward()
+        optimizer.step()
+
+    return run
+
+
+def seconds(work: Work) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def measure(work: Work, rounds: int) -> dict[str, Any]:
+    """Time as it is, and the ratio without each trick."""
+    tricks = [name for name in TRICKS if name != "triton_kernels" or torch.cuda.is_available()]
+    times: dict[str, list[float]] = {"as it is": [], **{name: [] for name in tricks}}
+    work()
+    for _ in range(rounds):
+        for name, found in times.items():
+            with disabled(*([] if name == "as it is" else [name])):
+                found.append(seconds(work))
+    usual = times.pop("as it is")
+    ratios = {
+        name: statistics.median(a / b for a, b in zip(found, usual, strict=True))
+        for name, found in times.items()
+    }
+    return {"seconds": statistics.median(usual), "without": ratios}
+
+
+def main() -> None:
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--molecules", type=int, default=20)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    works = {
+        "training step of the generator": generator_step(options.molecules),
+        "generation": generation(64 if options.molecules >= 20 else 4),
+        "forces, SchNet": force_call("schnet"),
+        "forces, PaiNN": force_call("painn"),
+        "training on forces, SchNet": force_training("schnet"),
+        "training on forces, PaiNN": force_training("painn"),
+    }
+    figures = {}
+    for name, work in works.items():
+        figures[name] = measure(work, options.rounds)
+        print(name, {k: round(v, 2) for k, v in figures[name]["without"].items()}, flush=True)
+    save("accelerated", {"rounds": options.rounds, "works": figures}, 0, options.results)
+
+
+if __name__ == "__main__":
+    main()
