@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 from torch_geometric.utils import cumsum
 
 from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.generator.steps import all_steps, partial_molecules, step_graph
 from schnetgen_pyg.graphs.graph import Graph
 from schnetgen_pyg.graphs.neighbors import neighbor_graph
 from schnetgen_pyg.representations import PairRepresentation, Representation
@@ -44,6 +46,11 @@ def check_representation(network: Representation) -> None:
     _check_derivatives(exact, z[9:], pos[9:], ptr[1:] - 9, generator)
     _check_doors(network, z, pos, ptr)
     _check_settings(network, z, pos, ptr)
+    if exact.cutoff is not None:
+        _check_cells(exact)
+    _check_partial_molecules(exact, z, pos, ptr)
+    if isinstance(exact, PairRepresentation):
+        _check_pairs(exact, z, pos, ptr)
 
 
 def _noisy(network: Representation, generator: torch.Generator) -> Representation:
@@ -202,7 +209,10 @@ def _check_settings(network: Representation, z: Tensor, pos: Tensor, ptr: Tensor
         _same(
             network, _features(fresh, z, pos.to(own), ptr), expected, "another one of its weights"
         )
+        spoilt = {key: weight.add_(1.0).clone() for key, weight in fresh.named_parameters()}
         fresh.reset_parameters()
+        kept = [key for key, w in fresh.named_parameters() if torch.equal(w, spoilt[key])]
+        expect(not kept, f"{name}: reset_parameters leaves {', '.join(kept)} as they were")
     for wrong, message in (
         ({"hidden_channel": 8}, "hidden_channels"),
         ({"cutoff": -1.0}, "cutoff"),
@@ -213,9 +223,39 @@ def _check_settings(network: Representation, z: Tensor, pos: Tensor, ptr: Tensor
             expect(message in str(error), f"{name}: the error must name {message}, got: {error}")
         else:
             raise AssertionError(f"{name}: takes the setting {wrong}")
-    if isinstance(network, PairRepresentation):
-        graph = neighbor_graph(pos.to(own), ptr, network.cutoff)
-        count = len(network.pair_filters(graph))
-        expect(
-            count == len(network.parity), f"{name}: {count} filters, {len(network.parity)} parities"
-        )
+
+
+def _check_cells(network: Representation) -> None:
+    """Atoms that see their own images and several of each other; a doubled cell is the same."""
+    z = torch.tensor([6, 8])
+    cell = torch.tensor([[2.6, 0, 0], [0.4, 2.9, 0], [0.1, -0.3, 3.1]], dtype=torch.float64)
+    pos = torch.tensor([[0.0, 0, 0], [1.2, 1.5, 1.4]], dtype=torch.float64)
+    once = network.from_positions(z, pos, cell=cell)
+    double = torch.cat([cell[:1] * 2, cell[1:]])
+    twice = network.from_positions(z.repeat(2), torch.cat([pos, pos + cell[0]]), cell=double)
+    _same(network, twice, once.repeat(2, 1), "a doubled cell is another crystal")
+
+
+def _check_pairs(network: PairRepresentation, z: Tensor, pos: Tensor, ptr: Tensor) -> None:
+    name, graph = type(network).__name__, neighbor_graph(pos, ptr, network.cutoff)
+    count = len(network.pair_filters(graph))
+    expect(count == len(network.parity), f"{name}: {count} filters, {len(network.parity)} parities")
+    before = network(z, graph)
+    known = network(z, graph, network.filters(graph))
+    _same(network, known, before, "`filters` of the same graph change something")
+    if network.cutoff is not None:
+        wide = neighbor_graph(pos, ptr, network.cutoff + 100.0)
+        _same(network, network(z, wide), before, "pairs beyond the cutoff change something")
+
+
+def _check_partial_molecules(network: Representation, z: Tensor, pos: Tensor, ptr: Tensor) -> None:
+    """All steps of molecules, which share their pairs, are what each is alone: in every layout
+    that generators give the network."""
+    molecules = Data(z=z, pos=pos, ptr=ptr)
+    partial = partial_molecules(molecules, *all_steps(ptr))
+    alone = network.from_positions(partial.z, partial.pos, partial.batch)
+    for dense in [False] + [True] * isinstance(network, PairRepresentation):
+        graph = step_graph(molecules, partial, network.cutoff, dense=dense)
+        layout = "in padded blocks" if dense else "as edges"
+        what = f"partial molecules {layout} are not what they are alone"
+        _same(network, network(partial.z, graph), alone, what)

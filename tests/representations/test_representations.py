@@ -1,5 +1,6 @@
 """One contract for every representation, and agreement with other implementations by weights."""
 
+import contextlib
 import itertools
 from dataclasses import replace
 
@@ -10,10 +11,12 @@ import torch_geometric.nn.models as pyg
 from torch_geometric.data import Data
 
 from schnetgen_pyg import InputError
-from schnetgen_pyg.generator.steps import partial_molecules, step_graph
+from schnetgen_pyg.accelerated import disabled
+from schnetgen_pyg.generator.steps import all_steps, partial_molecules, step_graph
 from schnetgen_pyg.graphs.graph import Graph
 from schnetgen_pyg.graphs.neighbors import radius_pairs
 from schnetgen_pyg.representations import (
+    DTNN,
     GMNN,
     REPRESENTATIONS,
     Allegro,
@@ -121,27 +124,91 @@ def test_contract_without_a_cutoff(kind):
     check_representation(REPRESENTATIONS[kind](**SMALL[kind], cutoff=None, max_distance=15.0))
 
 
-def test_pairs_beyond_the_cutoff_change_nothing(network):
-    """A sampler, which keeps the quantities of all pairs, lists them too."""
-    if not hasattr(network, "pair_filters"):
-        pytest.skip("takes edges only")
-    data = molecules([9])
-    near, complete = graph_of(data.pos), graph_of(data.pos, cutoff=100.0)
-    assert len(near.distance) < len(complete.distance)
-    agree(network(data.z, near), network(data.z, complete))
+class Broken(DTNN):
+    """Every method of the contract, and one fault."""
+
+    fault = ""
+
+    def reset_parameters(self):
+        if self.fault != "reset" or not hasattr(self, "made"):
+            super().reset_parameters()
+        self.made = True
+
+    def forward(self, z, graph, *, extra=None):
+        if self.fault == "direction":
+            return super().forward(z, replace(graph, distance=graph.vector[:, 0].abs() + 1.0))
+        x = super().forward(z, graph, extra=None if self.fault == "extra" else extra)
+        if self.fault == "batch":
+            return x + x.mean()
+        if self.fault == "cutoff":
+            return x + graph.sum_to_targets(x.new_ones(graph.edges.shape[1], 1), len(z))
+        if self.fault == "forces":
+            return x + super().forward(z, replace(graph, distance=graph.distance.detach()))
+        if self.fault == "type":
+            return x + torch.zeros(1)
+        if self.fault == "pairs":  # as if every pair had one edge each way
+            envelope = self.cutoff_function(graph.distance).repeat(2).unsqueeze(1)
+            ends = graph.edges[1, : len(envelope)]
+            return x.index_add(0, ends, envelope[: len(ends)].expand(-1, x.shape[1]))
+        return x
 
 
-def test_periodic_cells(network):
-    """Atoms that see their own images and several of each other; a doubled cell is the same."""
-    z = torch.tensor([11, 17])
-    cell = torch.tensor([[2.6, 0, 0], [0.4, 2.9, 0], [0.1, -0.3, 3.1]], dtype=torch.float64)
-    pos = torch.tensor([[0.0, 0, 0], [1.2, 1.5, 1.4]], dtype=torch.float64)
-    once = features(network, z, pos, cell=cell)
-    double = torch.cat([pos, pos + cell[0]])
-    twice = features(
-        network, z.repeat(2), double, cell=cell * torch.tensor([[2.0], [1.0], [1.0]]), reach=2
-    )
-    agree(twice, once.repeat(2, 1))
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("direction", "changes under rotation"),
+        ("extra", "`extra` changes nothing"),
+        ("batch", "permutation|depends on the others"),
+        ("cutoff", "jumps at the cutoff"),
+        ("forces", "finite differences"),
+        ("type", "gives torch.float64 with weights of torch.float32"),
+        ("reset", "reset_parameters leaves"),
+        ("pairs", "partial molecules as edges"),
+    ],
+)
+def test_the_contract_finds_a_fault(fault, said):
+    network = type(fault, (Broken,), {"fault": fault})(cutoff=CUTOFF, **SMALL["dtnn"])
+    with pytest.raises(AssertionError, match=said):
+        check_representation(network)
+
+
+@pytest.mark.parametrize("original", [True, False])
+def test_both_forms_of_schnet(original):
+    check_representation(SchNet(cutoff=CUTOFF, original=original, **SMALL["schnet"]))
+
+
+@pytest.mark.parametrize("name", ["schnet", "painn"])
+@pytest.mark.parametrize("trick", ["pair_convolution", "gaussians_in_reach", "padding"])
+def test_tricks_change_no_gradients(name, trick):
+    """Of the weights, for partial molecules or, with one edge each way, whole ones."""
+    batch = molecules([6, 4])
+    network = REPRESENTATIONS[name](cutoff=CUTOFF, **SMALL[name]).double()
+    whole = torch.arange(2), torch.tensor([6, 4])
+    steps = whole if trick == "pair_convolution" else all_steps(batch.ptr)
+    partial = partial_molecules(batch, *steps)
+    gradients = []
+    for on in (True, False):
+        network.zero_grad()
+        dense = on if trick == "padding" else trick == "gaussians_in_reach"
+        with contextlib.nullcontext() if on else disabled(trick):
+            graph = step_graph(batch, partial, CUTOFF, dense=dense)
+            network(partial.z, graph).square().sum().backward()
+        gradients.append([p.grad.clone() for p in network.parameters()])
+    for a, b in zip(*gradients, strict=True):
+        agree(a, b, 1e-9)
+
+
+@pytest.mark.parametrize("name", ["schnet", "painn", "dtnn"])
+def test_bfloat16(name):
+    """Features; forces are not for half precision."""
+    network = REPRESENTATIONS[name](cutoff=CUTOFF, **SMALL[name])
+    batch = molecules([7, 1])
+    arguments = batch.z, batch.pos, batch.batch
+    exact = network.from_positions(*arguments)
+    with torch.no_grad():
+        found = network.bfloat16().from_positions(*arguments)
+    assert found.dtype == torch.bfloat16
+    assert (found - exact).abs().max() < 0.1 * exact.abs().max()
 
 
 @pytest.mark.parametrize("name", sorted(set(SMALL) - {"schnet", "painn"}))
@@ -158,20 +225,6 @@ def test_no_cutoff_needs_a_last_distance(kind):
     batch = batch_of([5])
     network = REPRESENTATIONS[kind](cutoff=None, max_distance=15.0)
     assert network(batch.z, whole_molecules(batch, None, False)).isfinite().all()
-
-
-def test_copies_of_pairs_are_pairs():
-    """Edges of partial molecules, which share their pairs, against each of them alone."""
-    batch = molecules([5, 3])
-    steps = torch.tensor([0, 0, 1]), torch.tensor([3, 5, 2])
-    partial = partial_molecules(batch, *steps)
-    graph = step_graph(batch, partial, CUTOFF, dense=False)
-    assert graph.copied
-    for name in ("schnet", "painn", "dtnn"):
-        network = REPRESENTATIONS[name](cutoff=CUTOFF, **SMALL[name]).double()
-        torch.nn.init.normal_(next(network.parameters()))
-        alone = features(network, partial.z, partial.pos, partial.ptr)
-        agree(network(partial.z, graph), alone)
 
 
 def whole_molecules(batch: Data, cutoff, dense):
@@ -207,20 +260,6 @@ def test_schnet_agrees_with_torch_geometric(dense):
     theirs.lin1.register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0]))
     theirs(batch.z, batch.pos, batch.batch)
     agree(ours(batch.z, whole_molecules(batch, CUTOFF, dense)), captured[0], 1e-5)
-
-
-def test_blocks_and_edges_give_the_same_gradients():
-    batch = batch_of([7, 5])
-    network = SchNet(
-        hidden_channels=12, num_filters=12, num_interactions=2, num_gaussians=10, cutoff=5.0
-    )
-    gradients = []
-    for dense in (True, False):
-        network.zero_grad()
-        network(batch.z, whole_molecules(batch, 5.0, dense)).square().sum().backward()
-        gradients.append([p.grad.clone() for p in network.parameters()])
-    for a, b in zip(*gradients, strict=True):
-        assert torch.allclose(a, b, rtol=1e-3, atol=1e-4 * b.abs().max())
 
 
 def test_dimenetpp_agrees_with_torch_geometric(monkeypatch):
