@@ -16,6 +16,25 @@ from nbclient import NotebookClient
 LARGEST = 200_000
 
 
+def kept(outputs: list) -> list:
+    """Outputs without what holds paths and times: warnings (stderr) and progress bars; what was
+    printed in several pieces is one."""
+    result: list = []
+    for output in outputs:
+        if output.get("name") == "stderr":
+            continue
+        if result and output.get("name") == "stdout" == result[-1].get("name"):
+            result[-1]["text"] += output["text"]
+        else:
+            result.append(output)
+    for output in result:
+        lines = output.get("text", "").split("\n")
+        printed = [line for line in lines if "\r" not in line and "\x1b[A" not in line]
+        if len(printed) < len(lines):  # a bar has drawn over itself
+            output["text"] = "".join(f"{line}\n" for line in printed if line.strip())
+    return [output for output in result if output.get("text") != ""]
+
+
 def execute(path: Path) -> None:
     """Run one notebook and write it with its output."""
     notebook = nbformat.read(path, as_version=4)
@@ -26,8 +45,7 @@ def execute(path: Path) -> None:
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
-        # Warnings and progress bars hold paths and times.
-        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        cell.outputs = kept(cell.outputs)
         for output in cell.outputs:
             picture = base64.b64decode(output.get("data", {}).get("image/png", ""))
             if len(picture) > LARGEST:
