@@ -13,7 +13,6 @@ TRICKS = {
     "pair_convolution": "sums over pairs of atoms; without: messages of directed edges (PyG)",
     "padding": "all steps of a molecule as padded blocks; without: lists of edges",
     "kept_filters": "filters of placed pairs from step to step; without: evaluated in every step",
-    "gaussians_in_reach": "Gaussians that have not ended; without: all of them",
     "radial_tables": "interpolated filters in sampling and force calls; without: the network",
     "memory": "freed memory stays with the process in sampling; without: goes back to the system",
     "triton_kernels": "one GPU kernel for positions; without: plain torch",

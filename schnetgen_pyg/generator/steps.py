@@ -101,8 +101,7 @@ def step_graph(
         dense: padded blocks (True), edge lists (False) or whichever is cheaper (None).
 
     Returns:
-        the pairs in the order of `radius_pairs` or, in padded blocks of several steps, of their
-        distance.
+        the pairs in the order of `radius_pairs`.
     """
     ptr, sizes = molecules.ptr, partial.ptr.diff()
     largest = scatter(sizes, partial.molecule, dim_size=ptr.numel() - 1, reduce="max")
@@ -130,10 +129,6 @@ def step_graph(
         step_row = torch.arange(sizes.numel(), device=ptr.device) - first_step[partial.molecule]
         step_row = partial.molecule * shape[1] + step_row
         local = partial.atom - ptr[partial.molecule[partial.batch]]
-        if steps_per_molecule > 1:  # similar distances together: their filters cost less
-            order = distance.argsort()
-            owner, place = owner[order], place[:, order]
-            distance, vector = distance[order], vector[order]
         layout = DenseLayout(shape, step_row[partial.batch] * width + local, owner, place)
         return Graph(distance, vector, dense=layout, num_nodes=partial.z.numel())
 

@@ -10,8 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from schnetgen_pyg.accelerated import enabled, per_chunk
-
 #: Where exp(−x) ends: smaller numbers change no sum, but below 1e-38 (float32) processors compute
 #: with them many times more slowly.
 LARGEST_EXPONENT = 40.0
@@ -48,36 +46,10 @@ class GaussianSmearing(nn.Module):
         self.gamma = 0.5 / spacing**2 if gamma is None else gamma
         self.register_buffer("centers", centers, persistent=False)
 
-    def forward(self, distance: Tensor, few: slice = slice(None)) -> Tensor:
-        """[…] distances to [… , num_gaussians], or to ``few`` of them."""
-        exponent = self.gamma * (distance.unsqueeze(-1) - self.centers[few]).square()
+    def forward(self, distance: Tensor) -> Tensor:
+        """[…] distances to [… , num_gaussians]."""
+        exponent = self.gamma * (distance.unsqueeze(-1) - self.centers).square()
         return torch.exp(-exponent.clamp(max=LARGEST_EXPONENT))
-
-    def dense(self, distance: Tensor, layers: Sequence[nn.Linear]) -> list[Tensor]:
-        """Dense layers on the expansion: [num] distances to [num, outputs] of each layer.
-
-        Where distances ascend, as those of a training batch of partial molecules do, only the
-        Gaussians are multiplied that have not ended for the distances of a chunk.
-        """
-        ascending = distance.device.type == "cpu" and bool((distance.detach().diff() >= 0).all())
-        if not (ascending and enabled("gaussians_in_reach")):
-            expansion = self(distance)
-            return [layer(expansion) for layer in layers]
-        weight = torch.cat([layer.weight for layer in layers])
-        bias = torch.cat([layer.bias for layer in layers])
-        parts = distance.split(per_chunk(distance, len(weight)))
-        reached = [(self._reached(part), part) for part in parts]
-        found = [F.linear(self(part, few), weight[:, few], bias) for few, part in reached]
-        return list(torch.cat(found).split([len(layer.weight) for layer in layers], dim=1))
-
-    def _reached(self, distance: Tensor) -> slice:
-        """The Gaussians that have not ended for some of the ascending distances [num]."""
-        if not distance.numel():
-            return slice(None)
-        width = math.sqrt(LARGEST_EXPONENT / self.gamma)
-        ends = torch.stack([distance[0] - width, distance[-1] + width]).detach()
-        first, after = torch.searchsorted(self.centers, ends.to(self.centers)).tolist()
-        return slice(min(first, len(self.centers) - 1), max(after, 1))
 
 
 class BesselBasis(nn.Module):

@@ -39,9 +39,9 @@ class FilterNetwork(nn.Module):
         self.act = ShiftedSoftplus()
         self.last_activation = last_activation
 
-    def forward(self, first: Tensor) -> Tensor:
-        """From the first layer, which `SchNet` computes for all blocks at once."""
-        weight = self.lin2(self.act(first))
+    def forward(self, expansion: Tensor) -> Tensor:
+        """Expansion [num_pairs, num_gaussians] to filters [num_pairs, num_filters]."""
+        weight = self.lin2(self.act(self.lin1(expansion)))
         return self.act(weight) if self.last_activation else weight
 
 
@@ -153,9 +153,9 @@ class SchNet(PairRepresentation):
 
     def radial(self, distance: Tensor) -> list[Tensor]:
         """Filters of every block for distances [num_pairs] in Å, [num_pairs, num_filters] each."""
+        expansion = self.expansion(distance)
         networks: list[Any] = [block.filter_network for block in self.interactions]
-        firsts = self.expansion.dense(distance, [network.lin1 for network in networks])
-        weights = [network(first) for network, first in zip(networks, firsts, strict=True)]
+        weights = [network(expansion) for network in networks]
         if self.cutoff_function is not None:
             envelope = self.cutoff_function(distance).unsqueeze(1)
             weights = [weight * envelope for weight in weights]

@@ -1,11 +1,9 @@
 import math
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schnetgen_pyg.accelerated import chunks
 from schnetgen_pyg.generator.distances import DistanceBins
 from schnetgen_pyg.representations.layers import CosineCutoff, GaussianSmearing, ShiftedSoftplus
 
@@ -57,16 +55,3 @@ def test_layers():
     assert torch.allclose(smearing(torch.tensor([2.5]))[0, 6], torch.tensor(math.exp(-0.5)))
     envelope = CosineCutoff(4.0)(torch.tensor([0.0, 2.0, 4.0, 5.0]))
     assert torch.allclose(envelope, torch.tensor([1.0, 0.5, 0.0, 0.0]))
-
-
-@given(st.lists(st.floats(-3.0, 40.0, width=32), max_size=12), st.booleans())
-def test_dense_layer_on_gaussians_that_have_not_ended(distances, ascending):
-    """The same as on all of them, also for no distance at all."""
-    smearing = GaussianSmearing(0.0, 5.0, 101, gamma=10.0 / 0.15**2)
-    distance = torch.tensor(sorted(distances) if ascending else distances)
-    layers = [torch.nn.Linear(101, 3), torch.nn.Linear(101, 4)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunks, "CPU_CHUNK", 3 * 7)  # three distances at a time
-        found = smearing.dense(distance, layers)
-    for part, layer in zip(found, layers, strict=True):
-        assert torch.allclose(part, layer(smearing(distance)), atol=1e-5)
