@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from schnetgen_pyg.accelerated.pair_convolution import block_sum
+from schnetgen_pyg.accelerated.switches import enabled
 
 
 def by_products(like: Tensor) -> bool:
     """Whether sums over several steps are small matrix products per molecule and channel: few
     kernels for a GPU; but a CPU would transpose longer than multiply."""
-    return like.is_cuda
+    return like.is_cuda or not enabled("pair_convolution")
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from schnetgen_pyg.errors import require
 
 #: Every trick, and what is done without it.
 TRICKS = {
-    "pair_convolution": "sums over pairs of atoms; without: messages of directed edges (PyG)",
+    "pair_convolution": "sums over pairs of atoms; without: messages or matrix products",
     "padding": "all steps of a molecule as padded blocks; without: lists of edges",
     "kept_filters": "filters of placed pairs from step to step; without: evaluated in every step",
     "radial_tables": "interpolated filters in sampling and force calls; without: the network",
+    "skin": "neighbours kept until an atom has moved; without: found in every call",
     "memory": "freed memory stays with the process in sampling; without: goes back to the system",
     "triton_kernels": "one GPU kernel for positions; without: plain torch",
 }

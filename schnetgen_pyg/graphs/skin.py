@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from schnetgen_pyg.accelerated import enabled
 from schnetgen_pyg.graphs.graph import Graph
-from schnetgen_pyg.graphs.neighbors import Pairs, find_pairs
+from schnetgen_pyg.graphs.neighbors import Pairs, find_pairs, neighbor_graph
 
 #: Å beyond the cutoff up to which pairs are listed.
 SKIN = 0.5
@@ -26,8 +27,8 @@ class SkinNeighbors:
 
     def __init__(self, skin: float = SKIN):
         self.skin = skin
+        #: Positions, boundaries, cutoff, cell and pairs: one attribute, as threads may share it.
         self._known: tuple[Any, ...] | None = None
-        self._pairs: Pairs
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy, as other processes get, makes its own."""
@@ -35,12 +36,15 @@ class SkinNeighbors:
 
     def graph(self, pos: Tensor, ptr: Tensor, cutoff: float | None, cell: Tensor | None) -> Graph:
         """As `neighbor_graph`."""
-        if not self._serves(pos, ptr, cutoff, cell):
+        if not enabled("skin"):
+            return neighbor_graph(pos, ptr, cutoff, cell)
+        known = self._known
+        if known is None or not self._serves(known, pos, ptr, cutoff, cell):
             wide = None if cutoff is None else cutoff + self.skin
-            self._pairs = find_pairs(pos, ptr, wide, cell)
             kept = None if cell is None else cell.detach().clone()
-            self._known = pos.detach().clone(), ptr.clone(), cutoff, kept
-        pairs = self._pairs
+            found = find_pairs(pos, ptr, wide, cell)
+            known = self._known = pos.detach().clone(), ptr.clone(), cutoff, kept, found
+        pairs: Pairs = known[-1]
         if cutoff is not None:
             with torch.no_grad():
                 near = pairs.vectors(pos, ptr, cell).square().sum(1) < cutoff**2
@@ -48,11 +52,16 @@ class SkinNeighbors:
             pairs = Pairs(pairs.ends[:, near], shift)
         return pairs.graph(pos, ptr, cell)
 
-    def _serves(self, pos: Tensor, ptr: Tensor, cutoff: float | None, cell: Tensor | None) -> bool:
+    def _serves(
+        self,
+        known: tuple[Any, ...],
+        pos: Tensor,
+        ptr: Tensor,
+        cutoff: float | None,
+        cell: Tensor | None,
+    ) -> bool:
         """Whether the list is of these structures and holds for their positions."""
-        if self._known is None:
-            return False
-        then, boundaries, reach, there = self._known
+        then, boundaries, reach, there, _ = known
         alike = (then.shape, then.dtype, then.device) == (pos.shape, pos.dtype, pos.device)
         if not (alike and reach == cutoff and (there is None) == (cell is None)):
             return False

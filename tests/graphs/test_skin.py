@@ -1,9 +1,12 @@
 """A list of neighbours with a skin gives the graphs of a fresh search."""
 
+import threading
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schnetgen_pyg.accelerated import disabled
 from schnetgen_pyg.graphs.neighbors import neighbor_graph
 from schnetgen_pyg.graphs.skin import SkinNeighbors
 from tests.conftest import batch_of
@@ -37,6 +40,54 @@ def test_any_walk(steps, cutoff, periodic, seed):
         assert as_set(found) == as_set(neighbor_graph(pos, batch.ptr, cutoff, cell))
         if number % 3 == 2:
             neighbors.graph(other.pos, other.ptr, cutoff, None)
+
+
+def test_two_atoms_that_approach_each_other():
+    """From beyond the skin to within the cutoff, neither by a whole skin."""
+    neighbors, ptr, cutoff = SkinNeighbors(0.5), torch.tensor([0, 2]), 2.5
+    for apart in (cutoff + 0.55, cutoff + 0.55, cutoff - 0.05):
+        pos = torch.tensor([[-apart / 2, 0, 0], [apart / 2, 0, 0]])
+        found = neighbors.graph(pos, ptr, cutoff, None)
+        assert found.distance.numel() == (apart < cutoff)
+
+
+def test_a_slow_drift():
+    """Of one atom, in steps that are each within the skin."""
+    batch, neighbors = batch_of([7]), SkinNeighbors(0.3)
+    pos = batch.pos.clone()
+    for _ in range(40):
+        pos[3, 0] += 0.05
+        found = neighbors.graph(pos, batch.ptr, 2.5, None)
+        assert as_set(found) == as_set(neighbor_graph(pos, batch.ptr, 2.5))
+
+
+def test_threads_that_share_it():
+    """Each gets the pairs of its own structure, not those that another has just listed."""
+    neighbors, ptr, wrong = SkinNeighbors(), torch.tensor([0, 8]), []
+    places = [3.0 * torch.rand(8, 3) for _ in range(6)]
+
+    def call(pos: torch.Tensor) -> None:
+        expected = as_set(neighbor_graph(pos, ptr, 2.0))
+        for _ in range(200):
+            try:
+                same = as_set(neighbors.graph(pos, ptr, 2.0, None)) == expected
+            except (AttributeError, IndexError, RuntimeError):
+                same = False
+            wrong.extend([] if same else [pos])
+
+    threads = [threading.Thread(target=call, args=(pos,)) for pos in places]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_without_a_skin():
+    pos, ptr, neighbors = batch_of([7]).pos, torch.tensor([0, 7]), SkinNeighbors()
+    neighbors.graph(pos + 9.0, ptr, 2.5, None)
+    with disabled("skin"):
+        assert as_set(neighbors.graph(pos, ptr, 2.5, None)) == as_set(neighbor_graph(pos, ptr, 2.5))
 
 
 def test_gradients_reach_positions_and_cell():
