@@ -46,12 +46,13 @@ def connectivity(atoms: ase.Atoms) -> Chem.Mol:
 
 @lru_cache(maxsize=8)
 def _radii(device: torch.device) -> Tensor:
-    return torch.tensor(COVALENT_RADII, device=device)
+    # In single precision whatever torch's default type is, as it is kept.
+    return torch.tensor(COVALENT_RADII, dtype=torch.float32, device=device)
 
 
 def bond_limits(z: Tensor, other: Tensor) -> Tensor:
-    """Distances in Å below which atoms of these types are bonded, by the convention of
-    `schnetgen_pyg.chem.perception`; shapes broadcast."""
+    """Distances in Å below which atoms of these types are bonded, by the factor of this
+    module; shapes broadcast."""
     radii = _radii(z.device)
     return COVALENT_FACTOR * (radii[z] + radii[other])
 

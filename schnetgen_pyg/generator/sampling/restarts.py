@@ -44,41 +44,28 @@ def assemble(
         batch_size: molecules built at once.
     """
     with evaluating(model):
-        return _assemble(model, index, remaining, fragment, targets, seed, config, batch_size)
-
-
-def _assemble(
-    model: SchNetGen,
-    index: Tensor,
-    remaining: Tensor,
-    fragment: Data | None,
-    targets: Mapping[str, Tensor],
-    seed: int,
-    config: SamplingConfig,
-    batch_size: int,
-) -> State:
-    fixed, origin, moved = 0, torch.zeros(3), None
-    if fragment is not None:
-        # The grid is centred on the first atom, or on the fragment.
-        fixed, origin = fragment.z.numel(), fragment.pos.mean(0)
-        moved = Data(z=fragment.z, pos=fragment.pos - origin)
-    run = _Run(model, index, remaining, moved, targets, seed, config)
-    result = run.start(torch.arange(len(index)), torch.zeros_like(index))
-    scaffold = max(1, fixed + int((remaining != 1).sum()))
-    # Whether a scaffold can be completed its states say, and of a fragment's none is known.
-    foretold = "valence_state" in model.decisions and config.valence_rules and not fixed
-    restarts = config.restarts if foretold and scaffold < len(remaining) else 0
-    _build_scaffolds(run, result, scaffold, fixed, restarts, batch_size)
-    for rows in torch.arange(len(index)).split(batch_size):
-        state = result.rows(rows).to(model.device)
-        builder = run.builder(state, scaffold, rows, torch.zeros_like(rows))
-        add_hydrogens(builder)
-        builder.run()
-        result.write(rows, state)
-    result.pos.add_(origin)
-    if fragment is not None:
-        result.pos[:, :fixed] = fragment.pos
-    return result
+        fixed, origin, moved = 0, torch.zeros(3), None
+        if fragment is not None:
+            # The grid is centred on the first atom, or on the fragment.
+            fixed, origin = fragment.z.numel(), fragment.pos.mean(0)
+            moved = Data(z=fragment.z, pos=fragment.pos - origin)
+        run = _Run(model, index, remaining, moved, targets, seed, config)
+        result = run.start(torch.arange(len(index)), torch.zeros_like(index))
+        scaffold = max(1, fixed + int((remaining != 1).sum()))
+        # Whether a scaffold can be completed its states say, and of a fragment's none is known.
+        foretold = "valence_state" in model.decisions and config.valence_rules and not fixed
+        restarts = config.restarts if foretold and scaffold < len(remaining) else 0
+        _build_scaffolds(run, result, scaffold, fixed, restarts, batch_size)
+        for rows in torch.arange(len(index)).split(batch_size):
+            state = result.rows(rows).to(model.device)
+            builder = run.builder(state, scaffold, rows, torch.zeros_like(rows))
+            add_hydrogens(builder)
+            builder.run()
+            result.write(rows, state)
+        result.pos.add_(origin)
+        if fragment is not None:
+            result.pos[:, :fixed] = fragment.pos
+        return result
 
 
 def _build_scaffolds(
