@@ -21,7 +21,9 @@ from common import RESULTS
 from tables_of_molecules import ablation, paper, quality, relaxation, summary, time_to_valid
 from tables_of_potentials import potential, potentials_qm9, potentials_rmd17, potentials_speed
 from tables_of_speed import (
+    accelerated,
     bfloat16,
+    compare,
     generation,
     generation_batches,
     generation_gpu,
@@ -53,6 +55,8 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "generation_batches": generation_batches,
     "generation_profile": generation_profile,
     "tests_gpu": gpu_tests,
+    "accelerated": accelerated,
+    "compare": compare,
     "potential_painn": potential,
     "potential_schnet": potential,
     "potentials_rmd17": potentials_rmd17,

@@ -146,6 +146,32 @@ def generation_batches(record: dict[str, Any]) -> str:
     return markdown(header, rows) + "\n\n" + note
 
 
+def accelerated(record: dict[str, Any]) -> str:
+    tricks = list(next(iter(record["works"].values()))["without"])
+    rows = [
+        [name, f"{row['seconds']:.3f}", *(f"{row['without'][trick]:.2f}" for trick in tricks)]
+        for name, row in record["works"].items()
+    ]
+    note = (
+        "Times as long without the trick: above 1 it pays. One thread, medians of the ratios of "
+        f"{record['rounds']} turns. {source('accelerated', record)}"
+    )
+    header = ["", "seconds", *(f"without {trick}" for trick in tricks)]
+    return markdown(header, rows) + "\n\n" + note
+
+
+def compare(record: dict[str, Any]) -> str:
+    rows = [
+        [name, f"{row['seconds']:.4f}", f"{row['base_seconds']:.4f}", f"{row['ratio']:.2f}"]
+        for name, row in record["tasks"].items()
+    ]
+    note = (
+        f"Base: commit {record['base']}. One thread, both in turn, medians of {record['rounds']} "
+        f"turns. {source('compare', record)}"
+    )
+    return markdown(["", "seconds", "of the base", "ratio"], rows) + "\n\n" + note
+
+
 def bfloat16(record: dict[str, Any]) -> str:
     rows = [
         [

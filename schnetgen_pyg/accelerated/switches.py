@@ -15,7 +15,6 @@ TRICKS = {
     "kept_filters": "filters of placed pairs from step to step; without: evaluated in every step",
     "radial_tables": "interpolated filters in sampling and force calls; without: the network",
     "skin": "neighbours kept until an atom has moved; without: found in every call",
-    "memory": "freed memory stays with the process in sampling; without: goes back to the system",
     "triton_kernels": "one GPU kernel for positions; without: plain torch",
 }
 _off: ContextVar[frozenset[str]] = ContextVar("switched_off", default=frozenset())

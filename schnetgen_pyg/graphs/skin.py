@@ -18,8 +18,8 @@ SKIN = 0.5
 class SkinNeighbors:
     """A list of pairs up to a skin beyond the cutoff (Verlet, Phys. Rev. 159, 98, 1967).
 
-    Of the same structures it holds until an atom has moved by half the skin. Every graph has the
-    pairs within the cutoff alone, as `schnetgen_pyg.graphs.neighbors.neighbor_graph` gives them.
+    It is made when the same structures come a second time and holds until an atom has moved by
+    half the skin. Every graph has the pairs within the cutoff alone, as `schnetgen_pyg.graphs.neighbors.neighbor_graph` gives them.
 
     Args:
         skin: in Å.
@@ -27,7 +27,8 @@ class SkinNeighbors:
 
     def __init__(self, skin: float = SKIN):
         self.skin = skin
-        #: Positions, boundaries, cutoff, cell and pairs: one attribute, as threads may share it.
+        #: Positions, boundaries, cutoff, cell and pairs (None after one call): one attribute, as
+        #: threads may share it.
         self._known: tuple[Any, ...] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -39,12 +40,15 @@ class SkinNeighbors:
         if not enabled("skin"):
             return neighbor_graph(pos, ptr, cutoff, cell)
         known = self._known
-        if known is None or not self._serves(known, pos, ptr, cutoff, cell):
+        same = known is not None and self._serves(known, pos, ptr, cutoff, cell)
+        pairs: Pairs | None = known[-1] if same and known is not None else None
+        if pairs is None:
             wide = None if cutoff is None else cutoff + self.skin
             kept = None if cell is None else cell.detach().clone()
-            found = find_pairs(pos, ptr, wide, cell)
-            known = self._known = pos.detach().clone(), ptr.clone(), cutoff, kept, found
-        pairs: Pairs = known[-1]
+            pairs = find_pairs(pos, ptr, wide, cell) if same else None
+            self._known = pos.detach().clone(), ptr.clone(), cutoff, kept, pairs
+        if pairs is None:
+            return neighbor_graph(pos, ptr, cutoff, cell)
         if cutoff is not None:
             with torch.no_grad():
                 near = pairs.vectors(pos, ptr, cell).square().sum(1) < cutoff**2

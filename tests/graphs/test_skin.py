@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schnetgen_pyg.accelerated import disabled
-from schnetgen_pyg.graphs.neighbors import neighbor_graph
+from schnetgen_pyg.graphs import skin
+from schnetgen_pyg.graphs.neighbors import find_pairs, neighbor_graph
 from schnetgen_pyg.graphs.skin import SkinNeighbors
 from tests.conftest import batch_of
 
@@ -45,7 +46,7 @@ def test_any_walk(steps, cutoff, periodic, seed):
 def test_two_atoms_that_approach_each_other():
     """From beyond the skin to within the cutoff, neither by a whole skin."""
     neighbors, ptr, cutoff = SkinNeighbors(0.5), torch.tensor([0, 2]), 2.5
-    for apart in (cutoff + 0.55, cutoff + 0.55, cutoff - 0.05):
+    for apart in (cutoff + 0.55, cutoff + 0.55, cutoff + 0.55, cutoff - 0.05):
         pos = torch.tensor([[-apart / 2, 0, 0], [apart / 2, 0, 0]])
         found = neighbors.graph(pos, ptr, cutoff, None)
         assert found.distance.numel() == (apart < cutoff)
@@ -83,6 +84,21 @@ def test_threads_that_share_it():
     assert not wrong
 
 
+def test_the_list_is_made_at_the_second_call(monkeypatch):
+    """Structures that come once cost nothing more; then one list serves many calls."""
+    reaches = []
+
+    def find(pos, ptr, reach, cell):
+        reaches.append(reach)
+        return find_pairs(pos, ptr, reach, cell)
+
+    monkeypatch.setattr(skin, "find_pairs", find)
+    neighbors, batch = SkinNeighbors(0.5), batch_of([7])
+    for _ in range(5):
+        neighbors.graph(batch.pos, batch.ptr, 2.5, None)
+    assert reaches == [3.0]
+
+
 def test_without_a_skin():
     pos, ptr, neighbors = batch_of([7]).pos, torch.tensor([0, 7]), SkinNeighbors()
     neighbors.graph(pos + 9.0, ptr, 2.5, None)
@@ -94,7 +110,7 @@ def test_gradients_reach_positions_and_cell():
     batch = batch_of([4])
     pos, cell = batch.pos.requires_grad_(), (6.0 * torch.eye(3)[None]).requires_grad_()
     neighbors = SkinNeighbors()
-    for _ in range(2):
+    for _ in range(3):
         graph = neighbors.graph(pos, batch.ptr, 4.0, cell)
         found = torch.autograd.grad(graph.distance.sum(), (pos, cell))
         fresh = neighbor_graph(pos, batch.ptr, 4.0, cell)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from schnetgen_pyg.accelerated.memory import memory_kept
 from schnetgen_pyg.generator.draft import Draft, State
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.random_numbers import random_keys, uniform
@@ -24,7 +23,6 @@ from schnetgen_pyg.modes import evaluating
 FEW = 8
 
 
-@memory_kept()
 @torch.inference_mode()
 def assemble(
     model: SchNetGen,
