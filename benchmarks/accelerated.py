@@ -66,7 +66,7 @@ def force_call(kind: str) -> Work:
 def dynamics(kind: str, steps: int = 10) -> Work:
     """Force calls of a rattled crystal, moved by 0.01 Å from one to the next."""
     torch.manual_seed(0)
-    model = Potential(kind, cutoff=5.0).eval().tabulate()
+    model = Potential(kind, elements=(11, 17), cutoff=5.0).eval().tabulate()
     atoms = bulk("NaCl", "rocksalt", 5.64, cubic=True) * (2, 2, 2)
     z = torch.tensor(atoms.numbers)
     cell = torch.tensor(atoms.cell.array, dtype=torch.float32)
