@@ -19,7 +19,8 @@ class SkinNeighbors:
     """A list of pairs up to a skin beyond the cutoff (Verlet, Phys. Rev. 159, 98, 1967).
 
     It is made when the same structures come a second time and holds until an atom has moved by
-    half the skin. Every graph has the pairs within the cutoff alone, as `schnetgen_pyg.graphs.neighbors.neighbor_graph` gives them.
+    half the skin. Every graph has the pairs within the cutoff alone, as
+    `schnetgen_pyg.graphs.neighbors.neighbor_graph` gives them.
 
     Args:
         skin: in Å.
