@@ -4,9 +4,9 @@
 
 One thread. A training step of the bundled generators (20 molecules), generation of 64 molecules, a
 force call and a training step of SchNet and PaiNN potentials (20 structures of 19 atoms), force
-calls in a crystal of 64 atoms that move a little, each as it is and with one of `schnetgen_pyg.accelerated.TRICKS` switched off. Ratios are medians over the
-rounds of the time without by the time with: above 1 the trick pays. Tricks of a GPU are measured
-where there is one.
+calls in a crystal of 64 atoms that move a little, each as it is and with one of
+`schnetgen_pyg.accelerated.TRICKS` switched off. Ratios are medians over the rounds of the time
+without by the time with: above 1 the trick pays. Tricks of a GPU are measured where there is one.
 """
 
 from __future__ import annotations
