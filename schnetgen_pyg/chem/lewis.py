@@ -1,0 +1,181 @@
+"""Lewis structures: bond orders and formal charges of atoms whose bonds are known.
+
+Every atom takes one of the states of its element, the orders of its bonds sum to the valence of
+that state, and the charges to that of the molecule. Of all such structures the one of least cost is
+taken, an integer programme that HiGHS solves exactly: charges cost most, and least where chemists
+draw them (negative ones on electronegative, terminal atoms); then valences beyond the octet; then
+bond orders that do not go with the bond lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import coo_array
+
+from schnetgen_pyg.chem.elements import COVALENT_RADII
+from schnetgen_pyg.chem.pairing import pair
+
+#: HiGHS gives up after so many seconds.
+TIME_LIMIT = 2.0
+
+
+class AtomState(NamedTuple):
+    """What an atom can be: its formal charge, the sum of its bond orders, and what that costs."""
+
+    charge: int
+    valence: int
+    cost: float = 0.0
+
+
+def _states() -> dict[int, tuple[AtomState, ...]]:
+    anion, cation, octet = 1.0, 1.0, 0.3
+    carbon = (AtomState(0, 4), AtomState(-1, 3, 1.6), AtomState(1, 3, 2.0))
+    nitrogen = (AtomState(0, 3), AtomState(1, 4, cation), AtomState(-1, 2, 1.3))
+    oxygen = (AtomState(0, 2), AtomState(-1, 1, anion), AtomState(1, 3, 1.4))
+    sulfur = (
+        *(AtomState(0, valence, octet * (valence - 2) / 2) for valence in (2, 4, 6)),
+        AtomState(-1, 1, 1.2),
+        AtomState(1, 3, 1.2),
+    )
+    halogen = (AtomState(0, 1), AtomState(-1, 0, anion))
+    heavier = (*halogen, *(AtomState(0, v, octet * (v - 1)) for v in (3, 5, 7)))
+    phosphorus = (AtomState(0, 3), AtomState(0, 5, octet), AtomState(1, 4, 1.1))
+    return {
+        1: (AtomState(0, 1), AtomState(1, 0, cation), AtomState(-1, 0, 2.0)),
+        3: (AtomState(1, 0, cation),),
+        5: (AtomState(0, 3), AtomState(-1, 4, 1.1)),
+        6: carbon,
+        7: nitrogen,
+        8: oxygen,
+        9: halogen,
+        11: (AtomState(1, 0, cation),),
+        14: (AtomState(0, 4), AtomState(-1, 5, 1.5)),
+        15: (*phosphorus, AtomState(-1, 6, 1.5)),
+        16: sulfur,
+        17: heavier,
+        19: (AtomState(1, 0, cation),),
+        32: (AtomState(0, 4),),
+        33: phosphorus,
+        34: sulfur,
+        35: heavier,
+        53: heavier,
+    }
+
+
+#: By atomic number.
+STATES = _states()
+#: A negative charge at an atom with several neighbours, which has no place in the usual resonance
+#: structure of azides and diazo compounds.
+INNER_ANION = 0.2
+#: Per order and per relative deviation of a bond's length.
+LENGTH = 0.05
+#: What a ring of five to seven atoms with as many double bonds as fit in, an aromatic one, is worth.
+FULL_RING = 0.15
+
+
+class LewisStructure(NamedTuple):
+    """Bond orders [num_bonds] and formal charges [num_atoms]."""
+
+    orders: np.ndarray
+    charges: np.ndarray
+
+
+def lewis_structure(
+    numbers: np.ndarray,
+    bonds: np.ndarray,
+    lengths: np.ndarray,
+    rings: Sequence[np.ndarray] = (),
+    charge: int = 0,
+) -> LewisStructure | None:
+    """The closed-shell Lewis structure of least cost.
+
+    Args:
+        numbers: atomic numbers [num_atoms].
+        bonds: bonded pairs of atoms [num_bonds, 2].
+        lengths: theirs in Å [num_bonds].
+        rings: bonds of every ring that may be aromatic.
+        charge: of the molecule, in e.
+
+    Returns:
+        bond orders and formal charges, or ``None`` if there is no such structure, or an element
+        without states.
+    """
+    degree = np.bincount(bonds.ravel(), minlength=len(numbers))
+    radii = np.asarray(COVALENT_RADII)[numbers[bonds]].sum(1)
+    if not charge and (neutral := _neutral(numbers, bonds, degree, 1.5 - lengths / radii)):
+        return neutral
+    options = [
+        (atom, state, INNER_ANION * (state.charge < 0 and degree[atom] > 1))
+        for atom, number in enumerate(numbers.tolist())
+        for state in STATES.get(number, ())
+        if degree[atom] <= state.valence <= 3 * degree[atom]
+    ]
+    owner = np.array([atom for atom, _, _ in options], dtype=int)
+    charges = np.array([state.charge for _, state, _ in options], dtype=int)
+    valences = np.array([state.valence for _, state, _ in options], dtype=int)
+    state_cost = np.array([state.cost + more for _, state, more in options])
+    atoms, pairs, states = len(numbers), len(bonds), len(options)
+    if len(np.unique(owner)) < atoms:
+        return None
+    # Unknowns: the order of each bond less one; whether an atom is in a state; whether a ring has
+    # as many double bonds as fit in.
+    bond_cost = LENGTH * (lengths / radii - 0.9)
+    cost = np.concatenate([bond_cost, state_cost, np.full(len(rings), -FULL_RING)])
+    at = pairs + np.arange(states)
+    twice = np.repeat(np.arange(pairs), 2)
+    total = np.full(states, 2 * atoms)
+    parts = [
+        (bonds.ravel(), twice, np.ones(2 * pairs)),  # orders of an atom ...
+        (owner, at, -valences),  # ... are the valence of its state
+        (atoms + owner, at, np.ones(states)),  # of which it has one
+        (total, at, charges),
+    ]
+    limits = [(-degree, -degree), (np.ones(atoms), np.ones(atoms)), ([charge], [charge])]
+    row = 2 * atoms + 1
+    for number, ring in enumerate(rings):
+        # A ring counts as full if half of its bonds are double, and no atom has two of them.
+        members, place = np.unique(bonds[ring], return_inverse=True)
+        ends, full = row + 1 + place.ravel(), pairs + states + number
+        parts += [
+            (np.full(len(ring), row), ring, np.ones(len(ring))),
+            (ends, np.repeat(ring, 2), np.ones(len(ends))),
+            (
+                row + np.arange(len(members) + 1),
+                np.full(len(members) + 1, full),
+                np.array([-(len(ring) // 2), *[3] * len(members)]),
+            ),
+        ]
+        limits.append((np.full(len(members) + 1, 0), np.array([np.inf, *[4] * len(members)])))
+        row += len(members) + 1
+    rows, columns, values = (np.concatenate(column) for column in zip(*parts, strict=True))
+    matrix = coo_array((values, (rows, columns)), shape=(row, len(cost))).tocsc()
+    lower, upper = (np.concatenate(side) for side in zip(*limits, strict=True))
+    most = np.concatenate([np.full(pairs, 2), np.ones(states + len(rings))])
+    found = milp(
+        cost,
+        constraints=LinearConstraint(matrix, lower, upper),
+        integrality=np.ones(len(cost)),
+        bounds=Bounds(np.zeros(len(cost)), most),
+        options={"time_limit": TIME_LIMIT},
+    )
+    if found.x is None:
+        return None
+    solution = found.x.round().astype(int)
+    return LewisStructure(solution[:pairs] + 1, charges[np.flatnonzero(solution[pairs : pairs + states])])
+
+
+def _neutral(
+    numbers: np.ndarray, bonds: np.ndarray, degree: np.ndarray, shortness: np.ndarray
+) -> LewisStructure | None:
+    """The usual valences and no charges, which is what most molecules are."""
+    usual = np.array([STATES[n][0].valence if n in STATES else -1 for n in numbers.tolist()])
+    charged = np.array([STATES[n][0].charge if n in STATES else 0 for n in numbers.tolist()])
+    left = usual - degree
+    if charged.any() or (left < 0).any():
+        return None
+    raised = pair(left, bonds, shortness)
+    return None if raised is None else LewisStructure(raised + 1, charged)
