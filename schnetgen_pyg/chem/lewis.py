@@ -73,7 +73,7 @@ STATES = _states()
 INNER_ANION = 0.2
 #: Per order and per relative deviation of a bond's length.
 LENGTH = 0.05
-#: What a ring of five to seven atoms with as many double bonds as fit in, an aromatic one, is worth.
+#: What a ring with as many double bonds as fit in, an aromatic one, is worth.
 FULL_RING = 0.15
 
 
@@ -165,7 +165,9 @@ def lewis_structure(
     if found.x is None:
         return None
     solution = found.x.round().astype(int)
-    return LewisStructure(solution[:pairs] + 1, charges[np.flatnonzero(solution[pairs : pairs + states])])
+    return LewisStructure(
+        solution[:pairs] + 1, charges[np.flatnonzero(solution[pairs : pairs + states])]
+    )
 
 
 def _neutral(

@@ -37,7 +37,9 @@ def pair(
         if left[first] and left[second]
     ]
     graph = nx.Graph()
-    graph.add_nodes_from((atom, k) for atom, count in enumerate(left.tolist()) for k in range(count))
+    graph.add_nodes_from(
+        (atom, k) for atom, count in enumerate(left.tolist()) for k in range(count)
+    )
     for bond, first, second in open_bonds:
         weight = 0.0 if preference is None else float(preference[bond])
         ends = [[(atom, k) for k in range(left[atom])] for atom in (first, second)]
