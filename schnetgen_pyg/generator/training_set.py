@@ -51,7 +51,7 @@ class TrainingSet:
 
         Args:
             structures: all that a model sees in training or is chosen by (validation).
-            jobs: processes, where there are ten thousand structures or more; by default one per core.
+            jobs: processes, for ten thousand structures or more; by default one per core.
         """
         atoms = [to_ase(data) for data in as_data(structures)]
         found: dict[str, set[int]] = {name: set() for name in IDENTITIES}
@@ -133,7 +133,7 @@ class TrainingSet:
     def to_tensor(self) -> Tensor:
         """The record as bytes [size] (uint8): numpy's compressed archive, which holds gaps between
         hashes byte by byte, as their leading bytes are zero."""
-        content = {
+        content: dict[str, Any] = {
             "formulas": np.array(list(self.formulas), dtype=np.str_),
             "counts": np.array(list(self.formulas.values()), dtype=np.int64),
         }
@@ -181,9 +181,7 @@ def _described(atoms: Sequence[ase.Atoms], jobs: int | None) -> list[dict[str, s
     bare = [ase.Atoms(one.numbers, one.positions, info=stated(one)) for one in atoms]
     if len(bare) < PER_PROCESS:
         return _describe(bare)
-    found = each_in_processes(
-        _describe, bare, size=CHUNK, jobs=job_count(jobs), timeout=TIMEOUT
-    )
+    found = each_in_processes(_describe, bare, size=CHUNK, jobs=job_count(jobs), timeout=TIMEOUT)
     return [{} if isinstance(result, Failure) else result for _, result in found]
 
 
