@@ -24,18 +24,20 @@ TIME_LIMIT = 2.0
 
 
 class AtomState(NamedTuple):
-    """What an atom can be: its formal charge, the sum of its bond orders, and what that costs."""
+    """What an atom can be: its formal charge, the sum of its bond orders, what that costs, and
+    whether only in an ion."""
 
     charge: int
     valence: int
     cost: float = 0.0
+    ion: bool = False
 
 
 def _states() -> dict[int, tuple[AtomState, ...]]:
     anion, cation, octet = 1.0, 1.0, 0.3
-    carbon = (AtomState(0, 4), AtomState(-1, 3, 1.6), AtomState(1, 3, 2.0))
+    carbon = (AtomState(0, 4), AtomState(-1, 3, 1.6), AtomState(1, 3, 2.0, True))
     nitrogen = (AtomState(0, 3), AtomState(1, 4, cation), AtomState(-1, 2, 1.3))
-    oxygen = (AtomState(0, 2), AtomState(-1, 1, anion), AtomState(1, 3, 1.4))
+    oxygen = (AtomState(0, 2), AtomState(-1, 1, anion), AtomState(1, 3, 1.4, True))
     sulfur = (
         *(AtomState(0, valence, octet * (valence - 2) / 2) for valence in (2, 4, 6)),
         AtomState(-1, 1, 1.2),
@@ -45,7 +47,7 @@ def _states() -> dict[int, tuple[AtomState, ...]]:
     heavier = (*halogen, *(AtomState(0, v, octet * (v - 1)) for v in (3, 5, 7)))
     phosphorus = (AtomState(0, 3), AtomState(0, 5, octet), AtomState(1, 4, 1.1))
     return {
-        1: (AtomState(0, 1), AtomState(1, 0, cation), AtomState(-1, 0, 2.0)),
+        1: (AtomState(0, 1), AtomState(1, 0, cation, True), AtomState(-1, 0, 2.0, True)),
         3: (AtomState(1, 0, cation),),
         5: (AtomState(0, 3), AtomState(-1, 4, 1.1)),
         6: carbon,
@@ -84,6 +86,11 @@ class LewisStructure(NamedTuple):
     charges: np.ndarray
 
 
+def most_neighbors(number: int) -> int:
+    """Most neighbours of an element in any of its states; 8 where none are known."""
+    return max((state.valence for state in STATES.get(number, ())), default=8)
+
+
 def lewis_structure(
     numbers: np.ndarray,
     bonds: np.ndarray,
@@ -112,7 +119,7 @@ def lewis_structure(
         (atom, state, INNER_ANION * (state.charge < 0 and degree[atom] > 1))
         for atom, number in enumerate(numbers.tolist())
         for state in STATES.get(number, ())
-        if degree[atom] <= state.valence <= 3 * degree[atom]
+        if degree[atom] <= state.valence <= 3 * degree[atom] and (charge or not state.ion)
     ]
     owner = np.array([atom for atom, _, _ in options], dtype=int)
     charges = np.array([state.charge for _, state, _ in options], dtype=int)

@@ -1,9 +1,9 @@
 """From positions to a molecule with bond orders, or the reason why there is none.
 
-Convention of validity: bonds are those of `schnetgen_pyg.chem.bonds`; the molecule is one fragment,
-neutral, without formal charges and without unpaired electrons, and every atom has a valence that
-RDKit allows. It accepts all 6,095 isomers of C7H10O2 in QM9. A structure that states a charge is
-judged with it: its formal charges sum to that. One that states unpaired electrons is a radical.
+Convention of validity: bonds are those of `schnetgen_pyg.chem.bonds`; the molecule is one fragment
+with a closed-shell Lewis structure (`schnetgen_pyg.chem.lewis`), whose formal charges sum to 0, or
+to the charge that the structure states. So nitro groups, N-oxides, sulfones and zwitterions are
+valid; RDKit's valences hold. A structure that states unpaired electrons is a radical.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import ase
+import numpy as np
 from rdkit import Chem, rdBase
-from rdkit.Chem import rdDetermineBonds
 from scipy.spatial.distance import pdist
 
 from schnetgen_pyg.chem.bonds import connectivity
-from schnetgen_pyg.chem.elements import MAX_NEIGHBORS
+from schnetgen_pyg.chem.lewis import lewis_structure, most_neighbors
 from schnetgen_pyg.errors import InputError
 
 #: Atoms closer than this (Å) lie on top of each other.
 CLASH = 0.5
 
-
-#: RDKit's search for bond orders stops after so many assignments.
-MAX_ITERATIONS = 10_000
+#: Of those that may be aromatic.
+RING_SIZES = (5, 6, 7)
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,8 @@ class Perception:
     Attributes:
         mol: with explicit hydrogens, bond orders and a conformer, or ``None`` if not valid.
         failure: empty if valid, else ``clash``, ``fragments``, ``valence`` (too many
-            neighbours), ``bond orders`` (no assignment without charges) or ``radical``.
+            neighbours), ``bond orders`` (no closed-shell Lewis structure) or ``radical`` (an odd
+            number of electrons).
     """
 
     mol: Chem.Mol | None
@@ -77,30 +77,36 @@ def perceive(atoms: ase.Atoms) -> Perception:
         return Perception(None, "clash")
     electrons = stated(atoms)
     charge = electrons.get("charge", 0)
-    # An ion may have one neighbour more, such as ammonium.
-    most = 1 if charge else 0
     with rdBase.BlockLogs():
         mol = connectivity(atoms)
-        for atom in mol.GetAtoms():
-            if atom.GetDegree() > MAX_NEIGHBORS.get(atom.GetAtomicNum(), 8) + most:
-                return Perception(None, "valence")
+        if any(atom.GetDegree() > most_neighbors(atom.GetAtomicNum()) for atom in mol.GetAtoms()):
+            return Perception(None, "valence")
         if len(Chem.GetMolFrags(mol)) > 1:
             return Perception(None, "fragments")
-        odd = charge and (int(atoms.numbers.sum()) - charge) % 2
-        if "spin_multiplicity" in electrons or odd:
+        if "spin_multiplicity" in electrons or (int(atoms.numbers.sum()) - charge) % 2:
             return Perception(None, "radical")
-        try:
-            rdDetermineBonds.DetermineBondOrders(
-                mol,
-                charge=charge,
-                allowChargedFragments=bool(charge),
-                maxIterations=MAX_ITERATIONS,
-            )
-        except (ValueError, RuntimeError):
+        found = _lewis(mol, atoms, charge)
+        if found is None or Chem.SanitizeMol(found, catchErrors=True):
             return Perception(None, "bond orders")
-        formal = [atom.GetFormalCharge() for atom in mol.GetAtoms()]
-        if any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):
+        if any(atom.GetNumRadicalElectrons() for atom in found.GetAtoms()):
             return Perception(None, "radical")
-        if any(formal) if not charge else sum(formal) != charge:
-            return Perception(None, "radical" if not charge else "bond orders")
-    return Perception(mol)
+        Chem.AssignStereochemistryFrom3D(found)
+    return Perception(found)
+
+
+def _lewis(mol: Chem.Mol, atoms: ase.Atoms, charge: int) -> Chem.Mol | None:
+    """The molecule with the bond orders and formal charges of its Lewis structure."""
+    ends = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
+    bonds = np.array(ends, dtype=int).reshape(-1, 2)
+    lengths = np.linalg.norm(atoms.positions[bonds[:, 0]] - atoms.positions[bonds[:, 1]], axis=1)
+    Chem.FastFindRings(mol)
+    rings = [np.array(ring) for ring in mol.GetRingInfo().BondRings() if len(ring) in RING_SIZES]
+    found = lewis_structure(atoms.numbers, bonds, lengths, rings, charge)
+    if found is None:
+        return None
+    result = Chem.RWMol(mol)
+    for bond, order in zip(result.GetBonds(), found.orders.tolist(), strict=True):
+        bond.SetBondType(Chem.BondType.values[order])
+    for atom, formal in zip(result.GetAtoms(), found.charges.tolist(), strict=True):
+        atom.SetFormalCharge(formal)
+    return result.GetMol()

@@ -10,11 +10,8 @@ from functools import lru_cache
 from itertools import combinations_with_replacement
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from schnetgen_pyg.accelerated import per_chunk
 from schnetgen_pyg.chem.elements import valences
 
 #: Bond-order patterns that are enumerated at most.
@@ -52,28 +49,6 @@ def _patterns(num_bonds: int, num_pi: int) -> np.ndarray | None:
     for column in range(num_pi):
         np.add.at(raised, (np.arange(len(chosen)), chosen[:, column]), 1)
     return raised[raised.max(1, initial=0) <= 2]
-
-
-def closes(left: Tensor, bonds: Tensor) -> Tensor:
-    """Whether valences that are left [molecules, atoms] can be paired into double and triple bonds
-    along the bonds [molecules, atoms, atoms] there are; too many ways to look at count as yes
-    [molecules]."""
-    total, pairs = left.sum(1), bonds.triu()
-    able = (left >= 0).all(1) & (total % 2 == 0)
-    number = torch.where(able, pairs.sum((1, 2)), -1)
-    kinds = torch.stack([number, total // 2], 1)
-    for num_bonds, num_pi in kinds[able].unique(dim=0).tolist():
-        raised = _patterns(num_bonds, num_pi)
-        if raised is None:
-            continue
-        patterns = torch.from_numpy(raised).to(left.device, torch.float32)
-        alike = (kinds == kinds.new_tensor([num_bonds, num_pi])).all(1).nonzero().squeeze(1)
-        for rows in alike.split(per_chunk(pairs, max(1, patterns.shape[0]) * left.shape[1])):
-            ends = pairs[rows].nonzero()[:, 1:].view(len(rows), num_bonds, 2)
-            incidence = F.one_hot(ends, left.shape[1]).sum(2).float()
-            paired = patterns @ incidence == left[rows].unsqueeze(1)
-            able[rows] = paired.all(2).any(1)
-    return able
 
 
 def _incidence(bonds: np.ndarray, num_atoms: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from ase.build import molecule
 from schnetgen_pyg.chem import saturation
 from schnetgen_pyg.chem.bonds import adjacency
 from schnetgen_pyg.chem.elements import UNLIMITED, valences
+from schnetgen_pyg.chem.pairing import closes
 from schnetgen_pyg.data.conversion import from_ase
 from schnetgen_pyg.generator.placement import forbid
 
@@ -139,16 +140,14 @@ def test_valences_that_can_be_paired():
     molecules = torch.tensor(list(left)).repeat_interleave(2, dim=0)
     bonds = torch.stack([chain, broken]).repeat(len(left), 1, 1)
     expected = [closes for pair in left.values() for closes in pair]
-    assert saturation.closes(molecules, bonds).tolist() == expected
+    assert closes(molecules, bonds).tolist() == expected
 
 
 def test_too_many_ways_to_pair_count_as_one():
     ring = torch.eye(30, dtype=torch.bool).roll(1, 0)
-    assert saturation.closes(torch.ones(1, 30).long(), (ring | ring.T).unsqueeze(0)).tolist() == [
-        True
-    ]
+    assert closes(torch.ones(1, 30).long(), (ring | ring.T).unsqueeze(0)).tolist() == [True]
 
 
 def test_a_lone_atom_has_nothing_to_pair():
     left = torch.tensor([[0], [2]])
-    assert saturation.closes(left, torch.zeros(2, 1, 1, dtype=torch.bool)).tolist() == [True, False]
+    assert closes(left, torch.zeros(2, 1, 1, dtype=torch.bool)).tolist() == [True, False]

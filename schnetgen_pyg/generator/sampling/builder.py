@@ -9,7 +9,7 @@ from torch_geometric.data import Data
 from schnetgen_pyg.accelerated import enabled
 from schnetgen_pyg.chem.bonds import adjacency
 from schnetgen_pyg.chem.elements import valences
-from schnetgen_pyg.chem.saturation import closes
+from schnetgen_pyg.chem.pairing import closes
 from schnetgen_pyg.generator.decisions import ValenceState
 from schnetgen_pyg.generator.draft import Draft
 from schnetgen_pyg.generator.model import SchNetGen

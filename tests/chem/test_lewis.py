@@ -1,0 +1,137 @@
+"""Bond orders and formal charges from bonds alone."""
+
+from itertools import product
+
+import ase
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rdkit import Chem
+from rdkit.Chem import AllChem
+
+from schnetgen_pyg.chem.identity import smiles
+from schnetgen_pyg.chem.lewis import lewis_structure
+from schnetgen_pyg.chem.pairing import closes, pair
+from schnetgen_pyg.chem.perception import perceive
+
+
+def embedded(text: str) -> ase.Atoms:
+    mol = Chem.AddHs(Chem.MolFromSmiles(text))
+    assert AllChem.EmbedMolecule(mol, randomSeed=1) == 0
+    AllChem.UFFOptimizeMolecule(mol)
+    numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
+    charge = Chem.GetFormalCharge(mol)
+    info = {"charge": charge} if charge else {}
+    return ase.Atoms(numbers, mol.GetConformer().GetPositions(), info=info)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "O=[N+]([O-])c1ccccc1",
+        "Cc1ncc([N+](=O)[O-])n1CCO",  # metronidazole
+        "[O-][n+]1ccccc1",
+        "CN=[N+]=[N-]",
+        "[C-]#[N+]C",
+        "C=[N+]=[N-]",
+        "CS(C)=O",
+        "CS(C)(=O)=O",
+        "CNS(=O)(=O)c1ccccc1",
+        "[NH3+]CC(=O)[O-]",
+        "COP(=O)(OC)OC",
+        "CB(O)O",
+        "C[Si](C)(C)C",
+        "Clc1ccc(Br)cc1I",
+        "C1=CC=CC=CC=C1",
+        "c1ccc2[nH]ccc2c1",
+        "c1ccc2cc3ccccc3cc2c1",
+        "Cn1c(=O)c2c(ncn2C)n(C)c1=O",  # caffeine
+        "C[N+](C)(C)C",
+        "CC(=O)[O-]",
+        "NC(=[NH2+])N",
+        "c1c[nH]c[nH+]1",
+        "OS(=O)(=O)O",
+        "CP(C)(C)=O",
+        "FC(F)(F)c1nnco1",
+    ],
+)
+def test_its_own_smiles_comes_back(text):
+    found = perceive(embedded(text))
+    assert found.valid, found.failure
+    assert smiles(found.mol) == Chem.CanonSmiles(text)
+
+
+@pytest.mark.parametrize("text", ["C[CH2]", "[CH2]", "C[N]C", "[O]", "C[O]"])
+def test_open_shells_are_not_valid(text):
+    mol = Chem.MolFromSmiles(text)
+    mol = Chem.AddHs(mol)
+    AllChem.EmbedMolecule(mol, randomSeed=1)
+    numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
+    assert not perceive(ase.Atoms(numbers, mol.GetConformer().GetPositions())).valid
+
+
+def test_neutral_hydrocarbons_and_alcohols_need_no_charges():
+    """A carbanion beside a carbocation, or beside an oxonium ion, is no way out."""
+    methane = embedded("C")
+    broken = methane[:4]  # CH3
+    water = embedded("O")
+    water.translate([0.0, 0.0, 5.0])
+    hydronium = water + ase.Atoms("H", [[0.0, 0.0, 4.2]])
+    assert not perceive(broken + hydronium).valid
+
+
+def all_ways(left, bonds):
+    """Every way to raise the bonds, by trying all of them."""
+    for orders in product(range(3), repeat=len(bonds)):
+        total = np.zeros(len(left), dtype=int)
+        for (first, second), order in zip(bonds, orders, strict=True):
+            total[first] += order
+            total[second] += order
+        if (total == left).all():
+            yield orders
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(2, 6), st.integers(0, 2**15 - 1), st.lists(st.integers(0, 4), min_size=6))
+def test_pairing_is_what_trying_all_ways_finds(atoms, edges, left):
+    every = [(a, b) for b in range(atoms) for a in range(b)]
+    bonds = [ends for k, ends in enumerate(every) if edges >> k & 1][:8]
+    left = np.array(left[:atoms])
+    ways = set(all_ways(left, bonds))
+    ends = np.array(bonds, dtype=int).reshape(-1, 2)
+    found = pair(left, ends)
+    assert (tuple(found) in ways) if ways else found is None
+    adjacency = torch.zeros(1, atoms, atoms, dtype=torch.bool)
+    adjacency[0, ends[:, 0], ends[:, 1]] = adjacency[0, ends[:, 1], ends[:, 0]] = True
+    assert closes(torch.tensor(left)[None], adjacency).item() == bool(ways)
+
+
+def test_large_molecules_are_decided():
+    """A graphene flake of 54 atoms has a Kekulé structure, without two atoms of one kind none."""
+    from ase.build import graphene
+
+    atoms = graphene(size=(5, 5, 1))
+    near = atoms.get_all_distances() < 1.6
+    np.fill_diagonal(near, False)
+    left = torch.ones(1, len(atoms), dtype=torch.long)
+    assert closes(left, torch.from_numpy(near)[None]).item()
+    left[0, [0, 2]] = 0  # both of one sublattice
+    assert not closes(left, torch.from_numpy(near)[None]).item()
+
+
+def test_of_several_ways_the_preferred_one():
+    ring = np.array([[k, (k + 1) % 8] for k in range(8)])
+    short = np.array([1.0, 0.0] * 4)
+    assert (pair(np.ones(8, dtype=int), ring, short) == short).all()
+    assert (pair(np.ones(8, dtype=int), ring, 1.0 - short) == 1.0 - short).all()
+
+
+def test_charges_sum_to_that_of_the_molecule():
+    numbers = np.array([7, 1, 1, 1, 1])
+    bonds = np.array([[0, k] for k in range(1, 5)])
+    found = lewis_structure(numbers, bonds, np.full(4, 1.02), charge=1)
+    assert found is not None
+    assert found.charges.tolist() == [1, 0, 0, 0, 0]
+    assert lewis_structure(numbers, bonds, np.full(4, 1.02), charge=0) is None
