@@ -12,7 +12,7 @@ from schnetgen_pyg.errors import InputError
     [
         ("C7H10O2", {6: (7, 7), 1: (10, 10), 8: (2, 2)}),
         ("C7-9HxO2", {6: (7, 9), 1: (0, ANY), 8: (2, 2)}),
-        ("C5+H*N", {6: (5, ANY), 1: (0, ANY), 7: (1, 1)}),
+        ("C5-6HxN", {6: (5, 6), 1: (0, ANY), 7: (1, 1)}),
         ("CH3CH2OH", {6: (2, 2), 1: (6, 6), 8: (1, 1)}),
         (" ClBr2 ", {17: (1, 1), 35: (2, 2)}),
     ],
@@ -25,7 +25,7 @@ def test_patterns(text, counts):
     "text", ["", "C7-", "7C", "C9-7", "Xy2", "C7H10O2+", "C-7", "c7", "C7 H10"]
 )
 def test_what_is_no_pattern(text):
-    with pytest.raises(InputError, match="formula|element|range"):
+    with pytest.raises(InputError, match=r"formula|element|range"):
         FormulaPattern.parse(text)
 
 
@@ -41,11 +41,6 @@ def test_a_formula_matches_itself_alone(numbers):
 def test_ranges():
     pattern = FormulaPattern(FormulaPattern.parse("C1-3HxO0-1").counts, heavy=(2, 3))
     assert not pattern.exact
-    assert [
-        pattern.matches([6] * c + [8] * o + [1] * 4) for c, o in ((1, 1), (3, 0), (3, 1), (1, 0))
-    ] == [
-        True,
-        True,
-        False,
-        False,
-    ]
+    asked = [(1, 1), (3, 0), (3, 1), (1, 0)]
+    found = [pattern.matches([6] * c + [8] * o + [1] * 4) for c, o in asked]
+    assert found == [True, True, False, False]

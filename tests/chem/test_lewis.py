@@ -135,3 +135,33 @@ def test_charges_sum_to_that_of_the_molecule():
     assert found is not None
     assert found.charges.tolist() == [1, 0, 0, 0, 0]
     assert lewis_structure(numbers, bonds, np.full(4, 1.02), charge=0) is None
+
+
+def test_valences_that_can_be_paired():
+    """Butadiene's scaffold C–C–C–C, with 2, 1, 1, 2 hydrogens and with others; and without one of
+    its bonds."""
+    chain = torch.zeros(4, 4, dtype=torch.bool)
+    chain[[0, 1, 2], [1, 2, 3]] = True
+    chain |= chain.T.clone()
+    broken = chain.clone()
+    broken[[1, 2], [2, 1]] = False
+    left = {
+        (1, 1, 1, 1): (True, True),  # butadiene
+        (2, 2, 0, 0): (True, True),  # 1-butyne
+        (1, 2, 1, 0): (True, False),  # 1,2-butadiene
+        (0, 0, 0, 0): (True, True),
+        (1, 0, 0, 1): (False, False),  # a diradical
+        (1, 1, 1, 0): (False, False),
+        (3, 3, 0, 0): (False, False),  # a bond of order four
+        (-1, 1, 0, 0): (False, False),
+        (-1, 1, 1, 1): (False, False),
+    }
+    molecules = torch.tensor(list(left)).repeat_interleave(2, dim=0)
+    bonds = torch.stack([chain, broken]).repeat(len(left), 1, 1)
+    expected = [able for both in left.values() for able in both]
+    assert closes(molecules, bonds).tolist() == expected
+
+
+def test_a_lone_atom_has_nothing_to_pair():
+    left = torch.tensor([[0], [2]])
+    assert closes(left, torch.zeros(2, 1, 1, dtype=torch.bool)).tolist() == [True, False]

@@ -6,7 +6,6 @@ from ase.build import molecule
 from schnetgen_pyg.chem import saturation
 from schnetgen_pyg.chem.bonds import adjacency
 from schnetgen_pyg.chem.elements import UNLIMITED, valences
-from schnetgen_pyg.chem.pairing import closes
 from schnetgen_pyg.data.conversion import from_ase
 from schnetgen_pyg.generator.placement import forbid
 
@@ -116,38 +115,3 @@ def test_forbidden_distances():
 
 def test_elements_without_a_rule_are_left_alone():
     assert valences(torch.tensor([6, 26])).tolist() == [4, UNLIMITED]
-
-
-def test_valences_that_can_be_paired():
-    """Butadiene's scaffold C–C–C–C, with 2, 1, 1, 2 hydrogens and with others; and without one of
-    its bonds."""
-    chain = torch.zeros(4, 4, dtype=torch.bool)
-    chain[[0, 1, 2], [1, 2, 3]] = True
-    chain |= chain.T.clone()
-    broken = chain.clone()
-    broken[[1, 2], [2, 1]] = False
-    left = {
-        (1, 1, 1, 1): (True, True),  # butadiene
-        (2, 2, 0, 0): (True, True),  # 1-butyne
-        (1, 2, 1, 0): (True, False),  # 1,2-butadiene
-        (0, 0, 0, 0): (True, True),
-        (1, 0, 0, 1): (False, False),  # a diradical
-        (1, 1, 1, 0): (False, False),
-        (3, 3, 0, 0): (False, False),  # a bond of order four
-        (-1, 1, 0, 0): (False, False),
-        (-1, 1, 1, 1): (False, False),
-    }
-    molecules = torch.tensor(list(left)).repeat_interleave(2, dim=0)
-    bonds = torch.stack([chain, broken]).repeat(len(left), 1, 1)
-    expected = [closes for pair in left.values() for closes in pair]
-    assert closes(molecules, bonds).tolist() == expected
-
-
-def test_too_many_ways_to_pair_count_as_one():
-    ring = torch.eye(30, dtype=torch.bool).roll(1, 0)
-    assert closes(torch.ones(1, 30).long(), (ring | ring.T).unsqueeze(0)).tolist() == [True]
-
-
-def test_a_lone_atom_has_nothing_to_pair():
-    left = torch.tensor([[0], [2]])
-    assert closes(left, torch.zeros(2, 1, 1, dtype=torch.bool)).tolist() == [True, False]
