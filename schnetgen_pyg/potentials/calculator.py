@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import ase
+import numpy as np
 import torch
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.calculators.calculator import (
+    CalculationFailed,
+    Calculator,
+    PropertyNotImplementedError,
+    all_changes,
+)
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch_geometric.data import Data
 
+from schnetgen_pyg.data.electrons import require_neutral
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.potentials.ensemble import Ensemble
 from schnetgen_pyg.potentials.model import Potential
@@ -21,7 +28,8 @@ class PotentialCalculator(Calculator):
     """A potential as an ASE calculator.
 
     Energy and free energy in eV, forces in eV/Å, of periodic structures the stress in eV/Å³; with
-    an ensemble ``results`` also has ``energy_variance`` and ``forces_variance``.
+    an ensemble ``results`` also has ``energy_variance`` and ``forces_variance``. A structure with a
+    charge or unpaired spin is refused, and so is a result that is not finite.
 
     Args:
         potential: a `Potential` or `Ensemble`, used where it is: ``potential.double()`` makes a
@@ -44,6 +52,7 @@ class PotentialCalculator(Calculator):
     ) -> None:
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
+        require_neutral(self.atoms, "the potential")
         periodic = bool(self.atoms.pbc.all())
         if "stress" in properties and not periodic:
             raise PropertyNotImplementedError("stress needs a structure periodic in 3 directions")
@@ -66,3 +75,6 @@ class PotentialCalculator(Calculator):
             self.results["energy_variance"] = float(found.energy_variance)
         if "forces_variance" in found:
             self.results["forces_variance"] = found.forces_variance.cpu().double().numpy()
+        for name, values in self.results.items():
+            if not np.isfinite(values).all():
+                raise CalculationFailed(f"the potential's {name} is not finite")

@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import cumsum
 
 from schnetgen_pyg.data.conversion import as_data, to_ase
+from schnetgen_pyg.data.electrons import require_neutral
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.potentials.targets import TARGETS
 
@@ -59,10 +60,15 @@ def predict(
         copies of the structures with what was predicted in place of their labels, such as
         ``energy`` [1] (eV) and ``forces`` [num_atoms, 3] (eV/Å); of an ensemble also
         ``energy_variance`` and so on.
+
+    Raises:
+        InputError: naming a structure with a charge or unpaired spin, which potentials do not know.
     """
     require(batch_size >= 1, "batch_size", batch_size, "at least 1")
     forces = "energy" in potential.targets if forces is None else forces
     result = as_data(structures)
+    for number, data in enumerate(result):
+        require_neutral(data, "the potential", f"structure {number}")
     starts: Any = range(0, len(result), batch_size)
     for start in progress(starts) if progress else starts:
         part = result[start : start + batch_size]

@@ -19,8 +19,9 @@ from joblib.externals.loky import get_reusable_executor
 from schnetgen_pyg import InputError, Potential
 from schnetgen_pyg.relaxation import calculators as methods
 from schnetgen_pyg.relaxation import single as optimizers
-from schnetgen_pyg.relaxation.many import relax, stored
+from schnetgen_pyg.relaxation.many import relax
 from schnetgen_pyg.relaxation.single import RelaxConfig, relax_one
+from schnetgen_pyg.relaxation.store import stored
 
 WATER = molecule("H2O")
 

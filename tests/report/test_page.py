@@ -4,13 +4,11 @@ import json
 import re
 import shutil
 
-import ase.db
 import ase.io
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from ase.calculators.singlepoint import SinglePointCalculator
 
 from schnetgen_pyg import evaluate
 from schnetgen_pyg.chem.perception import perceive
@@ -19,6 +17,7 @@ from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.evaluation.evaluation import Evaluation
 from schnetgen_pyg.evaluation.judges import Record
 from schnetgen_pyg.generator.sampling.likelihood import log_prob, trace
+from schnetgen_pyg.relaxation.store import Store
 from schnetgen_pyg.report.gallery import verdicts
 from schnetgen_pyg.report.page import (
     construction,
@@ -242,16 +241,12 @@ def test_construction_takes_foreign_molecules_in_an_order_of_the_model(structure
 
 def test_relaxed_geometries_lie_on_top(structures, tmp_path):
     path = tmp_path / "relaxed.db"
-    with ase.db.connect(path, type="db", use_lock_file=False) as database:
-        database.metadata = {"schnetgen_relax": {}}
-        for number, status in ((2, "converged"), (3, "exploded")):
-            atoms = ase.Atoms(structures[number].numbers, structures[number].positions)
-            atoms.rotate(70, "x")
-            atoms.calc = SinglePointCalculator(atoms, energy=-2.5)
-            record = {"energy_after": -2.5, "rmsd": 0.0, "rmsd_heavy": 0.0, "status": status}
-            database.write(
-                atoms, kind="relaxed", structure=number, status=status, data={"record": record}
-            )
+    store = Store(path, structures, {})
+    for number, status in ((2, "converged"), (3, "exploded")):
+        atoms = ase.Atoms(structures[number].numbers, structures[number].positions)
+        atoms.rotate(70, "x")
+        record = {"energy_after": -2.5, "rmsd": 0.0, "rmsd_heavy": 0.0, "status": status}
+        store.write(number, record, atoms.positions, "gfn2-xtb")
     found = read_relaxed(path, structures)
     assert list(found) == [2]
     assert found[2]["energy"] == -2.5
