@@ -6,14 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import ase
-import numpy as np
 import torch
-from ase.calculators.calculator import (
-    CalculationFailed,
-    Calculator,
-    PropertyNotImplementedError,
-    all_changes,
-)
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch_geometric.data import Data
 
@@ -29,7 +23,7 @@ class PotentialCalculator(Calculator):
 
     Energy and free energy in eV, forces in eV/Å, of periodic structures the stress in eV/Å³; with
     an ensemble ``results`` also has ``energy_variance`` and ``forces_variance``. A structure with a
-    charge or unpaired spin is refused, and so is a result that is not finite.
+    charge, or with more unpaired electrons than it must have, is refused.
 
     Args:
         potential: a `Potential` or `Ensemble`, used where it is: ``potential.double()`` makes a
@@ -75,6 +69,3 @@ class PotentialCalculator(Calculator):
             self.results["energy_variance"] = float(found.energy_variance)
         if "forces_variance" in found:
             self.results["forces_variance"] = found.forces_variance.cpu().double().numpy()
-        for name, values in self.results.items():
-            if not np.isfinite(values).all():
-                raise CalculationFailed(f"the potential's {name} is not finite")

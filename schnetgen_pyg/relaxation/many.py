@@ -257,7 +257,7 @@ def relax(
         structures = load(structures)
     rank = _ranked_by(rank, top, config)
     data, atoms = prepared(structures, *{config.method, rank or config.method})
-    _comparable(atoms, rank, valid_only)
+    _comparable(atoms, config, rank, valid_only)
     if out is not None and Path(out).suffix != ".db":
         raise InputError(f"{out}: results go to an ASE database; choose a name that ends in .db")
     wanted = as_json({"structures": digest(data), "config": asdict(config), "rank": rank})
@@ -290,8 +290,11 @@ def _ranked_by(rank: str | None, top: int | None, config: RelaxConfig) -> str | 
     return rank
 
 
-def _comparable(structures: Sequence[ase.Atoms], rank: str | None, valid_only: bool) -> None:
-    """Whether energies rank the structures, and whether it is known what a valid one is."""
+def _comparable(
+    structures: Sequence[ase.Atoms], config: RelaxConfig, rank: str | None, valid_only: bool
+) -> None:
+    """Whether energies rank the structures, it is known what a valid one is, and the optimiser can
+    move all of them."""
     names = {hill_formula(a.numbers) + f" charge {a.info.get(CHARGE, 0):+d}" for a in structures}
     formulas = sorted(name.removesuffix(" charge +0") for name in names) if rank else []
     if len(formulas) > 1:
@@ -299,8 +302,12 @@ def _comparable(structures: Sequence[ase.Atoms], rank: str | None, valid_only: b
             f"energies rank isomers, and these have different formulas: {', '.join(formulas[:5])}"
             f"{', …' if len(formulas) > 5 else ''}; rank each formula by itself"
         )
-    for number, atoms in enumerate(structures if valid_only else ()):
-        if why := not_judged(atoms):
+    for number, atoms in enumerate(structures):
+        if config.optimizer == "geometric" and atoms.pbc.any():
+            raise InputError(
+                f"optimizer geometric knows no cell, and structure {number} is periodic; take bfgs"
+            )
+        if valid_only and (why := not_judged(atoms)):
             raise InputError(
                 f"structure {number}: valid_only knows neutral closed-shell molecules, and this is "
                 f"none ({why}); leave valid_only out"

@@ -1,8 +1,8 @@
 """The database of a relaxation: an ASE database whose rows are minima, and nothing else.
 
-What is no minimum lies in a table of its own in the same file, where ASE and other readers of
-databases do not look: predicted energies of the structures before, and what became of those that
-did not converge.
+Everything else lies in a table of its own in the same file, where ASE and other readers of
+databases do not look: predicted energies of the structures before, what became of those that did
+not converge, and all figures.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ SHOWN = (
     *("released", "rmsd", "rmsd_heavy", "largest_force"),
 )
 
-#: The table beside the rows: predicted energies (kind ``energy``), and what is no minimum
-#: (``stopped``).
+#: The table beside the rows: predicted energies (kind ``energy``), records of the rows
+#: (``converged``), and records and geometries of what is no minimum (``stopped``).
 BESIDE = (
     "CREATE TABLE IF NOT EXISTS schnetgen_relax "
     "(kind TEXT, structure INTEGER, content TEXT, PRIMARY KEY (kind, structure))"
@@ -101,9 +101,11 @@ class Store:
         atoms.calc = SinglePointCalculator(atoms, energy=record["energy_after"])
         pairs = {k: v for k, v in (record | {"method": method}).items() if k in SHOWN and v != ""}
         pairs = {name: value for name, value in pairs.items() if value is not None}
-        data = {"record": record, "info": atoms.info}
+        # Not what an earlier relaxation said of the structure that it made.
+        info = {k: v for k, v in atoms.info.items() if k not in (*SHOWN, "structure")}
+        self._beside("converged", index, {"record": record})  # it is done when the row is there
         with self._writing():
-            self.database.write(atoms, structure=index, key_value_pairs=pairs, data=data)
+            self.database.write(atoms, pairs, data={"info": info}, structure=index)
 
     def results(self) -> dict[int, tuple[dict[str, Any], ase.Atoms]]:
         """Record and last sound geometry of every structure that is through."""
@@ -121,11 +123,11 @@ def _read_beside(path: Path, kind: str) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _results(path: Path, database: Any) -> dict[int, tuple[dict[str, Any], ase.Atoms]]:
-    found = {}
+    found, records = {}, dict(_read_beside(path, "converged"))
     for row in database.select():
         atoms = row.toatoms()
         atoms.info.update(row.data.get("info", {}))
-        found[row.structure] = row.data["record"], atoms
+        found[row.structure] = records[row.structure]["record"], atoms
     for index, content in _read_beside(path, "stopped"):
         record, atoms = content["record"], ase.Atoms.fromdict(content["atoms"])
         if (energy := record.get("energy_after")) is not None:
