@@ -45,7 +45,7 @@ def summary() -> str:
         [
             "RMSD of heavy atoms when relaxed with GFN2-xTB (Å)",
             f"{bonds['rmsd_heavy']:.3f}",
-            f"{relaxed['peer']['rmsd_heavy']:.3f}, G-SchNet's published QM9 samples",
+            f"{relaxed['peer']['rmsd_heavy']:.3f}, G-SchNet's {_whose(relaxed['peer'])}",
         ],
         [
             "molecules per second, one process on a CPU",
@@ -221,14 +221,38 @@ def relaxation(record: dict[str, Any]) -> str:
     random = [[name, *(f"{part[key]:.3f}" for part in columns)] for key, name in names.items()]
     kept = [f"{part['kept']:.1%}" if "kept" in part else "not stated" for part in columns]
     random.append(["constitution kept", *kept])
-    titles = ["gfn2-xtb, valid structures", "ours", "G-SchNet (QM9)", *beside]
+    peer = f"G-SchNet, {theirs['file']}" if "file" in theirs else "G-SchNet (QM9), quoted"
+    titles = ["gfn2-xtb, valid structures", "ours", peer, *beside]
     second = markdown(titles, random)
     note = (
-        f"The {record['top']} of lowest energy ({record['rank']}) of {record['structures']:,} "
+        f"{_lowest(record)} of {record['structures']:,} "
         f"generated structures; {ours['structures']} valid ones of "
-        f"{record['random']['structures']} chosen at random. {source('relaxation', record)}"
+        f"{record['random']['structures']} chosen at random. {_peer_source(theirs)} "
+        f"{source('relaxation', record)}"
     )
     return f"{lowest}\n\n{second}\n\n{note}"
+
+
+def _whose(peer: dict[str, Any]) -> str:
+    return f"structures, {peer['file']}" if "file" in peer else "published QM9 samples, quoted"
+
+
+def _lowest(record: dict[str, Any]) -> str:
+    """Which structures the first table is of; of an older record, how many constitutions they
+    are."""
+    first = next(iter(record["lowest"].values()))["relaxation"]["records"]
+    number = record.get("different") or len({one["smiles_before"] for one in first})
+    which = f"The {len(first)} of lowest energy ({record['rank']})"
+    if number == len(first):
+        return f"{which} and different constitutions"
+    return f"{which}, which are {number} constitutions,"
+
+
+def _peer_source(peer: dict[str, Any]) -> str:
+    if "file" in peer:
+        return f"The peer's structures (SHA-256 {peer['sha256'][:12]}…) by the same settings."
+    said = peer.get("quoted", "the notes that this project began with, which do not state settings")
+    return f"The peer's figures are quoted: {said}."
 
 
 def ablation(record: dict[str, Any]) -> str:

@@ -38,6 +38,12 @@ XTB = {"gfn2-xtb": "GFN2-xTB", "gfn1-xtb": "GFN1-xTB"}
 ORCA = "PBE def2-SVP def2/J TightSCF"
 
 
+#: Of density-functional theory with PySCF, beside functional and basis: density fitting with
+#: PySCF's fitting basis of the basis, its level of the integration grid, and the change of the
+#: energy (Hartree) at which the self-consistent field has converged.
+SETTINGS = {"density_fitting": True, "grid_level": 3, "convergence": 1e-9}
+
+
 #: Volume in Å³ below which a cell is flat.
 SMALLEST_CELL = 1e-3
 
@@ -88,6 +94,7 @@ class PySCFCalculator(Calculator):
                 verbose=0,
             )
             field = dft.KS(molecule, xc=self.functional).density_fit()
+            field.grids.level, field.conv_tol = SETTINGS["grid_level"], SETTINGS["convergence"]
             system = (self.atoms.numbers.tolist(), found)
             field.kernel(dm0=self._density if system == self._system else None)
             if not field.converged:

@@ -178,6 +178,12 @@ def _rank(
     return {k: known[k] for k in chosen}
 
 
+def _cores() -> int:
+    """That may be used: so many as ``OMP_NUM_THREADS`` says, or there are."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdigit() else os.cpu_count() or 1
+
+
 def _energy(result: Any) -> float | str:
     if isinstance(result, Failure):
         return "took too long" if result.reason == "timeout" else "its process died"
@@ -201,7 +207,7 @@ def _relax(
         takewhile(lambda _: time.monotonic() < end, (store.structures[k] for k in missing)),
         jobs=jobs,
         timeout=config.max_seconds + SPARE,
-        threads=1 if cheap else max(1, (os.cpu_count() or 1) // jobs),
+        threads=1 if cheap else max(1, _cores() // jobs),
     )
     if progress:
         results = progress(results, total=len(missing), desc=f"relaxation, {config.method}")

@@ -156,6 +156,9 @@ def relax_one(atoms: ase.Atoms, config: RelaxConfig) -> tuple[dict[str, Any], An
         ``steps``, ``seconds``, ``energy_before`` and ``energy_after`` (eV), ``released`` (their
         difference in kcal/mol), and of the last sound geometry ``largest_force`` (eV/Å) and what
         `schnetgen_pyg.relaxation.comparison.compared` says; and that geometry's positions.
+
+    Raises:
+        InputError: if the method or the optimiser lacks a package.
     """
     begun = time.monotonic()
     before = atoms.copy()
@@ -176,6 +179,8 @@ def relax_one(atoms: ase.Atoms, config: RelaxConfig) -> tuple[dict[str, Any], An
                 record["error"] = f"the largest force is {watch.largest_force:.3g} eV/Å"
     except _Stopped as stop:
         record |= {"status": stop.status, "error": str(stop)}
+    except ImportError as error:  # of no structure, and mended by the next run
+        raise InputError(f"{config.method}: {reason(error)}; install what is missing") from error
     except Exception as error:
         # An optimiser that lost its way asks for what no calculator can compute.
         lost = not np.isfinite(moving.positions).all()
