@@ -99,7 +99,10 @@ class PySCFCalculator(Calculator):
             field.kernel(dm0=self._density if system == self._system else None)
             if not field.converged:
                 self._density = None
-                raise RuntimeError("the self-consistent field did not converge")
+                raise RuntimeError(
+                    f"the self-consistent field did not converge in {field.max_cycle} cycles "
+                    f"({found.words()}; is another spin_multiplicity lower?)"
+                )
             self._system, self._density, self._field = system, field.make_rdm1(), field
         energy = float(self._field.e_tot) * ase.units.Hartree
         self.results |= {"energy": energy, "free_energy": energy}

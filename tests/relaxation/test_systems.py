@@ -152,6 +152,20 @@ def test_spins_are_computed():
     assert abs(singlet["energy_before"] - triplet["energy_before"]) > 0.05
 
 
+def test_density_functional_of_ions_and_triplets():
+    """One electron fewer costs the ionisation energy, about 16 eV; methylene is a triplet."""
+    pytest.importorskip("pyscf")
+
+    def energy(structure: ase.Atoms, **info: int) -> float:
+        structure.info = info
+        return float(calculator("pbe/def2-svp", atoms=structure).get_potential_energy(structure))
+
+    hydrogen = ase.Atoms("H2", [[0, 0, 0], [0, 0, 0.75]])
+    assert energy(hydrogen, charge=1) - energy(hydrogen) == pytest.approx(16, abs=1)
+    methylene = molecule("CH2_s1A1d")
+    assert energy(methylene) - energy(methylene, spin_multiplicity=3) > 0.1
+
+
 def test_radicals_are_doublets_and_said_to_be():
     structures = [molecule("H2O"), ase.Atoms("NO", [[0, 0, 0], [0, 0, 1.15]])]
     with pytest.warns(UserWarning, match=r"structure 1: an odd number of electrons"):
