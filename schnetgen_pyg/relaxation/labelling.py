@@ -186,8 +186,9 @@ def label_file(
     *,
     jobs: int | None = None,
     progress: Callable[..., Any] | None = None,
+    overwrite: bool = False,
     **changes: Any,
-) -> list[str]:
+) -> list[str] | None:
     """Label structures into a file; a run that was killed keeps what it has and continues.
 
     Records go to ``PATH.partial.jsonl`` as they are finished, and to ``path`` at the end, with
@@ -200,12 +201,14 @@ def label_file(
         config: what to compute; keyword arguments replace its fields.
         jobs: processes; by default one per core.
         progress: such as ``tqdm``.
+        overwrite: whether what is there of other structures or settings may be replaced.
 
     Returns:
-        which structures failed and why; they are not in the file.
+        which structures failed and why; they are not in the file. ``None`` where the file holds
+        these labels already.
 
     Raises:
-        InputError: if the partial file is of other structures or settings.
+        InputError: if the file or the partial one is of other structures or settings.
     """
     config, jobs = replace(config or LabelConfig(), **changes), job_count(jobs)
     path = Path(path)
@@ -214,7 +217,9 @@ def label_file(
     data: list[Data] = as_data(structures)
     atoms = [to_ase(single) for single in data]
     settings = {"structures": digest(data), "config": asdict(config)}
-    file = ResumableFile(path, "jsonl", settings)
+    file = ResumableFile(path, "jsonl", settings, overwrite=overwrite)
+    if file.finished:
+        return None
     lines: Any = _lines(atoms, config, file.done, jobs)
     if progress:
         lines = progress(lines, initial=file.done, total=len(atoms))

@@ -29,9 +29,9 @@ from schnetgen_pyg.evaluation.judging import perceive_all
 from schnetgen_pyg.parallel import Failure, each_in_processes, in_processes, job_count
 from schnetgen_pyg.relaxation.calculators import XTB, check, energies, reason
 from schnetgen_pyg.relaxation.single import RelaxConfig, relax_one
-from schnetgen_pyg.storage.atomic import replacing
+from schnetgen_pyg.storage.atomic import naming, replacing
 from schnetgen_pyg.storage.provenance import versions
-from schnetgen_pyg.storage.resumable import as_json, require_same_settings
+from schnetgen_pyg.storage.settings import as_json, require_same_settings
 
 if TYPE_CHECKING:
     import pandas
@@ -178,7 +178,10 @@ class _Store:
         if energy is not None:
             atoms.calc = SinglePointCalculator(atoms, energy=energy)
         status = {"status": record["status"]} if "status" in record else {}
-        self.database.write(atoms, kind=kind, structure=index, data={"record": record}, **status)
+        left = "the results before are kept, the same command continues with the next one"
+        with naming(self.path, left):
+            data = {"record": record}
+            self.database.write(atoms, kind=kind, structure=index, data=data, **status)
 
 
 def _rank(
