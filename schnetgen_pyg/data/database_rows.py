@@ -46,8 +46,10 @@ def write_database(path: Path, structures: Sequence[ase.Atoms]) -> None:
         for atoms in structures:
             info = {key: _plain(value) for key, value in atoms.info.items()}
             pairs = {key: value for key, value in info.items() if _is_pair(key, value)}
+            # ASE makes floating-point numbers of some, such as a charge.
+            inexact = info.keys() - (pairs.keys() - ase.db.core.numeric_keys)
             data = {
-                "info": {key: value for key, value in info.items() if key not in pairs},
+                "info": {key: value for key, value in info.items() if key in inexact},
                 "arrays": {key: a for key, a in atoms.arrays.items() if key not in OWN},
             }
             database.write(atoms, pairs, data={name: rest for name, rest in data.items() if rest})

@@ -25,8 +25,11 @@ from schnetgen_pyg.errors import InputError
 #: Keys of ``info`` that may be a molecule's name; the first that is there counts.
 NAMES = ("name", "title", "sample")
 
-#: Columns of a table that come first, and have units of their own.
+#: What has a unit is called by it. These columns of a table come first.
 UNITS = {"energy": "energy (eV)", "log_prob": "log_prob (nats)"}
+
+#: The same for properties of a record.
+UNITS_OF_RECORDS = UNITS | {"forces": "forces (eV/Angstrom)"}
 
 
 def molecule_name(atoms: ase.Atoms, number: int) -> str:
@@ -71,7 +74,7 @@ def _records(structures: Sequence[ase.Atoms]) -> Iterator[str]:
         own = ("numbers", "positions")
         properties |= {name: value for name, value in atoms.arrays.items() if name not in own}
         for key, value in properties.items():
-            mol.SetProp(str(key), _text(value))
+            mol.SetProp(UNITS_OF_RECORDS.get(key, str(key)), _text(value))
         text = io.StringIO()
         with Chem.SDWriter(text) as writer:
             writer.SetKekulize(perceived.mol is not None)
