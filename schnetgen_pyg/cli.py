@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
@@ -74,6 +75,9 @@ def _run(command: str, arguments: Sequence[str], debug: bool) -> int:
         if debug:
             raise
         return _fail(command, error)
+    except BrokenPipeError:  # such as `| head`, which has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except Exception as error:
         if debug:
             raise

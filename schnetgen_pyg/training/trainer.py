@@ -54,10 +54,8 @@ def make_trainer(config: RunConfig, out: Path, keep: Literal["last", "best"]) ->
     if keep == "best":  # there must be one
         interval = min(interval, config.steps)
     seen = sys.stdout.isatty()
-    callbacks: list[Callback] = [
-        Resume(),
-        ProgressBar(refresh_rate=10) if seen else ProgressLines(),
-    ]
+    bar = ProgressBar(refresh_rate=10) if seen else ProgressLines()
+    callbacks: list[Callback] = [Resume(), bar]
     callbacks.append(Validation(out / MODEL if keep == "best" else None))
     if config.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
