@@ -97,7 +97,9 @@ def require_suffix(path: str, *suffixes: str) -> None:
     from schnetgen_pyg.errors import InputError
 
     if Path(path).suffix.lower() not in suffixes:
-        raise InputError(f"{path}: is written as {' or '.join(suffixes)}; give it such a suffix")
+        raise InputError(
+            f"{Path(path)}: is written as {' or '.join(suffixes)}; give it such a suffix"
+        )
 
 
 def claim(options: Namespace, *paths: str | Path | None) -> Callable[[], None]:

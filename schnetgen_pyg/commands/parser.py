@@ -16,14 +16,19 @@ from schnetgen_pyg.errors import InputError
 class Parser(ArgumentParser):
     """Flags and one flat YAML file; a misspelt key is answered with the nearest valid one."""
 
-    _file: str | None = None  #: the YAML file that is being read
+    def __init__(self, *args: Any, **kwargs: Any):
+        self._file = ""  # the YAML file that is being read
+        self._named: dict[str, str] = {}  # which file names an option
+        super().__init__(*args, **kwargs)
 
     def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> Any:
         """Read the YAML file of ``--config``; what is wrong with it is said with its name."""
         self._file = str(cfg_path)
-        self._check_lists(_read_yaml(self._file))
+        content = _read_yaml(self._file)
+        self._check_lists(content)
+        self._named |= dict.fromkeys(map(str, content), self._file)
         found = super().parse_path(cfg_path, *args, **kwargs)
-        self._file = None
+        self._file = ""
         return found
 
     def _check_lists(self, content: dict[str, Any]) -> None:
@@ -45,6 +50,7 @@ class Parser(ArgumentParser):
             known = [action.dest for action in self._actions]
             near = difflib.get_close_matches(wrong.replace("-", "_"), known, n=1)
             message += f" (did you mean {near[0]!r}?)" if near else ""
+            self._file = self._file or self._named.get(wrong, "")
         message = re.sub(r"Parser key \"([\w.]+)\":\s*", r"\1: ", message)
         message = re.sub(r"<class '([\w.]+)'>", r"\1", message)
         message = re.sub(r"\. Got value:", ", got", message)
