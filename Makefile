@@ -5,7 +5,7 @@ DEMO_STEPS ?= 300
 DEMO_MOLECULES ?= 128
 DEMO := runs/demo
 
-.PHONY: demo test slow notebooks pictures docs lint types extensions reference wheel clean
+.PHONY: demo test slow notebooks pictures help docs lint types extensions reference wheel clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -40,6 +40,10 @@ pictures: .venv/installed
 	$(BIN)/schnetgen generate --formula C7H10O2 --num 1 --seed 5 --out runs/film/one.extxyz
 	$(BIN)/schnetgen view runs/film/one.extxyz --out docs/pictures/building.gif
 	$(BIN)/python notebooks/execute.py
+
+# What `schnetgen COMMAND --help` prints without importing torch: from the parsers.
+help: .venv/installed
+	$(BIN)/python -m schnetgen_pyg.commands.help
 
 docs: .venv/installed
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs

@@ -11,6 +11,7 @@ import yaml
 
 from schnetgen_pyg import SchNetGen
 from schnetgen_pyg.cli import main
+from schnetgen_pyg.commands.judges import WRITTEN
 from tests.conftest import METHANE, small_model
 
 SMALL = [
@@ -91,9 +92,10 @@ def test_train_generate_evaluate(data, tmp_path, capsys):
     assert {p.name for p in (tmp_path / "report").iterdir()} == {
         "table.txt",
         "figures.json",
+        "molecules.csv",
         "valid.sdf",
         "best.png",
-    }
+    } | {f".{name}.made.json" for name in WRITTEN}
     assert "train found (smiles)" in capsys.readouterr().out
 
 

@@ -9,9 +9,12 @@ from pathlib import Path
 from schnetgen_pyg.commands.options import (
     DEFAULT_POTENTIAL,
     add_data,
+    add_out,
     chosen,
+    claim,
     command_parser,
     recorded,
+    require_suffix,
     usable_device,
 )
 
@@ -60,8 +63,8 @@ def fit_potential(arguments: Sequence[str]) -> None:
 
 def predict(arguments: Sequence[str]) -> None:
     """energies and forces of structures by a potential"""
-    from tqdm import tqdm
-
+    from schnetgen_pyg.commands.output import say
+    from schnetgen_pyg.commands.progress import progress
     from schnetgen_pyg.data import datasets
     from schnetgen_pyg.data.writers import file_format, write
     from schnetgen_pyg.potentials.ensemble import Ensemble
@@ -85,28 +88,31 @@ def predict(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
-    parser.add_argument("--out", type=str, required=True, help="structure file, such as .extxyz")
+    add_out(parser, "structure file, such as .extxyz or .db")
     options = parser.parse_args(arguments)
 
     file_format(options.out)
+    written = claim(options, options.out)
     members = [Potential.from_pretrained(name) for name in options.checkpoint]
     potential = members[0] if len(members) == 1 else Ensemble(members)
     potential = potential.to(usable_device(options.device))
     data = datasets.load(*options.files)
-    found = evaluate(potential, data, options.batch_size, progress=tqdm)
+    found = evaluate(potential, data, options.batch_size, progress=progress)
     write(options.out, [annotated(single) for single in found])
+    written()
     measured = errors(found, data, tuple(potential.targets))
     if len(measured) > 1:  # the structures have labels
         for key, value in measured.items():
-            print(f"{key}: {value:.5g}")
-    print(f"wrote {len(found)} structures to {options.out}")
+            say(f"{key}: {value:.5g}", options.out)
+    say(f"wrote {len(found)} structures to {options.out}", options.out)
 
 
 def label(arguments: Sequence[str]) -> None:
     """energies and forces of perturbed structures by quantum chemistry"""
-    from tqdm import tqdm
-
+    from schnetgen_pyg.commands.output import say
+    from schnetgen_pyg.commands.progress import progress
     from schnetgen_pyg.data import datasets
+    from schnetgen_pyg.data.writers import file_format
     from schnetgen_pyg.relaxation.labelling import LabelConfig, label_file
 
     parser = command_parser(
@@ -114,33 +120,38 @@ def label(arguments: Sequence[str]) -> None:
         "Compute energies and forces of structures and of configurations from short trajectories.",
     )
     parser.add_argument("files", nargs="+", type=str, help="structure files")
-    parser.add_argument("--out", type=str, required=True, help="structure file, such as .extxyz")
+    add_out(parser, "structure file, such as .extxyz or .db")
     parser.add_argument(
         "--jobs", type=int | None, default=None, help="processes; by default one per core"
     )
     parser.add_class_arguments(LabelConfig)
     options = parser.parse_args(arguments)
 
+    file_format(options.out)
     failures = label_file(
         datasets.load(*options.files),
         options.out,
         chosen(LabelConfig, options),
         jobs=options.jobs,
-        progress=tqdm,
+        progress=progress,
+        overwrite=options.overwrite,
     )
+    if failures is None:
+        say(f"{options.out} holds the labels of these structures already: nothing to do")
+        return
     for failure in failures:
         print(f"left out: {failure}", file=sys.stderr)
-    print(f"wrote {options.out}")
+    say(f"wrote {options.out}", options.out)
 
 
 def relax(arguments: Sequence[str]) -> None:
     """relax structures, those of lowest predicted energy first"""
-    from tqdm import tqdm
-
+    from schnetgen_pyg.commands.progress import progress
     from schnetgen_pyg.data import datasets
     from schnetgen_pyg.relaxation import many as relaxation
     from schnetgen_pyg.relaxation.calculators import METHODS
     from schnetgen_pyg.relaxation.single import RelaxConfig
+    from schnetgen_pyg.storage.atomic import require_writable
 
     parser = command_parser("relax", "Rank structures by predicted energy and relax them.")
     parser.add_argument("files", nargs="+", type=str, help="structure files")
@@ -163,16 +174,15 @@ def relax(arguments: Sequence[str]) -> None:
         default=None,
         help="structures at a time; by default one per core",
     )
-    parser.add_argument(
-        "--out",
-        type=str,
-        required=True,
-        help="ASE database (.db); the same command continues there what was stopped",
-    )
+    add_out(parser, "ASE database (.db); the same command continues there what was stopped")
     parser.add_argument(
         "--table", type=str | None, default=None, help="write the table here (.csv or .json)"
     )
     options = parser.parse_args(arguments)
+    require_suffix(options.out, ".db")
+    require_suffix(options.table or "x.csv", ".csv", ".json")
+    require_writable(options.out)
+    written = claim(options, options.table)
 
     result = relaxation.relax(
         datasets.load(*options.files),
@@ -182,9 +192,10 @@ def relax(arguments: Sequence[str]) -> None:
         valid_only=options.valid_only,
         jobs=options.jobs,
         out=options.out,
-        progress=tqdm,
+        progress=progress,
     )
     print(result.summary())
     if options.table:
         result.save(options.table)
+        written()
     print(f"wrote {', '.join(filter(None, (options.out, options.table)))}")

@@ -14,6 +14,7 @@ from schnetgen_pyg.commands.options import (
     DEFAULT_CHECKPOINT,
     add_data,
     add_network,
+    add_out,
     chosen,
     command_parser,
     given,
@@ -95,9 +96,10 @@ def train(arguments: Sequence[str]) -> None:
 
 def generate(arguments: Sequence[str]) -> None:
     """generate molecules of a formula"""
-    from tqdm import tqdm
-
+    from schnetgen_pyg.commands.output import say
+    from schnetgen_pyg.commands.progress import progress
     from schnetgen_pyg.data.readers import read
+    from schnetgen_pyg.data.writers import SUFFIXES, file_format
     from schnetgen_pyg.generator.model import SchNetGen
     from schnetgen_pyg.generator.sampling.config import SamplingConfig
     from schnetgen_pyg.generator.sampling.streaming import generate_file
@@ -119,18 +121,18 @@ def generate(arguments: Sequence[str]) -> None:
         help="structure file whose first structure is built upon",
     )
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
-    parser.add_argument(
-        "--out",
-        type=str,
-        required=True,
-        help="structure file; the format follows the suffix (.extxyz, .xyz, .db)",
+    add_out(
+        parser,
+        f"file whose suffix names the format: {', '.join(SUFFIXES)}; .smi and .csv have SMILES and "
+        "no positions. The same command continues what was stopped",
     )
     parser.add_class_arguments(SamplingConfig)
     options = parser.parse_args(arguments)
 
+    file_format(options.out)
     model = SchNetGen.from_pretrained(options.checkpoint).to(usable_device(options.device))
     fragment = read(options.fragment)[0] if options.fragment else None
-    generate_file(
+    done = generate_file(
         model,
         options.formula,
         options.num,
@@ -138,6 +140,10 @@ def generate(arguments: Sequence[str]) -> None:
         seed=options.seed,
         fragment=fragment,
         config=chosen(SamplingConfig, options),
-        progress=tqdm,
+        progress=progress,
+        overwrite=options.overwrite,
     )
-    print(f"wrote {options.num} structures to {options.out}")
+    if done:
+        say(f"wrote {options.num} structures to {options.out}", options.out)
+    else:
+        say(f"{options.out} holds these {options.num} structures already: nothing to do")

@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
-import re
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
+
+from schnetgen_pyg.commands.parser import Parser
 
 DEFAULT_CHECKPOINT = "c7h10o2"
 DEFAULT_POTENTIAL = "c7h10o2-painn-potential"
 
-
-class Parser(ArgumentParser):
-    """Flags and one flat YAML file; a misspelt key is answered with the nearest valid one."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        found = re.search(r"[Oo]ption '([\w.-]+)'|arguments: --([\w-]+)|Key '([\w.-]+)'", message)
-        if found:
-            wrong = next(group for group in found.groups() if group)
-            known = [action.dest for action in self._actions]
-            near = difflib.get_close_matches(wrong.replace("-", "_"), known, n=1)
-            message += f" (did you mean {near[0]!r}?)" if near else ""
-        print(f"{self.prog}: error: {message}\nSee {self.prog} --help", file=sys.stderr)
-        sys.exit(2)
+#: Options that do not change what is written.
+COSMETIC = ("batch_size", "config", "device", "jobs", "overwrite")
 
 
 def command_parser(command: str, description: str) -> Parser:
@@ -92,6 +80,47 @@ def add_data(parser: Parser, files: str) -> None:
         default=None,
         help="for a name: the published archive, if it is on the disk already",
     )
+
+
+def add_out(parser: Parser, help: str, required: bool = True) -> None:
+    """Options ``--out`` and ``--overwrite``; ``help`` says what is written there."""
+    parser.add_argument("--out", type=str if required else str | None, required=required, help=help)
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what is there of other settings, of other input or of unknown origin",
+    )
+
+
+def require_suffix(path: str, *suffixes: str) -> None:
+    """Refuse a path of an option whose suffix names none of the formats that are written."""
+    from schnetgen_pyg.errors import InputError
+
+    if Path(path).suffix.lower() not in suffixes:
+        raise InputError(
+            f"{Path(path)}: is written as {' or '.join(suffixes)}; give it such a suffix"
+        )
+
+
+def claim(options: Namespace, *paths: str | Path | None) -> Callable[[], None]:
+    """Refuse, before anything is computed, files that cannot be written or that hold results of
+    another command line. Call what it returns when they are written: then they are known to be of
+    this one."""
+    from schnetgen_pyg.storage.atomic import is_stream
+    from schnetgen_pyg.storage.finished import finish, is_finished
+
+    said = options.as_dict()
+    settings = {name: value for name, value in said.items() if name not in COSMETIC}
+    files = [Path(path) for path in paths if path is not None]
+    for file in files:
+        is_finished(file, settings, options.overwrite)
+
+    def written() -> None:
+        for file in files:
+            if file.is_file() and not is_stream(file):
+                finish(file, settings)
+
+    return written
 
 
 def chosen(kind: type, options: Namespace) -> Any:

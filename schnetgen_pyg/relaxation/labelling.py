@@ -187,8 +187,9 @@ def label_file(
     *,
     jobs: int | None = None,
     progress: Callable[..., Any] | None = None,
+    overwrite: bool = False,
     **changes: Any,
-) -> list[str]:
+) -> list[str] | None:
     """Label structures into a file; a run that was killed keeps what it has and continues.
 
     Records go to ``PATH.partial.jsonl`` as they are finished, and to ``path`` at the end, with
@@ -201,13 +202,15 @@ def label_file(
         config: what to compute; keyword arguments replace its fields.
         jobs: processes; by default one per core.
         progress: such as ``tqdm``.
+        overwrite: whether what is there of other structures or settings may be replaced.
 
     Returns:
-        which structures failed and why; they are not in the file.
+        which structures failed and why; they are not in the file. ``None`` where the file holds
+        these labels already.
 
     Raises:
-        InputError: if the partial file is of other structures or settings, or naming the structure
-            that the method cannot compute as it is (cell, charge, spin).
+        InputError: if the file or the partial one is of other structures or settings, or naming the
+            structure that the method cannot compute as it is (cell, charge, spin).
     """
     config, jobs = replace(config or LabelConfig(), **changes), job_count(jobs)
     path = Path(path)
@@ -216,7 +219,9 @@ def label_file(
     moved_by = {"gfn2-xtb"} if config.num_perturbed else set()
     data, atoms = prepared(structures, *{config.method} | moved_by)
     settings = {"structures": digest(data), "config": asdict(config)}
-    file = ResumableFile(path, "jsonl", settings)
+    file = ResumableFile(path, "jsonl", settings, overwrite=overwrite)
+    if file.finished:
+        return None
     lines: Any = _lines(atoms, config, file.done, jobs)
     if progress:
         lines = progress(lines, initial=file.done, total=len(atoms))

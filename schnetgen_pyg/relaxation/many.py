@@ -31,7 +31,7 @@ from schnetgen_pyg.relaxation.single import RelaxConfig, relax_one
 from schnetgen_pyg.relaxation.store import Store
 from schnetgen_pyg.storage.atomic import replacing
 from schnetgen_pyg.storage.provenance import versions
-from schnetgen_pyg.storage.resumable import as_json
+from schnetgen_pyg.storage.settings import as_json
 
 if TYPE_CHECKING:
     import pandas
@@ -60,6 +60,13 @@ COLUMNS = (
     *("torsions_mean", "torsions_max", "changed", "failure_before", "failure_after"),
     *("smiles_before", "smiles_after", "steps", "seconds", "error"),
 )
+
+
+#: Units of the columns that summaries show.
+UNITS = {
+    **{"predicted_energy": "eV", "released": "kcal/mol", "rmsd": "Å", "rmsd_heavy": "Å"},
+    **{"bonds_mean": "Å", "angles_mean": "°", "torsions_mean": "°"},
+}
 
 
 #: Packages whose versions decide what is found; some are optional.
@@ -131,12 +138,12 @@ class Relaxation:
         shown = ["status", "predicted_energy", "released", "rmsd", "rmsd_heavy", "changed"]
         frame = self.to_pandas()
         frame = frame[[name for name in (*shown, "smiles_after") if name in frame]]
+        frame = frame.rename(columns={n: f"{n} ({unit})" for n, unit in UNITS.items()})
         lines = [frame.to_string(float_format="{:.3f}".format)] if len(frame) else []
         statuses = ", ".join(f"{count} {name}" for name, count in figures["statuses"].items())
         lines.append(f"{self.config.method}: {statuses or 'no structures'}")
-        units = {"released": "kcal/mol", "angles_mean": "°", "torsions_mean": "°"}
         for name, values in figures["statistics"].items():
-            unit = units.get(name, "Å")
+            unit = UNITS[name]
             mean, median = values["mean"], values["median"]
             lines.append(f"{name}: {mean:.3f} {unit} mean, {median:.3f} {unit} median")
         if figures["statistics"]:

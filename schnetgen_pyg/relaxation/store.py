@@ -21,7 +21,8 @@ from ase.io.jsonio import decode, encode
 
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.relaxation.calculators import reason
-from schnetgen_pyg.storage.resumable import require_same_settings
+from schnetgen_pyg.storage.atomic import naming
+from schnetgen_pyg.storage.settings import require_same_settings
 
 #: Of the databases; those of another one are not continued.
 FORMAT = 2
@@ -69,15 +70,9 @@ class Store:
                 _execute(path, BESIDE)  # before what says that it is there
                 self.database.metadata = {"schnetgen_relax": wanted}
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, sqlite3.Error) as error:
-            raise InputError(
-                f"{self.path}: could not be written ({reason(error)}); the results before are "
-                "kept, the same command continues with the next one"
-            ) from error
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        left = "the results before are kept, the same command continues with the next one"
+        return naming(self.path, left)
 
     def _beside(self, kind: str, index: int, content: dict[str, Any]) -> None:
         with self._writing():

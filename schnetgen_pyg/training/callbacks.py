@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from tqdm import tqdm
 
 from schnetgen_pyg.data.batches import BatchSampler
 from schnetgen_pyg.training.module import RunModule
+
+#: Seconds to the first line about a run without a terminal.
+LINE = 10.0
 
 
 class Resume(Callback):
@@ -33,6 +39,29 @@ class ProgressBar(TQDMProgressBar):
         bar.set_description("Training")
         bar.reset(total=trainer.max_steps)
         bar.initial = bar.n = trainer.global_step
+
+
+class ProgressLines(Callback):
+    """Where no terminal shows a bar: now and then a line, ever fewer of them."""
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.start, self.first = time.monotonic(), trainer.global_step
+        self.next, self.wait = self.start + LINE, LINE
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        now, step = time.monotonic(), trainer.global_step
+        if now < self.next or not trainer.is_global_zero or step == self.first:
+            return
+        left = (now - self.start) / (step - self.first) * (trainer.max_steps - step)
+        found = ", ".join(f"{k} {v:.4g}" for k, v in trainer.progress_bar_metrics.items())
+        done, left_text = (tqdm.format_interval(s) for s in (now - self.start, left))
+        print(
+            f"step {step:,} of {trainer.max_steps:,} after {done}, about {left_text} left: {found}",
+            file=sys.stderr,
+            flush=True,
+        )
+        self.wait *= 1.5
+        self.next = now + self.wait
 
 
 class Validation(Callback):

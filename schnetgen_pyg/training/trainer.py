@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +21,14 @@ from torch_geometric.data import Data
 from schnetgen_pyg.data.batches import BatchSampler
 from schnetgen_pyg.data.molecules import Molecules
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.training.callbacks import Checkpoint, Export, ProgressBar, Resume, Validation
+from schnetgen_pyg.training.callbacks import (
+    Checkpoint,
+    Export,
+    ProgressBar,
+    ProgressLines,
+    Resume,
+    Validation,
+)
 from schnetgen_pyg.training.checkpoints import LAST, CheckpointFiles
 from schnetgen_pyg.training.config import RunConfig
 from schnetgen_pyg.training.module import RunModule
@@ -45,7 +53,9 @@ def make_trainer(config: RunConfig, out: Path, keep: Literal["last", "best"]) ->
     interval = config.validation_interval
     if keep == "best":  # there must be one
         interval = min(interval, config.steps)
-    callbacks: list[Callback] = [Resume(), ProgressBar(refresh_rate=10)]
+    seen = sys.stdout.isatty()
+    bar = ProgressBar(refresh_rate=10) if seen else ProgressLines()
+    callbacks: list[Callback] = [Resume(), bar]
     callbacks.append(Validation(out / MODEL if keep == "best" else None))
     if config.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
@@ -65,6 +75,7 @@ def make_trainer(config: RunConfig, out: Path, keep: Literal["last", "best"]) ->
         "logger": [CSVLogger(out, name="logs"), TensorBoardLogger(out, name="logs")],
         "default_root_dir": out,
         "enable_model_summary": False,
+        "enable_progress_bar": seen,
         "enable_checkpointing": False,
         "val_check_interval": interval,
         "inference_mode": False,  # forces are derivatives, also in a validation

@@ -11,6 +11,7 @@ import torch
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.conversion import from_ase
+from schnetgen_pyg.data.database_rows import restore
 
 
 def read_database(path: Path) -> Iterator[Data]:
@@ -18,7 +19,9 @@ def read_database(path: Path) -> Iterator[Data]:
     energies (eV) and forces (eV/Å) beside the atoms."""
     with ase.db.connect(path) as database:
         for number, row in enumerate(database.select()):
-            data = from_ase(row.toatoms(), f"structure {number}")
+            atoms = row.toatoms()
+            restore(row, atoms)
+            data = from_ase(atoms, f"structure {number}")
             if "energy" not in data and "total_energy" in row:
                 data.energy = torch.tensor([row.total_energy], dtype=torch.float64)
             if "forces" not in data and "atomic_forces" in row.data:
