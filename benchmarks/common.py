@@ -89,8 +89,8 @@ def benchmark_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def save(name: str, figures: dict[str, Any], seed: int, folder: Path) -> Path:
-    """Write figures to ``NAME.json`` in a folder, with commit, command line, versions, machine, seed
-    and the seconds since the benchmark began."""
+    """Write figures to ``NAME.json`` in a folder, with commit, command line, versions, machine,
+    seed and the seconds since the benchmark began."""
     path = folder / f"{name}.json"
     record = {"commit": COMMIT, "command": command_line(), "processor": processor(), "seed": seed}
     record |= {"seconds": round(time.perf_counter() - START, 1)} | provenance() | figures
@@ -125,17 +125,13 @@ def kept_row(
         print(f"{name}: measured anew ({'; '.join(told)})", flush=True)
     start = time.perf_counter()
     row = measure()
-    rows[name] = measured_now(time.perf_counter() - start) | {"asked": wanted} | row
+    rows[name] = now(start) | {"command": command_line(), "processor": processor()}
+    rows[name] |= provenance() | {"asked": wanted} | row
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(rows, indent=1))
     return rows[name]
 
 
-def measured_now(seconds: float) -> dict[str, Any]:
-    """What a row is quoted with when the rows of a table were not made in one go."""
-    return {
-        "commit": COMMIT,
-        "command": command_line(),
-        "processor": processor(),
-        "seconds": round(seconds, 3),
-    } | provenance()
+def now(start: float) -> dict[str, Any]:
+    """What every row of a table has: its commit, and the seconds that measuring it took."""
+    return {"commit": COMMIT, "seconds": round(time.perf_counter() - start, 3)}

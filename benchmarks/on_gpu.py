@@ -23,7 +23,6 @@ import os
 import re
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -72,16 +71,10 @@ def tests(options: argparse.Namespace) -> None:
 def generation(options: argparse.Namespace) -> None:
     """Molecules per second."""
     import generation
-    from common import run, save
+    from common import save
 
-    num, rounds = (4, 1) if options.tiny else (32_768, 3)
-    rates = generation.ours_on_gpu(num, rounds, options.device)
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    record = {"molecules": num, "rates": rates, "medians": medians, "peer": {}}
-    if options.peer:
-        script = str(ROOT / "benchmarks" / "peers" / "gschnet_generate.py")
-        at_once = ["--device", options.device, "--molecules", "4" if options.tiny else "512"]
-        record["peer"] = run([options.peer, script, *at_once])
+    num, rounds, at_once = (4, 1, 4) if options.tiny else (32_768, 3, 512)
+    record = generation.on_gpu(num, rounds, options.device, options.peer, at_once)
     save("generation_gpu", record, 0, options.out)
 
 
@@ -89,21 +82,18 @@ def training_step(options: argparse.Namespace) -> None:
     """Time of a training step, in bfloat16 and against the peer, too."""
     import training_step
     from common import save
-    from torch_geometric.data import Data
-
-    from schnetgen_pyg import load
 
     sizes = [2] if options.tiny else [20, 200]
     wanted = argparse.Namespace(
         device=options.device,
         rounds=1 if options.tiny else 3,
-        threads=os.cpu_count() or 1,
+        repeats=1 if options.tiny else 3,
+        threads=1 if options.tiny else os.cpu_count() or 1,
         peer=options.peer,
-        data=str(DATA),
+        data=DATA,
     )
-    structures = [Data(z=d.z, pos=d.pos) for d in load(DATA)[: max(sizes)]]
-    rows = [training_step.measure(structures[:size], wanted) for size in sizes]
-    save("training_step_gpu", {"rows": rows}, 0, options.out)
+    parts = [training_step.measure(size, wanted) for size in sizes]
+    save("training_step_gpu", {"parts": parts}, 0, options.out)
 
 
 def time_to_valid(options: argparse.Namespace) -> None:
