@@ -264,6 +264,8 @@ def require_same(path: Path, stage: Stage) -> None:
     found = yaml.safe_load(path.read_text())
     wanted = stage.all_settings()
     changed = [k for k, value in wanted.items() if k in found and found[k] != value]
+    if wanted.get("schedule", "constant") == "constant" and "steps" in changed:
+        changed.remove("steps")  # a longer run is the same one, continued
     if changed:
         told = ", ".join(f"{k} {found[k]}, the recipe has {wanted[k]}" for k in changed)
         raise InputError(f"{path.parent}: holds a run of other settings ({told}); choose --out")

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from common import RESULTS
-from markdown_tables import markdown, source
+from markdown_tables import commits_of, markdown, source
 
 #: Of C7H10O2 in QM9, of which we have the training isomers and most of the others.
 ISOMERS = 6095
@@ -88,6 +88,7 @@ def paper(record: dict[str, Any]) -> str:
     all_sizes = f"{theirs['test_found']:,} of {theirs['test_size']:,} ({share})"
     scaffolds = {name: figures["own"]["scaffold"] for name, figures in sizes.items()}
     matches = ours["matches"]
+    found = matches["test"]["scaffold"]
 
     def of(found: int, whole: int) -> str:
         return f"{found:,} of {whole:,} ({found / whole:.1%})"
@@ -109,8 +110,14 @@ def paper(record: dict[str, Any]) -> str:
         ],
         [
             "scaffolds of test isomers found, not in training",
+            f"{theirs['test_found']:,}",
+            of(found, scaffolds["test"]),
+            "",
+        ],
+        [
+            "the same by the number of test isomers, as the paper counts",
             all_sizes,
-            of(matches["test"]["scaffold"], scaffolds["test"]),
+            of(found, real["n"]),
             "",
         ],
         ["*valid molecules, bond orders considered:*", "", "", ""],
@@ -141,16 +148,45 @@ def paper(record: dict[str, Any]) -> str:
     ]
     training = record["training"]
     seconds = record["generation"]["seconds"]
-    speed = (
-        f" Generated at commit {record['generation']['commit']} in {seconds:,.0f} s"
-        f"{record['note'] and ' (' + record['note'] + ')'}."
-    )
+    speed = f" Generated at commit {record['generation']['commit']}"
+    speed += f" in {seconds:,.0f} s" if seconds else ""
+    speed += f"{record['note'] and ' (' + record['note'] + ')'}."
     note = (
         f"{training['step']:,} training steps of {training['training']['batch_size']} molecules, "
         f"validation loss {training['metrics']['validation_loss']:.3f} nats per distance, "
         f"T = {record['temperature']}.{speed} {source('paper', record)}"
     )
     return markdown(["", "paper", "`c7h10o2-paper`", "the real test isomers"], rows) + "\n\n" + note
+
+
+def paper_steps(record: dict[str, Any]) -> str:
+    """The paper's experiment over the length of the training, by the paper's own counts."""
+    theirs = record["paper"]
+    rows = []
+    for steps, row in record["rows"].items():
+        found, real = row["evaluation"], row["evaluation"]["references"]["test"]
+        rows.append(
+            [
+                f"{int(steps):,}",
+                f"{int(steps) * record['batch_size'] / row['num_training']:,.0f}",
+                f"{row['validation_loss']:.3f}",
+                f"{found['valid'] / found['n']:.1%}",
+                f"{found['unique']['scaffold']:,}",
+                f"{found['matches']['train']['scaffold']:,}",
+                f"{found['matches']['test']['scaffold'] / real['n']:.1%}",
+            ]
+        )
+    test = f"{theirs['test_found'] / theirs['test_size']:.1%}"
+    paper = [f"{theirs['unique']:,}", f"{theirs['train_found']:,}", test]
+    rows.append(["*paper*", "not stated", "not stated", "not stated", *paper])
+    header = ["training steps", "epochs", "validation loss", "valid", "different scaffolds"]
+    header += ["scaffolds of training isomers found", "of test isomers found, by their number"]
+    note = (
+        f"{record['structures']:,} structures after each length of one training run, "
+        f"T = {record['temperature']}. {source('paper_steps', record)}"
+        f"{commits_of(record['rows'], record['commit'])}"
+    )
+    return markdown(header, rows) + "\n\n" + note
 
 
 def quality(record: dict[str, Any]) -> str:
@@ -163,32 +199,44 @@ def quality(record: dict[str, Any]) -> str:
             return f"{mean:{form}}{spread}"
 
         rows.append(
-            [name, cell("valid", ".2%"), cell("unique", ".1%")]
+            [name, cell("valid", ".2%"), *_others(row.get("judges")), cell("unique", ".1%")]
             + [cell(key, ",.0f") for key in ("train_found", "test_found", "new")]
         )
     test_size = next(iter(record["rows"].values()))["runs"][0]["test_size"]
-    rows.append(["*the paper's model, `c7h10o2-paper`, T = 0.01*", *_paper_quality()])
+    valid, *paper = _paper_quality()
+    rows.append(["*the paper's model, `c7h10o2-paper`, T = 0.01*", valid, *_others(None), *paper])
+    if real := record.get("real"):
+        share = f"{real['valid']:.1f}%"
+        rows.append(["*real isomers of the test set*", share, *_others(real), "", "", "", ""])
+    ideal = _ideal(record["structures"], test_size)
     rows.append(
-        ["*computed: each isomer in QM9 equally often*", *_ideal(record["structures"], test_size)]
+        ["*computed: each isomer in QM9 equally often*", ideal[0], *_others(None), *ideal[1:]]
     )
-    header = [
-        "",
-        "valid",
-        "different among valid",
-        "training isomers found (of 2,000)",
-        f"unseen test isomers found (of {test_size:,})",
-        "different molecules in neither",
-    ]
+    header = ["", "valid", *JUDGED.values(), "different among valid"]
+    header += ["training isomers found (of 2,000)"]
+    header += [f"unseen test isomers found (of {test_size:,})", "different molecules in neither"]
     training = record["training"]
-    usual = next(iter(record["rows"].values()))["commit"]
-    earlier = {row["commit"] for row in record["rows"].values()} - {usual}
-    made = f" (others than the first row: {', '.join(sorted(earlier))})" if earlier else ""
+    first = next(iter(record["rows"].values()))
+    usual = first.get("generation", first)["commit"]
+    judged = first.get("judges", {}).get("structures")
+    runs = "" if "recipe" in training else " in the last of several runs"
+    others = f"Other judges: the first {judged:,} structures of a row. " if judged else ""
     note = (
         f"{record['structures']:,} structures for each seed, mean ± standard deviation over "
-        f"{len(record['seeds'])} seeds or one; {training['step']:,} steps in the last training run "
-        f"of the model. Generated at commit {usual}{made}. {source('quality', record)}"
+        f"{len(record['seeds'])} seeds or one. {others}{training['step']:,} training steps{runs}. "
+        f"Generated at commit {usual}. {source('quality', record)}"
+        f"{commits_of(record['rows'], usual)}"
     )
     return markdown(header, rows) + "\n\n" + note
+
+
+#: Judges that are not the sampler, and the titles of their columns.
+JUDGED = {"edm": "EDM stable", "openbabel": "Open Babel valid", "posebusters": "PoseBusters passed"}
+
+
+def _others(judged: dict[str, Any] | None) -> list[str]:
+    """Percentages by the other judges; nothing where they were not asked."""
+    return [f"{judged[name]:.1f}%" if judged else "" for name in JUDGED]
 
 
 def _ideal(num: int, test_size: int) -> list[str]:
