@@ -246,6 +246,11 @@ def go(options: argparse.Namespace, missing: list[str]) -> int:
     start = time.monotonic()
     options.out.mkdir(parents=True, exist_ok=True)
     outcome: dict[str, Any] = {}
+    parts = options.out / "parts.json"
+    asked = {"device": options.device, "tiny": options.tiny, "peer": bool(options.peer)}
+    before = json.loads(parts.read_text()).get("asked") if parts.is_file() else asked
+    if before != asked:  # a trial on a CPU is no measurement on a GPU
+        raise SystemExit(f"on_gpu.py: {options.out} holds parts of {before}; choose another --out")
     for name in options.only:
         began, left = time.monotonic(), options.budget - (time.monotonic() - start)
         if (options.out / f"{name}.json").is_file():
@@ -256,8 +261,8 @@ def go(options: argparse.Namespace, missing: list[str]) -> int:
             print(f"== {name}: {PARTS[name].__doc__}", flush=True)
             outcome[name] = {"outcome": run_part(name, options, left)}
             outcome[name]["seconds"] = round(time.monotonic() - began, 1)
-        record = {"lacking": missing, "parts": outcome}
-        (options.out / "parts.json").write_text(json.dumps(record, indent=2) + "\n")
+        record = {"asked": asked, "lacking": missing, "parts": outcome}
+        parts.write_text(json.dumps(record, indent=2) + "\n")
     print("\n".join(f"{name:20} {row['outcome']}" for name, row in outcome.items()))
     failures: list[str] = []
     if (options.out / "tests_gpu.json").is_file():
