@@ -5,7 +5,7 @@ DEMO_STEPS ?= 300
 DEMO_MOLECULES ?= 128
 DEMO := runs/demo
 
-.PHONY: demo test slow notebooks pictures help docs lint types extensions reference wheel clean
+.PHONY: demo test slow notebooks pictures help docs lint types compare lowest extensions reference wheel clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -68,6 +68,22 @@ reference:
 	build/reference/bin/pip install --quiet -c constraints.txt torch
 	build/reference/bin/pip install --quiet -c constraints.txt -e . pytest graph-pes
 	build/reference/bin/pytest -m reference tests/representations
+
+# Is anything slower than in the commit before? Both take turns on this machine.
+compare: .venv/installed
+	$(BIN)/python benchmarks/compare.py --base HEAD~1 --fail-beyond 1.25
+
+# The lowest versions that pyproject.toml allows, in an environment of their own.
+LOWEST := build/lowest
+lowest:
+	rm -rf $(LOWEST)
+	$(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) .ci/floors.py xtb > $(LOWEST)/floors.txt
+	$(LOWEST)/bin/pip install --quiet -c $(LOWEST)/floors.txt torch
+	$(LOWEST)/bin/pip install --quiet -c $(LOWEST)/floors.txt -e ".[xtb]" "pytest>=8" "hypothesis>=6.100"
+	$(LOWEST)/bin/python -m schnetgen_pyg generate --num 2 --out $(LOWEST)/two.extxyz
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/pytest --quiet tests/chem tests/data tests/graphs tests/generator \
+		tests/training tests/potentials tests/relaxation tests/commands tests/test_same_as_before.py
 
 wheel: .venv/installed
 	$(BIN)/python -m build --wheel
