@@ -62,6 +62,13 @@ COLUMNS = (
 )
 
 
+#: Units of columns that text shows.
+UNITS = {
+    **{"predicted_energy": "eV", "released": "kcal/mol", "rmsd": "Å", "rmsd_heavy": "Å"},
+    **{"bonds_mean": "Å", "angles_mean": "°", "torsions_mean": "°"},
+}
+
+
 #: Packages whose versions decide what is found; some are optional.
 PACKAGES = ("schnetgen_pyg", "ase", "rdkit", "tblite", "pyscf", "geometric")
 
@@ -131,12 +138,12 @@ class Relaxation:
         shown = ["status", "predicted_energy", "released", "rmsd", "rmsd_heavy", "changed"]
         frame = self.to_pandas()
         frame = frame[[name for name in (*shown, "smiles_after") if name in frame]]
+        frame = frame.rename(columns={k: f"{k} ({UNITS[k]})" for k in frame if k in UNITS})
         lines = [frame.to_string(float_format="{:.3f}".format)] if len(frame) else []
         statuses = ", ".join(f"{count} {name}" for name, count in figures["statuses"].items())
         lines.append(f"{self.config.method}: {statuses or 'no structures'}")
-        units = {"released": "kcal/mol", "angles_mean": "°", "torsions_mean": "°"}
         for name, values in figures["statistics"].items():
-            unit = units.get(name, "Å")
+            unit = UNITS[name]
             mean, median = values["mean"], values["median"]
             lines.append(f"{name}: {mean:.3f} {unit} mean, {median:.3f} {unit} median")
         if figures["statistics"]:
