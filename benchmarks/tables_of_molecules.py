@@ -288,7 +288,7 @@ def relaxation(record: dict[str, Any]) -> str:
     second = markdown(titles, random)
     note = (
         f"{_lowest(record)} of {record['structures']:,} "
-        f"generated structures; {ours['structures']} valid ones of "
+        f"generated structures{_dearer(record)}; {ours['structures']} valid ones of "
         f"{record['random']['structures']} chosen at random. {_peer_source(theirs)} "
         f"{source('relaxation', record)}"
     )
@@ -308,6 +308,13 @@ def _lowest(record: dict[str, Any]) -> str:
     if number == len(first):
         return f"{which} and different constitutions"
     return f"{which}, which are {number} constitutions,"
+
+
+def _dearer(record: dict[str, Any]) -> str:
+    """Which of them the dearer methods have relaxed, too."""
+    _, *others = record["lowest"].items()
+    counts = {method: len(part["relaxation"]["records"]) for method, part in others}
+    return "".join(f", the first {count} also with {method}" for method, count in counts.items())
 
 
 def _peer_source(peer: dict[str, Any]) -> str:
