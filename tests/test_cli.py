@@ -289,7 +289,7 @@ def test_configuration_file(data, tmp_path):
         (["evaluate", "{data}", "--jobs", "0"], "jobs must be at least 1"),
         (["evaluate", "{data}", "--each"], "samples must be at least 2"),
         (["relax", "{data}", "--method", "gfn9", "--out", "{tmp}/r.db"], "method must be one of"),
-        (["relax", "{data}", "--out", "{tmp}/x.xyz"], "ends in .db"),
+        (["relax", "{data}", "--out", "{tmp}/x.xyz"], "is written as .db"),
         (["relax", "{data}", "--out", "{tmp}/r.db", "--top", "0"], "top must be at least 1"),
         (["relax", "{data}", "--out", "{tmp}/r.db", "--fmaxx", "1"], "did you mean 'fmax'"),
         (["train", "--data", "{data}", "--out", "{tmp}/r", "--precision", "16-true"], "precision"),

@@ -101,9 +101,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         with naming(path, left):
             folder = Path(tempfile.gettempdir()) if stream else target.parent
             folder.mkdir(parents=True, exist_ok=True)
-            # ASE takes what comes after an @ for the number of a frame.
-            suffix = path.name.replace("@", "-")
-            handle, name = tempfile.mkstemp(dir=folder, prefix=".partial-", suffix=suffix)
+            handle, name = tempfile.mkstemp(dir=folder, prefix=".partial-", suffix=path.name)
             os.close(handle)
             temporary = Path(name)
             yield temporary
