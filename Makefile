@@ -21,8 +21,8 @@ demo: .venv/installed
 	$(BIN)/schnetgen train --data c7h10o2-xtb --preset small --steps $(DEMO_STEPS) --out $(DEMO)/training
 	cp $(DEMO)/training/loss.png $(DEMO)/loss.png
 	$(BIN)/schnetgen generate --formula C7H10O2 --num $(DEMO_MOLECULES) --seed 0 --out $(DEMO)/generated.extxyz
-	$(BIN)/schnetgen evaluate $(DEMO)/generated.extxyz --train c7h10o2-xtb --out $(DEMO)
-	$(BIN)/schnetgen report $(DEMO) --train c7h10o2-xtb --checkpoint c7h10o2
+	$(BIN)/schnetgen evaluate $(DEMO)/generated.extxyz --test c7h10o2-xtb --out $(DEMO)
+	$(BIN)/schnetgen report $(DEMO) --test c7h10o2-xtb --checkpoint c7h10o2
 	@echo "Look at $(DEMO): report.html, best.png, loss.png, table.txt, valid.sdf, generated.extxyz"
 
 test: .venv/installed

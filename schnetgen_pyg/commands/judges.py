@@ -16,7 +16,6 @@ from schnetgen_pyg.commands.options import (
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from jsonargparse import Namespace
 
     from schnetgen_pyg.commands.parser import Parser
     from schnetgen_pyg.evaluation.evaluation import Evaluation
@@ -35,19 +34,9 @@ def _add_judges(parser: Parser) -> None:
         nargs="+",
         type=str,
         default=[],
-        help="who judges beside RDKit; by default those that are cheap and installed "
+        help="who judges beside RDKit; by default those that are installed, but for energies "
         f"({', '.join(JUDGES)})",
     )
-    parser.add_argument(
-        "--posebusters", action="store_true", help="PoseBusters judges valid structures, too"
-    )
-
-
-def _judges(options: Namespace) -> tuple[str, ...]:
-    from schnetgen_pyg.evaluation.judges import default_judges
-
-    named = tuple(options.judges) or default_judges()
-    return tuple(dict.fromkeys((*named, "posebusters"))) if options.posebusters else named
 
 
 def _evaluate_parser() -> Parser:
@@ -58,6 +47,13 @@ def _evaluate_parser() -> Parser:
         action="store_true",
         help="each file is a sample of its own: mean and standard deviation over them",
     )
+    parser.add_argument(
+        "--checkpoint",
+        type=str | None,
+        default=None,
+        help="generator that made the structures, against whose training molecules novelty is "
+        "judged; by default the one that the files name",
+    )
     _add_judges(parser)
     parser.add_argument(
         "--energy_tests",
@@ -66,7 +62,12 @@ def _evaluate_parser() -> Parser:
         help="so many valid structures of each set undergo PoseBusters' energy test",
     )
     parser.add_argument(
-        "--train", nargs="+", type=str, default=[], help="files or names of the training structures"
+        "--train",
+        nargs="+",
+        type=str,
+        default=[],
+        help="files or names of training structures, judged beside; novelty is against them where "
+        "nothing says what the generator has seen",
     )
     parser.add_argument(
         "--test", nargs="+", type=str, default=[], help="files or names of structures held out"
@@ -82,10 +83,9 @@ def _evaluate_parser() -> Parser:
 def evaluate(arguments: Sequence[str]) -> None:
     """judge structures: valid, unique, in the training or test set"""
     from schnetgen_pyg.commands.progress import progress
-    from schnetgen_pyg.data import datasets
-    from schnetgen_pyg.data.conversion import to_ase
     from schnetgen_pyg.evaluation.evaluation import evaluate_each
     from schnetgen_pyg.evaluation.replicates import Replicates
+    from schnetgen_pyg.evaluation.structures import judgeable
 
     options = _evaluate_parser().parse_args(arguments)
     require_suffix(options.json or "x.json", ".json")
@@ -93,17 +93,17 @@ def evaluate(arguments: Sequence[str]) -> None:
     written = claim(options, options.json, *folder)
 
     samples = [[file] for file in options.files] if options.each else [options.files]
-    structures = [[to_ase(data) for data in datasets.load(*files)] for files in samples]
-    references = {
-        name: datasets.load(*files)
-        for name, files in (("train", options.train), ("test", options.test))
-        if files
-    }
+
+    def read(files: list[str]) -> list[Atoms]:
+        return [atoms for file in files for atoms in judgeable(file)]
+
+    structures = [read(files) for files in samples]
     results = evaluate_each(
         structures,
-        train=references.get("train"),
-        test=references.get("test"),
-        judges=_judges(options),
+        model=options.checkpoint,
+        train=read(options.train) if options.train else None,
+        test=read(options.test) if options.test else None,
+        judges=options.judges or None,
         energy_tests=options.energy_tests,
         jobs=options.jobs,
         progress=progress,
@@ -170,8 +170,8 @@ def report(arguments: Sequence[str]) -> None:
         "--checkpoint",
         type=str | None,
         default=None,
-        help="generator that shows a molecule being built; by default the run's, or the bundled "
-        f"{DEFAULT_CHECKPOINT}",
+        help="generator that made the structures, and shows one being built; by default the one "
+        f"that they name, or the run's; to show one, the bundled {DEFAULT_CHECKPOINT}",
     )
     parser.add_argument("--num", type=int, default=1_000, help="most structures in the gallery")
     parser.add_argument("--title", type=str | None, default=None)
@@ -193,7 +193,7 @@ def report(arguments: Sequence[str]) -> None:
         default_checkpoint=DEFAULT_CHECKPOINT,
         title=options.title,
         max_molecules=options.num,
-        judges=_judges(options),
+        judges=options.judges or None,
         jobs=options.jobs,
         progress=progress,
     )

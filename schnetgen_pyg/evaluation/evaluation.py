@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections import Counter
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import ase
 
-from schnetgen_pyg.chem.identity import IDENTITIES
-from schnetgen_pyg.data.conversion import as_data, to_ase
-from schnetgen_pyg.data.datasets import load
 from schnetgen_pyg.evaluation.distributions import Distributions, compare, measure
+from schnetgen_pyg.evaluation.figures import notes, of_known, of_set, origins
 from schnetgen_pyg.evaluation.judges import JUDGES, Record, default_judges
 from schnetgen_pyg.evaluation.judges.posebusters import ENERGY
 from schnetgen_pyg.evaluation.judges.rdkit import RDKIT
 from schnetgen_pyg.evaluation.judging import TIMEOUT, ask, perceive_all
-from schnetgen_pyg.evaluation.tables import table
+from schnetgen_pyg.evaluation.seen import Seen, seen_by
+from schnetgen_pyg.evaluation.structures import judgeable
+from schnetgen_pyg.evaluation.tables import UNITS, table
 from schnetgen_pyg.parallel import job_count
 from schnetgen_pyg.storage.atomic import replacing
 from schnetgen_pyg.storage.provenance import versions
@@ -49,63 +49,31 @@ class Evaluation:
         distances: `schnetgen_pyg.evaluation.distributions.compare` with the last reference set, of
             the ``generated`` structures, the ``valid`` ones of them, and the other reference sets.
         distributions: of the same sets and of the last reference set; no ``valid`` if none is.
+        seen: what the generator has seen, where that is known.
+        warnings: what was wrong with the references.
     """
 
     records: list[Record]
     references: dict[str, list[Record]] = field(default_factory=dict)
     distances: dict[str, dict[str, Any]] = field(default_factory=dict)
     distributions: dict[str, Distributions] = field(default_factory=dict, repr=False, compare=False)
-
-    @staticmethod
-    def _figures(records: list[Record]) -> dict[str, Any]:
-        failures = Counter(record["failure"] for record in records if record["failure"])
-        valid = sum(not record["failure"] for record in records)
-        unique = {name: len({r[name] for r in records if name in r}) for name in IDENTITIES}
-        return {
-            "n": len(records),
-            "valid": valid,
-            "failures": dict(failures.most_common()),
-            "unique": unique,
-            "uniqueness": unique["smiles"] / max(valid, 1),
-            "judges": {
-                name: judge.rows(records)
-                for name, judge in JUDGES.items()
-                if name == RDKIT.name or any(name in record for record in records)
-            },
-        }
+    seen: Seen | None = None
+    warnings: list[str] = field(default_factory=list)
 
     def figures(self) -> dict[str, Any]:
         """All figures as plain numbers, for JSON.
 
-        A molecule counts for the first reference set that holds it: what is in ``train`` is not
-        an unseen one of ``test``. ``references[name]["own"]`` is the number of different molecules
-        that a set adds to those before it, ``matches[name]`` how many of them were found, ``hits``
-        the number of structures that are one of them; ``new`` the number of different structures
-        in no reference set. All but ``scaffold`` speak of valid structures only. ``uniqueness`` is
-        the share of different SMILES among valid structures, ``novelty`` the share of new ones
-        among the different; ``judges`` are the rows of each judge that was asked.
+        A molecule counts for the first reference set that holds it: what the generator has seen,
+        or what is in ``train``, is not an unseen one of ``test``. ``references[name]["own"]`` is
+        the number of different molecules that a set adds to those before it, ``matches[name]`` how
+        many of them were found, ``hits`` the number of structures that are one of them;
+        ``seen`` the same of what the generator has seen; ``new`` the number of different structures
+        in none of these. All but ``scaffold`` speak of valid structures only. ``uniqueness`` is
+        the share of different SMILES among valid structures, ``novelty`` the share of those among
+        the different that the generator has not seen or, where that is not known, that are not in
+        ``train``; ``judges`` are the rows of each judge that was asked.
         """
-        result = self._figures(self.records)
-        known: dict[str, set[str]] = {name: set() for name in IDENTITIES}
-        matches: dict[str, dict[str, int]] = {}
-        hits: dict[str, dict[str, int]] = {}
-        references: dict[str, dict[str, Any]] = {}
-        for reference, records in self.references.items():
-            matches[reference], hits[reference] = {}, {}
-            references[reference] = self._figures(records) | {"own": {}}
-            for name in IDENTITIES:
-                own = {record[name] for record in records if name in record} - known[name]
-                found = [r[name] for r in self.records if r.get(name) in own]
-                matches[reference][name], hits[reference][name] = len(set(found)), len(found)
-                references[reference]["own"][name] = len(own)
-                known[name] |= own
-        if self.references:
-            result |= {"matches": matches, "hits": hits, "references": references}
-            result["new"] = {
-                name: len({r[name] for r in self.records if name in r} - known[name])
-                for name in IDENTITIES
-            }
-            result["novelty"] = result["new"]["smiles"] / max(result["unique"]["smiles"], 1)
+        result = of_set(self.records) | of_known(self.records, self.references, self.seen)
         if self.distances:
             result["distances"] = self.distances
         result["versions"] = versions(*PACKAGES)
@@ -115,27 +83,25 @@ class Evaluation:
         """The table of `summary`: one column per set of structures."""
         return table(self.figures())
 
+    def notes(self) -> list[str]:
+        """What a reader of the table has to know: what novelty is against, which structures are
+        judged otherwise or not at all, and the ``warnings``."""
+        return [*notes(self.figures(), self.records), *(f"warning: {w}" for w in self.warnings)]
+
+    def origins(self) -> list[str]:
+        """Where the molecule of each structure is known from
+        (`schnetgen_pyg.evaluation.figures.origins`)."""
+        return origins(self.records, self.references, self.seen)
+
     def summary(self) -> str:
-        """The table as text, with the versions that decide what is valid."""
+        """The table as text, with notes and the versions that decide what is valid."""
         versions = ", ".join(f"{k} {v}" for k, v in self.figures()["versions"].items())
-        return f"{self.to_pandas().to_string()}\n({versions})"
+        return "\n".join([self.to_pandas().to_string(), UNITS, *self.notes(), f"({versions})"])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `figures` as JSON, atomically."""
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(self.figures(), indent=2) + "\n")
-
-
-def _as_atoms(structures: Any) -> list[ase.Atoms]:
-    if isinstance(structures, (str, os.PathLike)):
-        structures = load(structures)
-    if not isinstance(structures, list):
-        structures = as_data(structures)
-    checked = as_data(structures)
-    return [
-        s if isinstance(s, ase.Atoms) else to_ase(d)
-        for s, d in zip(structures, checked, strict=True)
-    ]
 
 
 def _measure(structures: Sequence[ase.Atoms], records: Sequence[Record]) -> Distributions:
@@ -154,6 +120,7 @@ def _measure_valid(
 def evaluate(
     molecules: Any,
     *,
+    model: Any = None,
     train: Any = None,
     test: Any = None,
     judges: Sequence[str] | None = None,
@@ -167,7 +134,10 @@ def evaluate(
     Args:
         molecules: ASE ``Atoms`` or ``Data`` in Å, or what `schnetgen_pyg.load` takes: a file or
             the name of a data set.
-        train, test: reference structures; the same figures are given for them.
+        model: the generator that made them (`SchNetGen`, name or path), whose record says what is
+            novel; by default the one that they name in their info.
+        train, test: reference structures; the same figures are given for them. What the model has
+            seen is no find of ``test``.
         judges: names of `schnetgen_pyg.evaluation.judges.JUDGES` that are asked beside RDKit; by
             default those that are cheap and installed.
         energy_tests: PoseBusters' energy test (about a second) on so many valid structures of each
@@ -178,10 +148,16 @@ def evaluate(
         progress: such as ``tqdm.tqdm``.
 
     Raises:
-        InputError: if a structure cannot be used, or a judge is not there or not installed.
+        InputError: if a structure cannot be used or is periodic, or a judge is not there or not
+            installed.
+
+    Warns:
+        UserWarning: if ``train`` is not what the model has seen, or the generator that structures
+            name cannot be asked.
     """
     several = evaluate_each(
         [molecules],
+        model=model,
         train=train,
         test=test,
         judges=judges,
@@ -196,6 +172,7 @@ def evaluate(
 def evaluate_each(
     samples: Sequence[Any],
     *,
+    model: Any = None,
     train: Any = None,
     test: Any = None,
     judges: Sequence[str] | None = None,
@@ -212,7 +189,8 @@ def evaluate_each(
     for judge in [*asked, ENERGY] if energy_tests else asked:
         judge.require_installed()
     known = {k: v for k, v in {"train": train, "test": test}.items() if v is not None}
-    atoms = {name: _as_atoms(group) for name, group in [*enumerate(samples), *known.items()]}
+    atoms: dict[Any, list[ase.Atoms]] = {k: judgeable(one) for k, one in enumerate(samples)}
+    atoms |= {name: judgeable(group, f"{name}: structure") for name, group in known.items()}
     everything = [a for group in atoms.values() for a in group]
     found = perceive_all(everything, jobs=jobs, timeout=timeout, progress=progress)
     for judge in asked:
@@ -233,7 +211,13 @@ def evaluate_each(
         distances = {
             name: compare(distributions[name], distributions[last]) for name in others if known
         }
-        result.append(Evaluation(records[index], references, distances, distributions))
+        seen, wrong = seen_by(model, atoms[index])
+        if seen is not None and "train" in references:
+            wrong += filter(None, [seen.differs("train", references["train"])])
+        for text in wrong:
+            warnings.warn(text, stacklevel=3)
+        found_there = (references, distances, distributions)
+        result.append(Evaluation(records[index], *found_there, seen, wrong))
     return result
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import ase
 
 from schnetgen_pyg.chem.bonds import connectivity
-from schnetgen_pyg.chem.perception import perceive
+from schnetgen_pyg.chem.perception import perceive, stated
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.evaluation.judges.base import Entry, Judge, Record
 from schnetgen_pyg.evaluation.judges.rdkit import RDKIT
@@ -39,7 +39,7 @@ def perceive_all(
         timeout: seconds that a hundred structures may take.
         progress: such as ``tqdm.tqdm``.
     """
-    bare = [ase.Atoms(atoms.numbers, atoms.positions) for atoms in structures]
+    bare = [_bare(atoms) for atoms in structures]
     records = [Record() for _ in bare]
     found = each_in_processes(_begin, bare, size=CHUNK, jobs=jobs, timeout=timeout)
     for place, result in _watched(found, len(bare), RDKIT, progress):
@@ -75,9 +75,7 @@ def ask(
     """
     judge.require_installed()
     chosen = [k for k, record in enumerate(records) if "num_atoms" in record]
-    items = [
-        (ase.Atoms(structures[k].numbers, structures[k].positions), records[k]) for k in chosen
-    ]
+    items = [(_bare(structures[k]), records[k]) for k in chosen]
     found = each_in_processes(
         partial(_entries, judge.name, judge.judge),
         items,
@@ -92,11 +90,16 @@ def ask(
             records[chosen[place]][judge.name] = entry
 
 
+def _bare(atoms: ase.Atoms) -> ase.Atoms:
+    """What a judge needs of a structure."""
+    return ase.Atoms(atoms.numbers, atoms.positions, info=stated(atoms))
+
+
 def _begin(structures: Sequence[ase.Atoms]) -> list[Record]:
     records = []
     for atoms in structures:
         perception = perceive(atoms)
-        record = Record(RDKIT.judge(atoms, perception) or {})
+        record = Record((RDKIT.judge(atoms, perception) or {}) | stated(atoms))
         record.keep(connectivity(atoms) if perception.mol is None else perception.mol)
         records.append(record)
     return records

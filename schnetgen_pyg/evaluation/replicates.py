@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.evaluation.evaluation import PACKAGES, Evaluation
-from schnetgen_pyg.evaluation.tables import table
+from schnetgen_pyg.evaluation.tables import UNITS, table
 from schnetgen_pyg.storage.atomic import replacing
 from schnetgen_pyg.storage.provenance import versions
 
@@ -80,9 +80,16 @@ class Replicates:
         return pd.DataFrame(columns, index=list(rows), dtype=object)
 
     def summary(self) -> str:
-        """The table as text."""
+        """The table as text, with the notes of every sample."""
         used = ", ".join(f"{k} {v}" for k, v in versions(*PACKAGES).items())
-        return f"{len(self.names)} samples\n{self.to_pandas().to_string()}\n({used})"
+        said = {name: e.notes() for name, e in zip(self.names, self.evaluations, strict=True)}
+        notes = dict.fromkeys(
+            note if all(note in others for others in said.values()) else f"{name}: {note}"
+            for name, some in said.items()
+            for note in some
+        )
+        head = f"{len(self.names)} samples"
+        return "\n".join([head, self.to_pandas().to_string(), UNITS, *notes, f"({used})"])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `figures` as JSON, atomically."""

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     import pandas
 
 
+#: Stands below every table.
+UNITS = "(rows without a unit are numbers of structures, or of different ones)"
+
+
 def _percent(share: float) -> float:
     return round(100 * share, 2)
 
@@ -54,11 +58,14 @@ def table(figures: dict[str, Any]) -> pandas.DataFrame:
     distances = figures.get("distances", {})
     columns = {name: _column(values) for name, values in sets.items()}
     made = columns["generated"]
+    if "seen" in figures:
+        made |= {f"seen in training ({k})": n for k, n in figures["seen"]["found"].items()}
+        made["seen in training, out of (smiles)"] = figures["seen"]["different"]["smiles"]
     for reference, matches in figures.get("matches", {}).items():
         made |= {f"{reference} found ({k})": n for k, n in matches.items()}
     made |= {f"new ({k})": n for k, n in figures.get("new", {}).items()}
     if "novelty" in figures:
-        made["new, of the unique (smiles, %)"] = _percent(figures["novelty"])
+        made["novel, of the unique (smiles, %)"] = _percent(figures["novelty"])
     for name, column in columns.items():
         column |= distance_rows(distances.get(name))
     made |= distance_rows(distances.get("valid"), "of the valid: ")

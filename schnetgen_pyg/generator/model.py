@@ -26,9 +26,13 @@ from schnetgen_pyg.generator.config import GeneratorConfig
 from schnetgen_pyg.generator.decisions import DECISIONS, Decision, Distance, Focus
 from schnetgen_pyg.generator.step import Step
 from schnetgen_pyg.generator.steps import partial_molecules, step_graph
+from schnetgen_pyg.generator.training_set import TrainingSet
 from schnetgen_pyg.graphs.graph import Graph
 from schnetgen_pyg.representations import REPRESENTATIONS, PairRepresentation, Representation
 from schnetgen_pyg.storage.models import load_model, restore, save_model
+
+#: Name of the record of what was seen, beside the weights in a file.
+SEEN = "training_set"
 
 
 class NewAtomProduct(MessagePassing):
@@ -83,12 +87,17 @@ class SchNetGen(nn.Module):
         self.conditions: Mapping[str, Condition] = cast(Any, conditions)
         #: What is known about the training; saved with the weights.
         self.provenance: dict[str, Any] = {}
+        #: What it was trained on, where that is known; saved with the weights.
+        self.training_set: TrainingSet | None = None
+        #: Name or path that it was loaded by; molecules that it makes carry it.
+        self.name = ""
         self._table = KeptTable()
 
     def reset_parameters(self) -> None:
         """Weights as those of a new model."""
         fresh = SchNetGen(self.config).to(self.device)
         self.load_state_dict(fresh.state_dict())
+        self.training_set = None
 
     @property
     def device(self) -> torch.device:
@@ -253,8 +262,12 @@ class SchNetGen(nn.Module):
         return self._table.of(self.representation) if serves(self.representation) else None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write weights and configuration to one safetensors file, atomically."""
-        save_model(path, "generator", asdict(self.config), self.provenance, self.state_dict())
+        """Write weights, configuration and the record of what was seen to one safetensors file,
+        atomically."""
+        tensors = self.state_dict()
+        if self.training_set is not None:
+            tensors = tensors | {SEEN: self.training_set.to_tensor()}
+        save_model(path, "generator", asdict(self.config), self.provenance, tensors)
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str]) -> SchNetGen:
@@ -267,9 +280,12 @@ class SchNetGen(nn.Module):
             InputError: if there is no such checkpoint, or the file is none of this version.
         """
         stored = load_model(name_or_path, "generator", GeneratorConfig)
+        seen = stored.weights.pop(SEEN, None)
         build: Callable[[dict[str, Any]], SchNetGen] = lambda s: cls(GeneratorConfig(**s))  # noqa: E731
         model = restore(stored, build)
         model.provenance = stored.provenance
+        model.training_set = None if seen is None else TrainingSet.from_tensor(seen)
+        model.name = str(name_or_path)
         return model.eval()
 
 

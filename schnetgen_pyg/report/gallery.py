@@ -14,7 +14,7 @@ from rdkit.Chem import rdDepictor
 
 from schnetgen_pyg.evaluation.evaluation import Evaluation
 from schnetgen_pyg.evaluation.judges import JUDGES, Record
-from schnetgen_pyg.report.pictures import drawing_tools
+from schnetgen_pyg.report.pictures import drawing_tools, log_prob_of
 
 #: Size of a drawing in pixels.
 WIDTH, HEIGHT = 180, 135
@@ -85,10 +85,7 @@ def molecule_rows(
     structures: Sequence[ase.Atoms], evaluation: Evaluation
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """One row per structure for the gallery, and the drawings, one for each constitution."""
-    known = {
-        name: {r["smiles"] for r in records if "smiles" in r}
-        for name, records in evaluation.references.items()
-    }
+    origins = evaluation.origins()
     counts = Counter(record.get("smiles", "") for record in evaluation.records)
     rows, drawings = [], {}
     for number, (atoms, record) in enumerate(zip(structures, evaluation.records, strict=True)):
@@ -101,10 +98,9 @@ def molecule_rows(
                     drawings[drawn] = drawing(_flat(mol, not failure))
                 if not failure:
                     Chem.Kekulize(mol, clearAromaticFlags=True)
-        new = "new" if known else "valid"
         row: dict[str, Any] = {
             "number": atoms.info.get("sample", number),
-            "status": failure or next((k for k, v in known.items() if text in v), new),
+            "status": origins[number],
             "failure": failure,
             "smiles": text,
             "count": counts[text] if text else 1,
@@ -114,7 +110,8 @@ def molecule_rows(
             "pos": [round(1000 * x) for x in atoms.positions.ravel().tolist()],
             "bonds": [] if mol is None else _bonds(mol),
         }
-        if "log_prob" in atoms.info:
-            row["log_prob"] = round(float(atoms.info["log_prob"]), 3)
+        log_prob = log_prob_of(atoms)
+        if log_prob is not None:
+            row["log_prob"] = round(log_prob, 3)
         rows.append(row)
     return rows, drawings

@@ -11,6 +11,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,27 +29,15 @@ from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.data.conversion import from_ase, to_ase
 from schnetgen_pyg.evaluation.distributions import QUANTITIES, Distributions
 from schnetgen_pyg.evaluation.evaluation import Evaluation
-from schnetgen_pyg.evaluation.judges import JUDGES
-from schnetgen_pyg.evaluation.tables import distance_rows, judge_rows
+from schnetgen_pyg.evaluation.tables import distance_rows
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.orders import ORDERS, reorder
 from schnetgen_pyg.generator.sampling.likelihood import trace
 from schnetgen_pyg.report.gallery import molecule_rows
+from schnetgen_pyg.report.tables import is_finite, judge_table, not_finite, rows_of, summary_rows
 from schnetgen_pyg.storage.atomic import replacing
 
 ASSETS = Path(__file__).parent / "assets"
-
-
-#: What the paper reports for 10,000 structures of C7H10O2; RMSD (Å) of the 20 of lowest energy at
-#: PBE/def2-SVP, valid ones.
-PAPER = {
-    "structures": "10,000",
-    "scaffolds": "4,392",
-    "train scaffolds": "266",
-    "test scaffolds": "388 of 4,095",
-    "rmsd": "0.36",
-    "rmsd_heavy": "0.20",
-}
 
 
 #: How many kinds of a quantity are shown, and the width of their bins.
@@ -61,72 +50,6 @@ SHOWN_DISTANCE = 8.0
 
 #: Most points of a loss curve.
 MAX_POINTS = 1_000
-
-
-def summary_rows(
-    figures: Mapping[str, Any], relaxed: Mapping[int, Mapping[str, Any]], paper: bool
-) -> list[dict[str, str]]:
-    """The table beside the paper's figures, from `schnetgen_pyg.Evaluation.figures`."""
-    n = figures["n"]
-    matches, references = figures.get("matches", {}), figures.get("references", {})
-    rows: list[tuple[str, Any, str]] = [
-        ("structures", f"{n:,}", "structures"),
-        ("valid", f"{figures['valid']:,} ({100 * figures['valid'] / max(n, 1):.1f} %)", ""),
-        ("different scaffolds, bond orders ignored", figures["unique"]["scaffold"], "scaffolds"),
-    ]
-    rows += [
-        (f"{name} scaffolds found", _share(m, references[name], "scaffold"), f"{name} scaffolds")
-        for name, m in matches.items()
-    ]
-    rows.append(("different valid molecules (SMILES)", figures["unique"]["smiles"], ""))
-    rows += [
-        (f"{name} molecules found", _share(m, references[name], "smiles"), "")
-        for name, m in matches.items()
-    ]
-    if "new" in figures:
-        rows.append(("molecules in no reference set", figures["new"]["smiles"], ""))
-    for key, label in (("rmsd", "all atoms"), ("rmsd_heavy", "heavy atoms")):
-        values = [r[key] for r in relaxed.values() if r.get(key) is not None]
-        if values:
-            text = f"{np.mean(values):.2f} (mean of {len(values):,})"
-            rows.append((f"RMSD after relaxation, {label} (Å)", text, key))
-    return [
-        {
-            "label": label,
-            "value": f"{value:,}" if isinstance(value, int) else value,
-            "paper": PAPER.get(key, "") if paper else "",
-        }
-        for label, value, key in rows
-    ]
-
-
-def _share(matches: Mapping[str, int], reference: Mapping[str, Any], identity: str) -> str:
-    return f"{matches[identity]:,} of {reference['own'][identity]:,}"
-
-
-def _rows(columns: Sequence[Mapping[str, Any]], form: str) -> list[dict[str, Any]]:
-    """Columns of figures as rows; what a column lacks is empty."""
-    labels = dict.fromkeys(label for column in columns for label in column)
-    texts = [
-        {k: format(v, form if isinstance(v, float) else ",") for k, v in column.items()}
-        for column in columns
-    ]
-    return [{"label": k, "values": [column.get(k, "") for column in texts]} for k in labels]
-
-
-def judge_table(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """What each judge says of the structures and of the reference sets, what it accepts, and which
-    were not asked."""
-    sets = {"this run": dict(figures)} | figures.get("references", {})
-    asked = {name: judge for name, judge in JUDGES.items() if name in figures["judges"]}
-    others = [judge for judge in JUDGES.values() if judge.name not in asked]
-    return {
-        "sets": [f"{name} ({values['n']:,})" for name, values in sets.items()],
-        "rows": _rows([judge_rows(values) for values in sets.values()], ".2f"),
-        "about": {judge.title: judge.about for judge in asked.values() if judge.about},
-        "not asked": [judge.title for judge in others if judge.installed],
-        "not installed": [judge.title for judge in others if not judge.installed],
-    }
 
 
 def _curves(quantity: str, kind: str, sets: Mapping[str, Distributions]) -> dict[str, Any]:
@@ -196,7 +119,7 @@ def distribution_plots(evaluation: Evaluation) -> dict[str, Any] | None:
         "rings": {"sizes": sizes, "per_molecule": per_molecule},
         "distances": {
             "sets": list(apart),
-            "rows": _rows([distance_rows(one) for one in apart.values()], ".3g"),
+            "rows": rows_of([distance_rows(one) for one in apart.values()], ".3g"),
         },
     }
 
@@ -205,7 +128,7 @@ def loss_curves(log: pd.DataFrame) -> dict[str, dict[str, list[Any]]]:
     """The curves of a training log, thinned by means over equal numbers of steps."""
     curves: dict[str, dict[str, list[Any]]] = {}
     for name in log:
-        values = log[name].dropna()
+        values = log[name].replace([np.inf, -np.inf], np.nan).dropna()
         if str(name).startswith(("lr", "learning")) or values.empty:
             continue
         group = np.arange(len(values)) // (1 + len(values) // MAX_POINTS)
@@ -279,7 +202,7 @@ def page_data(
         max_molecules: structures in the gallery; the figures are of all.
     """
     relaxed = relaxed or {}
-    shown = Evaluation(evaluation.records[:max_molecules], evaluation.references)
+    shown = replace(evaluation, records=evaluation.records[:max_molecules])
     rows, drawings = molecule_rows(structures[:max_molecules], shown)
     _add_relaxed(rows, relaxed)
     isomers = {hill_formula(atoms.numbers) for atoms in structures[:100]} == {"C7H10O2"}
@@ -290,6 +213,7 @@ def page_data(
         "versions": figures["versions"],
         "total": len(structures),
         "summary": summary_rows(figures, relaxed, isomers) if structures else [],
+        "remarks": evaluation.notes() + not_finite(structures, relaxed, log) if structures else [],
         "judges": judge_table(figures) if structures else None,
         "paper": isomers,
         "failures": figures["failures"],
@@ -309,7 +233,7 @@ def _add_relaxed(rows: list[dict[str, Any]], relaxed: Mapping[int, Mapping[str, 
         result = dict(relaxed.get(place, {}))
         if "pos" in result:
             row["relaxed"] = [round(1000 * x) for x in np.ravel(result.pop("pos")).tolist()]
-        row |= {key: round(float(value), 4) for key, value in result.items() if value is not None}
+        row |= {key: round(float(value), 4) for key, value in result.items() if is_finite(value)}
 
 
 def _one_construction(

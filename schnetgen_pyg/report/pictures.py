@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,30 +20,35 @@ from schnetgen_pyg.evaluation.evaluation import Evaluation
 from schnetgen_pyg.storage.atomic import replacing
 
 
+def log_prob_of(atoms: ase.Atoms) -> float | None:
+    """What a structure states as ``log_prob`` (nats), if it is a finite number."""
+    try:
+        value = float(atoms.info.get("log_prob", math.nan))
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
 def valid_molecules(structures: Sequence[ase.Atoms], evaluation: Evaluation) -> list[Chem.Mol]:
     """One RDKit molecule per different valid constitution, the most probable first.
 
     Properties: ``smiles``, ``sample``, ``log_prob`` (of the generator) and ``known_from``, the
-    first reference set that holds the constitution, or ``new``.
+    first reference set that holds the constitution, ``seen`` by the generator, or ``new``.
     """
-    references = {
-        name: {record["smiles"] for record in records if not record["failure"]}
-        for name, records in evaluation.references.items()
-    }
-    ranked = sorted(
-        zip(structures, evaluation.records, strict=True),
-        key=lambda pair: -pair[0].info.get("log_prob", 0.0),
-    )
+    origins = evaluation.origins()
+    log_probs = [log_prob_of(atoms) for atoms in structures]
+    ranked = sorted(range(len(structures)), key=lambda k: -(log_probs[k] or 0.0))
     found: dict[str, Chem.Mol] = {}
-    for atoms, record in ranked:
+    for number in ranked:
+        atoms, record = structures[number], evaluation.records[number]
         text = record.get("smiles", "")
         if record["failure"] or text in found:
             continue
         mol = record.mol
         assert mol is not None
-        known = next((name for name, values in references.items() if text in values), "new")
+        known = origins[number]
         mol.SetProp("_Name", text)
-        properties = {"smiles": text, "known_from": known} | {
+        properties = {"smiles": text, "known_from": "new" if known == "valid" else known} | {
             key: atoms.info[key] for key in ("sample", "log_prob") if key in atoms.info
         }
         for key, value in properties.items():

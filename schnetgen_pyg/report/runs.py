@@ -14,10 +14,11 @@ import yaml
 from ase.build import minimize_rotation_and_translation
 
 from schnetgen_pyg.chem.elements import hill_formula
-from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.data.datasets import load
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.evaluation.evaluation import Evaluation, evaluate
+from schnetgen_pyg.evaluation.seen import told_by
+from schnetgen_pyg.evaluation.structures import judgeable
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.relaxation.store import stored
 from schnetgen_pyg.report.page import page_data, write_page
@@ -135,8 +136,10 @@ def report(
     Args:
         run: folder that the commands wrote to, or a structure file.
         out: by default ``report.html`` in the folder, or beside the file with its name.
-        train, test: files or names of the reference sets; without, those of the training.
-        checkpoint: generator that shows a molecule being built; without, the run's own or
+        train, test: files or names of the reference sets; without, those of the training, if it
+            is that of the structures' generator.
+        checkpoint: generator that made the structures, by whose record novelty is judged, and that
+            shows one being built; without, the one that they name, the run's own or, to show one,
             ``default_checkpoint``.
         title: of the page.
         max_molecules: most structures in the gallery.
@@ -149,13 +152,21 @@ def report(
     require(max_molecules >= 1, "num", max_molecules, "at least 1")
     sources = Sources.find(run)
     beside = run.with_suffix(".html") if run.is_file() else run / "report.html"
-    structures = [to_ase(d) for d in load(sources.structures)] if sources.structures else []
+    structures = judgeable(sources.structures) if sources.structures else []
     notes: dict[str, str] = {}
     evaluation, model = Evaluation([]), None
     if structures:
         notes["structures from"] = str(sources.structures)
-        references = _references({"train": list(train), "test": list(test)}, sources, notes)
-        evaluation = evaluate(structures, **references, judges=judges, jobs=jobs, progress=progress)
+        made_here = _made_here(structures, sources)
+        maker = checkpoint or (sources.checkpoint() if made_here else None)
+        references: dict[str, Any] = {
+            name: load(*files) for name, files in (("train", train), ("test", test)) if files
+        }
+        if not references and made_here:
+            references = _training_references(sources, notes)
+        evaluation = evaluate(
+            structures, model=maker, **references, judges=judges, jobs=jobs, progress=progress
+        )
         model = _builder(structures, checkpoint, sources.checkpoint() or default_checkpoint, notes)
     relaxed = read_relaxed(sources.relaxed, structures) if sources.relaxed else {}
     data = page_data(
@@ -189,18 +200,26 @@ def _builder(
     return model
 
 
-def _references(
-    given: dict[str, list[str]], sources: Sources, notes: dict[str, str]
-) -> dict[str, Any]:
-    """The reference sets; where none is given, what the run was trained on, or in ``notes`` why
-    that cannot be read."""
-    references: dict[str, Any] = {name: load(*files) for name, files in given.items() if files}
-    if not references and sources.training_data():
-        try:
-            references = {"train": load(*sources.training_data())}
-        except InputError as error:
-            notes["without the training structures:"] = str(error)
-    return references
+def _made_here(structures: Sequence[ase.Atoms], sources: Sources) -> bool:
+    """Whether the run's own training made the generator of its structures, or nothing is said of
+    that."""
+    told = {digest for _, digest in told_by(structures)}
+    own = sources.checkpoint()
+    if not told or own is None:
+        return not told
+    record = SchNetGen.from_pretrained(own).training_set
+    return record is not None and record.digest in told
+
+
+def _training_references(sources: Sources, notes: dict[str, str]) -> dict[str, Any]:
+    """What the run was trained on, or in ``notes`` why that cannot be read."""
+    if not sources.training_data():
+        return {}
+    try:
+        return {"train": load(*sources.training_data())}
+    except InputError as error:
+        notes["without the training structures:"] = str(error)
+        return {}
 
 
 def _name(structures: Sequence[ase.Atoms], run: Path) -> str:

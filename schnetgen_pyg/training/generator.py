@@ -20,6 +20,7 @@ from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.losses import loss_terms
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.generate import sample
+from schnetgen_pyg.generator.training_set import TrainingSet
 from schnetgen_pyg.storage.provenance import provenance
 from schnetgen_pyg.training.callbacks import metrics
 from schnetgen_pyg.training.config import TrainingConfig
@@ -99,6 +100,15 @@ def _check_elements(model: SchNetGen, data: Sequence[Data]) -> None:
         )
 
 
+def _seen(model: SchNetGen, data: Sequence[Data], out: Path) -> TrainingSet:
+    """What the model has seen after this training; a run that continues has its record already."""
+    if (out / MODEL).is_file():
+        kept = SchNetGen.from_pretrained(out / MODEL).training_set
+        if kept is not None:
+            return kept
+    return TrainingSet.of(data).merged(model.training_set)
+
+
 def fit(
     model: SchNetGen,
     structures: Any,
@@ -139,6 +149,8 @@ def fit(
         min_atoms=2,
     )
     train, validation = ([data[k] for k in parts[name]] for name in ("train", "validation"))
+    if trainer.is_global_zero:  # which writes the files
+        model.training_set = _seen(model, [*train, *validation], out)
     model.provenance = {"training": asdict(config), "num_training": len(train)} | provenance()
     run(trainer, GeneratorModule(model, config, train), train, validation)
     trained = SchNetGen.from_pretrained(out / MODEL)

@@ -21,7 +21,9 @@ class Record(dict[str, Any]):
     """What is known of one structure, as JSON can hold it; beside that its perceived molecule.
 
     ``failure`` (empty if valid) and the identities of `schnetgen_pyg.chem.identity.describe` are
-    there by their names, what each judge says by the judge's name. A judge that took too long or
+    there by their names, ``charge`` and ``spin_multiplicity`` where a structure states others than
+    those of a neutral closed shell, what each judge says by the judge's name. A judge that took
+    too long or
     killed its process says ``{"unfinished": "timeout"}`` or ``"crash"``.
     """
 

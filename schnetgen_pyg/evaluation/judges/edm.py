@@ -12,7 +12,7 @@ import ase.data
 import numpy as np
 
 from schnetgen_pyg.chem.geometry import collect
-from schnetgen_pyg.chem.perception import Perception
+from schnetgen_pyg.chem.perception import Perception, stated
 from schnetgen_pyg.evaluation.judges.base import (
     Entry,
     Judge,
@@ -70,14 +70,15 @@ def stable_atoms(atoms: ase.Atoms) -> np.ndarray | None:
 
 
 def judge(atoms: ase.Atoms, _: Perception) -> Entry | None:
-    """``stable_atoms`` of ``num_atoms``; nothing where an element is not in the tables."""
-    stable = stable_atoms(atoms)
+    """``stable_atoms`` of ``num_atoms``; nothing where an element is not in the tables, which are
+    those of neutral closed-shell molecules."""
+    stable = None if stated(atoms) else stable_atoms(atoms)
     return None if stable is None else {"stable_atoms": int(stable.sum()), "num_atoms": len(atoms)}
 
 
 def rows(records: Sequence[Record]) -> dict[str, float]:
     """Shares of stable atoms and molecules; what was not finished is not stable, what has other
-    elements is not counted."""
+    elements, a charge or unpaired electrons is not counted."""
     entries = list(finished(records, EDM.name))
     if not entries:
         return {}

@@ -9,8 +9,14 @@ import ase
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
-from schnetgen_pyg.chem.perception import Perception
-from schnetgen_pyg.evaluation.judges.base import Entry, Judge, Record, finished
+from schnetgen_pyg.chem.perception import Perception, stated
+from schnetgen_pyg.evaluation.judges.base import (
+    Entry,
+    Judge,
+    Record,
+    count_unfinished,
+    finished,
+)
 from schnetgen_pyg.evaluation.judges.edm import VALENCES
 
 
@@ -42,15 +48,19 @@ def openbabel_failure(atoms: ase.Atoms) -> str:
     return "fragments" if connected_components(graph)[0] > 1 else ""
 
 
-def judge(atoms: ase.Atoms, _: Perception) -> Entry:
-    """``failure``, empty if valid to Open Babel."""
-    return {"failure": openbabel_failure(atoms)}
+def judge(atoms: ase.Atoms, _: Perception) -> Entry | None:
+    """``failure``, empty if valid to Open Babel; nothing of charged and open-shell structures, as
+    it is asked for usual valences."""
+    return None if stated(atoms) else {"failure": openbabel_failure(atoms)}
 
 
 def rows(records: Sequence[Record]) -> dict[str, float]:
-    """Share of structures that are valid to Open Babel; what was not finished is not."""
-    valid = sum(not entry["failure"] for entry in finished(records, OPENBABEL.name))
-    return {"Open Babel: valid (%)": 100 * valid / max(len(records), 1)}
+    """Share of structures that are valid to Open Babel; what was not finished is not, what has a
+    charge or unpaired electrons is not counted."""
+    entries = list(finished(records, OPENBABEL.name))
+    valid = sum(not entry["failure"] for entry in entries)
+    count = len(entries) + count_unfinished(records, OPENBABEL.name)
+    return {"Open Babel: valid (%)": 100 * valid / count} if count else {}
 
 
 OPENBABEL = Judge(

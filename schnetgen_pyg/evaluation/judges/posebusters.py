@@ -112,7 +112,6 @@ POSEBUSTERS = Judge(
     "calls valid; each share is of these, “of all” counts the others as failed.",
     module="posebusters",
     extra="posebusters",
-    cheap=False,
 )
 
 ENERGY = Judge(

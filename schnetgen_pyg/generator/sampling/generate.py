@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -108,6 +109,8 @@ def sample(
         raise InputError(f"num_molecules must be positive, got {num_molecules}")
     require(seed >= 0, "seed", seed, "0 or more")
     check_seen(model, numbers)
+    if outside := model.training_set and model.training_set.outside(numbers.tolist()):
+        warnings.warn(outside, stacklevel=2)
     if fragment is not None:
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
     remaining = remaining_of(numbers, fragment)
@@ -131,11 +134,19 @@ def sample(
                 zip((first + part).tolist(), built.log_prob.tolist(), strict=True)
             ):
                 info = {"sample": number} | ({} if math.isnan(log_prob) else {"log_prob": log_prob})
+                info |= made_by(model)
                 atoms = ase.Atoms(z[row], pos[row], info=info)
                 _keep(atoms, {name: value[row] for name, value in built.known.items()})
                 yield atoms
 
     return molecules()
+
+
+def made_by(model: SchNetGen) -> dict[str, str]:
+    """What molecules say of the model that made them, as far as it is known."""
+    seen = model.training_set
+    told = {"generator": model.name, "training_set": "" if seen is None else seen.digest}
+    return {name: value for name, value in told.items() if value}
 
 
 def _keep(atoms: ase.Atoms, known: Mapping[str, Tensor]) -> None:
@@ -175,7 +186,12 @@ def generate(
 
     Returns:
         ASE ``Atoms`` (Å) with ``info["sample"]``, the number in the run, and
-        without Gibbs rounds ``info["log_prob"]``, as `log_prob` gives it.
+        without Gibbs rounds ``info["log_prob"]``, as `log_prob` gives it; and of a model from a
+        file ``info["generator"]``, its name, and ``info["training_set"]``, the digest of what it
+        has seen, by which `evaluate` judges novelty.
+
+    Warns:
+        UserWarning: for a formula that is outside of what the model has seen.
 
     Raises:
         InputError: for elements that the model never saw, a fragment beyond the formula, or a

@@ -198,7 +198,7 @@
     const rows = data.molecules.map((row, place) => ({ ...row, place })).filter((row) => row.rmsd !== undefined && row.energy !== undefined);
     const least = Math.min(...rows.map((row) => row.energy));
     const groups = [...new Set(rows.map((row) => row.status))];
-    const tints = { new: "#2b8a3e", valid: "#2b8a3e", train: "#2f5597", test: "#d9860b" };
+    const tints = { new: "#2b8a3e", valid: "#2b8a3e", train: "#2f5597", seen: "#2f5597", test: "#d9860b" };
     Plotly.newPlot("relax-plot", groups.map((group) => {
       const some = rows.filter((row) => row.status === group);
       return { name: group, mode: "markers", x: some.map((row) => row.rmsd), y: some.map((row) => 23.0605 * (row.energy - least)), customdata: some.map((row) => row.place), marker: { size: 8, color: tints[group] || "#c0392b", opacity: 0.8 }, hovertemplate: "%{x:.3f} Å, %{y:.1f} kcal/mol<extra>" + group + "</extra>" };

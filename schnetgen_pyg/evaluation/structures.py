@@ -1,0 +1,62 @@
+"""Structures at the door of the evaluation: molecules in vacuum, with the charge they state."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import ase
+import torch
+from torch_geometric.data import Data
+
+from schnetgen_pyg.chem.perception import stated
+from schnetgen_pyg.data.conversion import as_data, to_ase
+from schnetgen_pyg.data.datasets import load
+from schnetgen_pyg.errors import InputError
+
+#: What a structure may state of its electrons.
+ELECTRONS = ("charge", "spin_multiplicity")
+
+
+def judgeable(structures: Any, where: str = "structure") -> list[ase.Atoms]:
+    """Structures of any accepted kind as ASE ``Atoms`` (Å), whose info has the ``charge`` and
+    ``spin_multiplicity`` that they state.
+
+    Args:
+        structures: ASE ``Atoms`` or ``Data``, or what `schnetgen_pyg.load` takes: a file or the
+            name of a data set.
+        where: how messages name a structure, before its number.
+
+    Raises:
+        InputError: naming the structure that is periodic, or cannot be used.
+    """
+    if isinstance(structures, (str, os.PathLike)):
+        where = f"{structures}: structure"
+        structures = load(structures)
+    checked = as_data(structures, where)
+    given = list(structures) if isinstance(structures, list) else checked
+    if len(given) != len(checked):  # batches among them
+        given = checked
+    pairs = zip(given, checked, strict=True)
+    return [_judgeable(one, data, f"{where} {k}") for k, (one, data) in enumerate(pairs)]
+
+
+def _judgeable(given: Any, data: Data, where: str) -> ase.Atoms:
+    atoms = given if isinstance(given, ase.Atoms) else to_ase(data)
+    if atoms.pbc.any():
+        lengths = " ".join(f"{x:.4g}" for x in atoms.cell.lengths())
+        raise InputError(
+            f"{where}: {atoms.get_chemical_formula()} is periodic (cell of {lengths} Å), and bonds "
+            "across a cell are not judged; take the cell away (atoms.pbc = False, no Lattice in "
+            "the file) if this is a molecule in a box, whole and not cut by its walls"
+        )
+    told = {name: data[name] for name in ELECTRONS if data.get(name) is not None}
+    missing = {name: value for name, value in told.items() if name not in atoms.info}
+    if missing:
+        info = atoms.info | {k: torch.as_tensor(v).flatten()[0].item() for k, v in missing.items()}
+        atoms = ase.Atoms(atoms.numbers, atoms.positions, info=info)
+    try:
+        stated(atoms)
+    except InputError as error:
+        raise InputError(f"{where}: {error}; write it as one, or leave it out") from error
+    return atoms
