@@ -15,7 +15,6 @@ import ase
 import ase.db
 import ase.db.core
 import numpy as np
-from ase.db.row import AtomsRow
 
 #: Arrays that a row has a place for.
 OWN = ("numbers", "positions", "momenta", "masses", "tags", "initial_magmoms", "initial_charges")
@@ -53,12 +52,3 @@ def write_database(path: Path, structures: Sequence[ase.Atoms]) -> None:
                 "arrays": {key: a for key, a in atoms.arrays.items() if key not in OWN},
             }
             database.write(atoms, pairs, data={name: rest for name, rest in data.items() if rest})
-
-
-def restore(row: AtomsRow, atoms: ase.Atoms) -> None:
-    """Give the atoms of a row their ``info`` and ``arrays`` back; key-value pairs of any database
-    are ``info``, too."""
-    data = row.data
-    atoms.info |= {**row.key_value_pairs, **data.get("info", {})}
-    for name, values in data.get("arrays", {}).items():
-        atoms.set_array(name, np.asarray(values))

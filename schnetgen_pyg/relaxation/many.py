@@ -62,13 +62,6 @@ COLUMNS = (
 )
 
 
-#: Units of the columns that summaries show.
-UNITS = {
-    **{"predicted_energy": "eV", "released": "kcal/mol", "rmsd": "Å", "rmsd_heavy": "Å"},
-    **{"bonds_mean": "Å", "angles_mean": "°", "torsions_mean": "°"},
-}
-
-
 #: Packages whose versions decide what is found; some are optional.
 PACKAGES = ("schnetgen_pyg", "ase", "rdkit", "tblite", "pyscf", "geometric")
 
@@ -138,12 +131,12 @@ class Relaxation:
         shown = ["status", "predicted_energy", "released", "rmsd", "rmsd_heavy", "changed"]
         frame = self.to_pandas()
         frame = frame[[name for name in (*shown, "smiles_after") if name in frame]]
-        frame = frame.rename(columns={n: f"{n} ({unit})" for n, unit in UNITS.items()})
         lines = [frame.to_string(float_format="{:.3f}".format)] if len(frame) else []
         statuses = ", ".join(f"{count} {name}" for name, count in figures["statuses"].items())
         lines.append(f"{self.config.method}: {statuses or 'no structures'}")
+        units = {"released": "kcal/mol", "angles_mean": "°", "torsions_mean": "°"}
         for name, values in figures["statistics"].items():
-            unit = UNITS[name]
+            unit = units.get(name, "Å")
             mean, median = values["mean"], values["median"]
             lines.append(f"{name}: {mean:.3f} {unit} mean, {median:.3f} {unit} median")
         if figures["statistics"]:

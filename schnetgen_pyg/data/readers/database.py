@@ -11,7 +11,6 @@ import torch
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.conversion import from_ase
-from schnetgen_pyg.data.database_rows import restore
 
 
 def read_database(path: Path) -> Iterator[Data]:
@@ -20,7 +19,7 @@ def read_database(path: Path) -> Iterator[Data]:
     with ase.db.connect(path) as database:
         for number, row in enumerate(database.select()):
             atoms = row.toatoms()
-            restore(row, atoms)
+            atoms.info |= {**row.key_value_pairs, **row.data.get("info", {})}
             data = from_ase(atoms, f"structure {number}")
             if "energy" not in data and "total_energy" in row:
                 data.energy = torch.tensor([row.total_energy], dtype=torch.float64)
