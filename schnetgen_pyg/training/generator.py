@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.data.batches import seeded
+from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data
 from schnetgen_pyg.data.splits import split
 from schnetgen_pyg.errors import InputError
@@ -22,9 +23,10 @@ from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.generate import sample
 from schnetgen_pyg.storage.provenance import provenance
 from schnetgen_pyg.training.callbacks import metrics
+from schnetgen_pyg.training.checkpoints import MODEL
 from schnetgen_pyg.training.config import TrainingConfig
 from schnetgen_pyg.training.module import RunModule, Terms
-from schnetgen_pyg.training.trainer import MODEL, check_continues, make_trainer, run
+from schnetgen_pyg.training.trainer import check_continues, make_trainer, run
 
 
 class GeneratorModule(RunModule):
@@ -78,15 +80,27 @@ class GeneratorModule(RunModule):
 
 
 def _with_required(model: SchNetGen, structures: Sequence[Data]) -> list[Data]:
-    """Types, positions and what the model's conditions require of every structure."""
+    """Types, positions, what the model's conditions require of every structure, and its number."""
     for number, data in enumerate(structures):
+        require_distinct(data, f"structure {number}")
+        if data.get("cell") is not None and bool(data.cell.any()):
+            raise InputError(
+                f"structure {number}: is periodic, and a generator builds molecules; if it is one "
+                "in a box, remove its cell (atoms.pbc = False), else leave it out"
+            )
         missing = [name for name in model.required if data.get(name) is None]
         if missing:
             raise InputError(
                 f"structure {number}: has no {missing[0]!r}, which the model's conditions require"
             )
+        for name in model.required:
+            if not bool(torch.as_tensor(data[name]).isfinite().all()):
+                raise InputError(f"structure {number}: its {name!r} is not finite; leave it out")
     names = ("z", "pos", *model.required)
-    return [Data(**{name: data[name] for name in names}) for data in structures]
+    return [
+        Data(**{name: data[name] for name in names}, index=number)
+        for number, data in enumerate(structures)
+    ]
 
 
 def _check_elements(model: SchNetGen, data: Sequence[Data]) -> None:

@@ -21,14 +21,12 @@ from schnetgen_pyg.data.batches import BatchSampler
 from schnetgen_pyg.data.molecules import Molecules
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.training.callbacks import Checkpoint, Export, ProgressBar, Resume, Validation
-from schnetgen_pyg.training.checkpoints import LAST, CheckpointFiles
+from schnetgen_pyg.training.checkpoints import LAST, MODEL, CheckpointFiles
 from schnetgen_pyg.training.config import RunConfig
 from schnetgen_pyg.training.module import RunModule
 
 #: Settings of where and how a run computes; Lightning judges them together.
 PLACE = ("accelerator", "devices", "strategy", "precision")
-
-MODEL = "model.safetensors"
 
 
 def make_trainer(config: RunConfig, out: Path, keep: Literal["last", "best"]) -> pl.Trainer:

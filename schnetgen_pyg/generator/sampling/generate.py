@@ -27,6 +27,7 @@ from schnetgen_pyg.generator.sampling.formulas import (
 )
 from schnetgen_pyg.generator.sampling.restarts import assemble
 from schnetgen_pyg.parallel import Failure, in_order, in_processes, job_count
+from schnetgen_pyg.storage.models import require_finite_weights
 
 #: Molecules that pay for another process.
 PER_JOB = 256
@@ -108,6 +109,7 @@ def sample(
         raise InputError(f"num_molecules must be positive, got {num_molecules}")
     require(seed >= 0, "seed", seed, "0 or more")
     check_seen(model, numbers)
+    require_finite_weights(dict(model.named_parameters()), "the model")
     if fragment is not None:
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
     remaining = remaining_of(numbers, fragment)
