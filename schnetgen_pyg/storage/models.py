@@ -68,8 +68,8 @@ def require_finite_weights(weights: Mapping[str, Tensor], where: str) -> None:
             number = int((~value.isfinite()).sum())
             raise InputError(
                 f"{where}: {number} of {value.numel()} weights in {name} are not finite, as "
-                "after a training that diverged; take an earlier checkpoint, or train anew with a lower "
-                "learning_rate"
+                "after a training that diverged; take an earlier checkpoint, or train anew with a "
+                "lower learning_rate"
             )
 
 
@@ -91,6 +91,13 @@ def bundled(kind: str) -> list[str]:
     return names
 
 
+def find_model(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of a bundled model, or the path itself, whether there is a file or not."""
+    path = Path(name_or_path)
+    beside = CHECKPOINTS / f"{name_or_path}.safetensors"
+    return beside if not path.is_file() and beside.is_file() else path
+
+
 def load_model(name_or_path: str | os.PathLike[str], kind: str, config: type) -> Stored:
     """Read a bundled model by its name, or any file that `save_model` wrote.
 
@@ -102,10 +109,7 @@ def load_model(name_or_path: str | os.PathLike[str], kind: str, config: type) ->
     Raises:
         InputError: if there is no such model, or the file is none of this kind and version.
     """
-    path = Path(name_or_path)
-    beside = CHECKPOINTS / f"{name_or_path}.safetensors"
-    if not path.is_file() and beside.is_file():
-        path = beside
+    path = find_model(name_or_path)
     if not path.is_file():
         known = ", ".join(bundled(kind))
         raise InputError(

@@ -70,7 +70,7 @@ def _guilty(
     module: RunModule, molecules: Any, batch: Sequence[int], seed: Sequence[int]
 ) -> list[int]:
     """Numbers of those structures of a batch that alone make the loss, or its gradient, not
-    finite."""
+    finite; none where all of several do, as then it is the weights."""
     weights = [weight for weight in module.parameters() if weight.requires_grad]
     found = []
     for place in batch:
@@ -80,7 +80,7 @@ def _guilty(
             slopes = torch.autograd.grad(loss, weights, allow_unused=True)
         if not _finite([loss, *(slope for slope in slopes if slope is not None)]):
             found.append(int(alone.index))
-    return found
+    return [] if len(found) == len(batch) > 1 else found
 
 
 def _stop(module: RunModule, what: str, guilty: Sequence[int] | None = None) -> NoReturn:
@@ -104,9 +104,7 @@ def _stop(module: RunModule, what: str, guilty: Sequence[int] | None = None) -> 
             f"{module.config.learning_rate:g}), or set gradient_clip"
         )
     kept = _keep(module) if healthy else _left(Path(trainer.default_root_dir))
-    raise InputError(
-        f"at step {step} {what} {'are' if what.endswith('weights') else 'is'} not finite: {cause}. {kept}"
-    )
+    raise InputError(f"at step {step} {what} not finite: {cause}. {kept}")
 
 
 def _keep(module: RunModule) -> str:

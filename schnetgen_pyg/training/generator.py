@@ -25,6 +25,7 @@ from schnetgen_pyg.storage.provenance import provenance
 from schnetgen_pyg.training.callbacks import metrics
 from schnetgen_pyg.training.checkpoints import MODEL
 from schnetgen_pyg.training.config import TrainingConfig
+from schnetgen_pyg.training.fine_tuning import begin
 from schnetgen_pyg.training.module import RunModule, Terms
 from schnetgen_pyg.training.trainer import check_continues, make_trainer, run
 
@@ -118,6 +119,8 @@ def fit(
     structures: Any,
     out: str | os.PathLike[str],
     config: TrainingConfig | None = None,
+    *,
+    init: str | os.PathLike[str] | None = None,
     **changes: Any,
 ) -> SchNetGen:
     """Train a generator, or continue the run in ``out``.
@@ -131,6 +134,8 @@ def fit(
         out: folder of the run: ``model.safetensors``, ``last.ckpt`` and the ``previous.ckpt``
             before it, ``split.json`` (indices of the structures), ``logs/`` (CSV and TensorBoard).
         config: settings; keyword arguments replace its fields.
+        init: a trained model to start from, by the name of a bundled one or its file. The
+            architecture must be the same, but there may be further elements.
 
     Returns:
         the trained generator (with averaged weights, if they are averaged).
@@ -144,6 +149,7 @@ def fit(
     _check_elements(model, data)
     out.mkdir(parents=True, exist_ok=True)
     check_continues(out, model)
+    parent = begin(model, out, init)
     trainer = make_trainer(config, out, keep="last")
     parts = split(
         data,
@@ -153,7 +159,8 @@ def fit(
         min_atoms=2,
     )
     train, validation = ([data[k] for k in parts[name]] for name in ("train", "validation"))
-    model.provenance = {"training": asdict(config), "num_training": len(train)} | provenance()
+    model.provenance = {"training": asdict(config), "num_training": len(train)}
+    model.provenance |= parent | provenance()
     run(trainer, GeneratorModule(model, config, train), train, validation)
     trained = SchNetGen.from_pretrained(out / MODEL)
     if trainer.is_global_zero and metrics(trainer):

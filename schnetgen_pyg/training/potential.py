@@ -19,6 +19,7 @@ from schnetgen_pyg.potentials.prediction import predict
 from schnetgen_pyg.storage.provenance import provenance
 from schnetgen_pyg.training.checkpoints import MODEL
 from schnetgen_pyg.training.config import PotentialTrainingConfig
+from schnetgen_pyg.training.fine_tuning import begin, correct_references
 from schnetgen_pyg.training.module import RunModule, Terms
 from schnetgen_pyg.training.trainer import check_continues, make_trainer, run
 
@@ -56,6 +57,7 @@ def fit_potential(
     config: PotentialTrainingConfig | None = None,
     *,
     test: Any = (),
+    init: str | os.PathLike[str] | None = None,
     **changes: Any,
 ) -> Potential:
     """Train a potential, or continue the run in ``out``.
@@ -72,6 +74,9 @@ def fit_potential(
             ``split.json``, ``logs/`` (CSV and TensorBoard).
         config: settings; keyword arguments replace its fields.
         test: more structures for the test errors, which go to ``provenance["test"]``.
+        init: a trained potential to start from, by the name of a bundled one or its file. The
+            architecture must be the same, but there may be further elements. Its references are
+            brought to the new labels, whose zero may be another one.
 
     Returns:
         the potential with the best (averaged) weights.
@@ -98,14 +103,18 @@ def fit_potential(
         group_by=config.group_by,
     )
     parts = {name: [data[i] for i in part] for name, part in chosen.items()}
-    if not model.fitted:
+    parent = begin(model, out, init)
+    if init is not None:
+        correct_references(model, parts["train"])
+    elif not model.fitted:
         model.fit_statistics(parts["train"])
     methods = sorted({str((d.get("info") or {}).get("method", "not stated")) for d in data})
     model.provenance = {
         "training": asdict(config),
         "method": ", ".join(methods),
         "num_training": len(parts["train"]),
-    } | provenance()
+    }
+    model.provenance |= parent | provenance()
     names = ["z", "pos", "cell", *(target.name for target in trained_targets(data[0], targets))]
     train, validation = (
         [_with(names, data[i], i) for i in chosen[part]] for part in ("train", "validation")
