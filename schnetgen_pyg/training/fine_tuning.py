@@ -11,7 +11,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -29,7 +29,7 @@ from schnetgen_pyg.training.checkpoints import LAST, MODEL
 OF_THE_PLACE = ("accelerator", "devices", "strategy", "group_by")
 
 #: What a model tells of its parent's training.
-TOLD = ("step", "num_training", "method", "date", "training", "parent")
+TOLD = ("step", "num_training", "data", "method", "date", "training", "stages", "parent")
 
 
 def begin(model: Any, out: Path, init: str | os.PathLike[str] | None) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
     model.load_state_dict(state)
     further = [number for number in new if number not in old]
     if further:
-        rank_zero_info(
+        rank_zero_warn(
             f"{name} has never seen {hill_formula(further)}: what belongs to these elements alone "
             "starts from new weights"
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.perception import perceive
@@ -20,6 +21,7 @@ from schnetgen_pyg.data.splits import split
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.losses import loss_terms
 from schnetgen_pyg.generator.model import SchNetGen
+from schnetgen_pyg.generator.reach import out_of_reach, told
 from schnetgen_pyg.generator.sampling.generate import sample
 from schnetgen_pyg.storage.provenance import provenance
 from schnetgen_pyg.training.callbacks import metrics
@@ -114,6 +116,30 @@ def _check_elements(model: SchNetGen, data: Sequence[Data]) -> None:
         )
 
 
+def _check_reach(model: SchNetGen, structures: Sequence[Data]) -> dict[str, Any]:
+    """Say how many of the structures the rules of valence exclude, where the model's molecules are
+    made by them; for the provenance.
+
+    Raises:
+        InputError: if they exclude all.
+    """
+    if model.focus is None or not structures:
+        return {}
+    found = out_of_reach(structures)
+    number = sum(map(len, found.values()))
+    if not number:
+        return {}
+    text = told(found, len(structures))
+    if number == len(structures):
+        raise InputError(
+            f"{text}. Train on neutral closed-shell molecules, or without rules (preset paper)"
+        )
+    rank_zero_warn(
+        f"{text}. The model learns from them, but makes them with valence_rules=False alone"
+    )
+    return {"out_of_reach": {reason: len(numbers) for reason, numbers in found.items()}}
+
+
 def fit(
     model: SchNetGen,
     structures: Any,
@@ -145,8 +171,10 @@ def fit(
     """
     config = replace(config or TrainingConfig(), **changes)
     out = Path(out)
-    data = _with_required(model, as_data(structures))
+    whole = as_data(structures)
+    data = _with_required(model, whole)
     _check_elements(model, data)
+    beyond = _check_reach(model, whole)
     out.mkdir(parents=True, exist_ok=True)
     check_continues(out, model)
     parent = begin(model, out, init)
@@ -159,7 +187,7 @@ def fit(
         min_atoms=2,
     )
     train, validation = ([data[k] for k in parts[name]] for name in ("train", "validation"))
-    model.provenance = {"training": asdict(config), "num_training": len(train)}
+    model.provenance = {"training": asdict(config), "num_training": len(train)} | beyond
     model.provenance |= parent | provenance()
     run(trainer, GeneratorModule(model, config, train), train, validation)
     trained = SchNetGen.from_pretrained(out / MODEL)
