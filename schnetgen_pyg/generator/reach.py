@@ -105,5 +105,5 @@ def told(found: dict[str, list[int]], total: int) -> str:
         named = ", ".join(map(str, numbers[:NAMED])) + ", …" * (len(numbers) > NAMED)
         several = "s" * (len(numbers) > 1)
         parts.append(f"{len(numbers):,} {REASONS[reason]} (structure{several} {named})")
-    share = f"{number:,} of {total:,} structures ({100 * number / total:.2g} %)"
+    share = f"{number:,} of {total:,} structures ({100 * number / total:.1f} %)"
     return f"{share} are such as the rules of valence never make: {'; '.join(parts)}"

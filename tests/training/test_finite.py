@@ -6,6 +6,7 @@ from torch import nn
 from torch_geometric.data import Data
 
 from schnetgen_pyg import InputError, SchNetGen, fit, fit_potential
+from schnetgen_pyg.data.splits import split
 from schnetgen_pyg.potentials.model import Potential
 from schnetgen_pyg.potentials.targets import TARGETS, Target
 from tests.conftest import small_model
@@ -66,9 +67,10 @@ ONE_BY_ONE = QUICK | {"steps": 40, "batch_size": 2, "checkpoint_interval": 1, "n
 
 def test_the_structure_to_blame_is_named_and_the_rest_kept(tmp_path):
     """Whether it is trained on or held out."""
-    for place in (3, 11):
-        out = tmp_path / str(place)
-        with pytest.raises(InputError, match=rf"loss is not finite: structure {place} alone"):
+    parts = split(springs(20), num_validation=2, seed=0)
+    for part, what in (("train", "the loss"), ("validation", "the validation loss")):
+        place, out = parts[part][1], tmp_path / part
+        with pytest.raises(InputError, match=rf"{what} is not finite: structure {place} alone"):
             fit_potential(sharp(), with_an_atom_alone(place), out, **ONE_BY_ONE)
         if (out / "last.ckpt").is_file():
             assert all_finite(out / "last.ckpt")
