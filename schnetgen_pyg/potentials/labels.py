@@ -49,6 +49,7 @@ def labelled(
         place = f"{where} {index}"
         _set_labels(data, targets, trained, place, f"{where} 0")
         _check_cell(data, place)
+        _check_charge(data, place)
         require_distinct(data, place)
         unseen = sorted(set(data.z.tolist()) - set(elements))
         if unseen:
@@ -96,6 +97,14 @@ def _check_cell(data: Data, place: str) -> None:
         )
     if not torch.isfinite(cell).all():
         raise InputError(f"{place}: its cell is not finite: {cell.reshape(3, 3).tolist()}")
+
+
+def _check_charge(data: Data, place: str) -> None:
+    charge = _said(data, "charge")
+    if isinstance(charge, (int, float)) and charge != 0:
+        raise InputError(
+            f"{place}: states a charge of {charge:+g}, which potentials do not know; leave it out"
+        )
 
 
 def trained_targets(data: Data, targets: Sequence[str]) -> list[Target]:

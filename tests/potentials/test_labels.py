@@ -68,10 +68,10 @@ def test_shapes():
     for name, wrong, message in (
         ("energy", torch.zeros(2), r"energy must have shape \[1\], got \[2\]"),
         ("energy", torch.zeros(1, 2), r"energy must have shape \[1\], got \[1, 2\]"),
-        ("forces", torch.zeros(3, 5), r"forces must have shape \[num_atoms, 3\] = \[5, 3\], got"),
+        ("forces", torch.zeros(3, 5), r"forces must have shape .*, got \[3, 5\]"),
         ("forces", torch.zeros(15), r"forces must have shape .*, got \[15\]"),
         ("forces", torch.zeros(5, 1), r"forces must have shape .*, got \[5, 1\]"),
-        ("cell", torch.eye(2), r"`cell` must have shape \[1, 3, 3\].*got \[2, 2\]"),
+        ("cell", torch.eye(2), r"cell.* must have shape \[1, 3, 3\].*got \[2, 2\]"),
         ("cell", torch.full((3, 3), torch.nan), "cell is not finite"),
     ):
         data = springs(4)
@@ -113,8 +113,12 @@ def test_forces_under_another_name_are_not_dropped_in_silence(name, recwarn):
     assert not recwarn.list
 
 
-def test_coincident_atoms_are_named():
+def test_coincident_atoms_and_charges_are_named():
     data = springs(4)
+    data[2].charge = -1
+    with pytest.raises(InputError, match="structure 2: states a charge of -1"):
+        labelled(data, (1, 6))
+    data[2].charge = 0
     data[3].pos[4] = data[3].pos[1] + 0.01
     with pytest.raises(InputError, match=r"structure 3: atoms 1 and 4 are 0.017 Å apart"):
         labelled(data, (1, 6))

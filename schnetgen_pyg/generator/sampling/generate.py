@@ -13,6 +13,7 @@ import ase.io
 import torch
 from torch import Tensor
 
+from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data, check
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.draft import State
@@ -112,6 +113,7 @@ def sample(
     require_finite_weights(dict(model.named_parameters()), "the model")
     if fragment is not None:
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
+        require_distinct(fragment, "fragment")
     remaining = remaining_of(numbers, fragment)
     asked = targets_of(model, targets or {}, num_molecules)
     batch = _batch_size(model, numbers.numel(), config)
