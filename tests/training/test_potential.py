@@ -155,6 +155,10 @@ def test_periodic_and_free_structures_in_one_batch(tmp_path):
     mixed[5].cell = 40.0 * torch.eye(3)
     found = fit_potential(fresh(), mixed, tmp_path / "mixed", **QUICK)
     assert torch.allclose(weights(plain), weights(found), atol=1e-5)
+    for one in mixed[::2]:
+        one.cell = 3.0 * torch.eye(3).unsqueeze(0)  # its images are neighbours now
+    crowded = fit_potential(fresh(), mixed, tmp_path / "crowded", **QUICK)
+    assert not torch.allclose(weights(plain), weights(crowded), atol=1e-3)
     complete = Potential("schnet", (1, 6), hidden_channels=8, cutoff=None, max_distance=9.0)
     with pytest.raises(InputError, match=r"structure 0: is periodic, .* no cutoff"):
         fit_potential(complete, mixed, tmp_path / "complete", **QUICK)
