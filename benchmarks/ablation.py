@@ -31,10 +31,10 @@ from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.data.molecules import Molecules
 from schnetgen_pyg.generator.losses import losses
 from schnetgen_pyg.generator.model import GeneratorConfig
+from schnetgen_pyg.generator.presets import PRESETS
 from schnetgen_pyg.relaxation.single import KCAL
 from schnetgen_pyg.representations import REPRESENTATIONS
 from schnetgen_pyg.training.generator import TrainingConfig
-from schnetgen_pyg.training.presets import PRESETS
 
 #: Name of the row, and the settings that differ from the preset ``small``.
 ROWS: dict[str, dict[str, Any]] = {

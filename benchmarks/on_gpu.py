@@ -122,8 +122,8 @@ def bfloat16(options: argparse.Namespace) -> None:
     from common import save
 
     from schnetgen_pyg import evaluate, fit, generate, load
+    from schnetgen_pyg.generator.presets import PRESETS
     from schnetgen_pyg.training.generator import TrainingConfig
-    from schnetgen_pyg.training.presets import PRESETS
 
     data = load(DATA)
     steps, batch_size, num = (2, 2, 2) if options.tiny else (500, 100, 500)

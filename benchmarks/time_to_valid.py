@@ -22,8 +22,8 @@ from ablation import elements_of, network, settings
 from common import benchmark_parser, now, save
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, fit, generate, load
+from schnetgen_pyg.generator.presets import PRESETS
 from schnetgen_pyg.training.config import TrainingConfig
-from schnetgen_pyg.training.presets import PRESETS
 
 
 def valid(model: SchNetGen, options: argparse.Namespace, config: SamplingConfig) -> float:

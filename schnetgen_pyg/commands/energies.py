@@ -9,10 +9,13 @@ from pathlib import Path
 from schnetgen_pyg.commands.options import (
     DEFAULT_POTENTIAL,
     add_data,
+    add_init,
     add_out,
     chosen,
     claim,
     command_parser,
+    elements_of,
+    given,
     recorded,
     require_suffix,
     usable_device,
@@ -27,6 +30,7 @@ def fit_potential(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.potentials.config import PotentialConfig
     from schnetgen_pyg.potentials.model import Potential
     from schnetgen_pyg.training.config import PotentialTrainingConfig
+    from schnetgen_pyg.training.fine_tuning import settings_of
     from schnetgen_pyg.training.potential import fit_potential as fit
 
     parser = command_parser("fit-potential", "Train a potential, or continue the run in --out.")
@@ -42,19 +46,26 @@ def fit_potential(arguments: Sequence[str]) -> None:
         "--targets", nargs="+", type=str, default=["energy"], help="what is predicted, by name"
     )
     parser.add_class_arguments(PotentialTrainingConfig)
+    add_init(parser)
+    init, start = given(arguments, "init").get("init"), {}
+    if init:
+        start = settings_of(init, "potential", PotentialConfig, PotentialTrainingConfig)
+        start.pop("elements")
+        parser.set_defaults(start)
     options = parser.parse_args(arguments)
 
     data = datasets.load(*options.data, path=options.path)
     test = datasets.load(*options.test)
-    elements = tuple(sorted({int(n) for d in data for n in d.z}))
+    elements = elements_of(data, options.init, Potential)
     settings = chosen(PotentialTrainingConfig, options)
     torch.manual_seed(settings.seed)
-    architecture = options.representation, dict(options.settings), elements
+    further = dict(start.get("settings", {})) | dict(options.settings)
+    architecture = options.representation, further, elements
     model = Potential(PotentialConfig(*architecture, tuple(options.targets)))
     out = Path(options.out)
     print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
     with recorded(options, out):
-        trained = fit(model, data, out, settings, test=test)
+        trained = fit(model, data, out, settings, test=test, init=options.init)
     for name in ("metrics", "test"):
         for key, value in trained.provenance.get(name, {}).items():
             print(f"{key}: {value:.5g}")

@@ -123,6 +123,25 @@ def claim(options: Namespace, *paths: str | Path | None) -> Callable[[], None]:
     return written
 
 
+def add_init(parser: Parser) -> None:
+    """Option ``--init`` of a training."""
+    parser.add_argument(
+        "--init",
+        type=str | None,
+        default=None,
+        help="trained model to start from, the name of a bundled one or a model.safetensors; its "
+        "settings are the defaults, and what the data hold of other elements is learned anew",
+    )
+
+
+def elements_of(structures: Sequence[Any], init: str | None, kind: Any) -> tuple[int, ...]:
+    """Elements of a new model: those of the model that its training starts from (of this ``kind``),
+    if there is one, and those of the structures."""
+    known = [] if init is None else list(kind.from_pretrained(init).config.elements)
+    found = {int(number) for data in structures for number in data.z}
+    return (*known, *sorted(found - {*known}))
+
+
 def chosen(kind: type, options: Namespace) -> Any:
     """The configuration of this ``kind`` (a dataclass) with the values of the options."""
     names = {field.name for field in fields(kind)}

@@ -15,7 +15,7 @@ from schnetgen_pyg.data.electrons import require_neutral
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.potentials.ensemble import Ensemble
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.prediction import evaluate
+from schnetgen_pyg.potentials.prediction import evaluate, require_finite
 
 
 class PotentialCalculator(Calculator):
@@ -58,6 +58,8 @@ class PotentialCalculator(Calculator):
             data.cell = torch.as_tensor(self.atoms.cell.array * self.atoms.pbc[:, None])
         derivatives = not set(properties) <= {"energy", "free_energy"}
         found = evaluate(self.potential, [data], derivatives, derivatives and periodic)
+        for name, value in found.items():
+            require_finite(data, value, name, self.atoms.get_chemical_formula())
         energy = float(found.energy)
         self.results: dict[str, Any] = {"energy": energy, "free_energy": energy}
         if "forces" in found:

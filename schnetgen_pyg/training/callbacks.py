@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from tqdm import tqdm
 
 from schnetgen_pyg.data.batches import BatchSampler
+from schnetgen_pyg.training.finite import require_finite_run
 from schnetgen_pyg.training.module import RunModule
 
 #: Seconds to the first line about a run without a terminal.
@@ -21,13 +22,27 @@ LINE = 10.0
 
 
 class Resume(Callback):
-    """Tell the batch sampler where the run stands and which process it serves."""
+    """Tell the batch sampler where the run stands and which process it serves; and the optimiser
+    its learning rate, if that is another one than before."""
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         sampler = getattr(trainer.train_dataloader, "sampler", None)
         assert isinstance(sampler, BatchSampler)
         sampler.start = trainer.global_step
         sampler.rank, sampler.world_size = trainer.global_rank, trainer.world_size
+        assert isinstance(module, RunModule)
+        for schedule in trainer.lr_scheduler_configs:
+            _set_rate(schedule.scheduler, module.config.learning_rate)
+
+
+def _set_rate(schedule: Any, rate: float) -> None:
+    """A checkpoint brings the learning rate that the run had: give it the one it is to have."""
+    (before,) = schedule.base_lrs
+    if before == rate:
+        return
+    schedule.base_lrs = [rate]
+    for group in schedule.optimizer.param_groups:
+        group["lr"] *= rate / before
 
 
 class ProgressBar(TQDMProgressBar):
@@ -158,6 +173,8 @@ class Checkpoint(Callback):
     def _save(self, trainer: pl.Trainer) -> None:
         step = trainer.global_step
         if step % self.interval == 0 or step == trainer.max_steps or trainer.should_stop:
+            assert isinstance(trainer.lightning_module, RunModule)
+            require_finite_run(trainer.lightning_module)
             trainer.save_checkpoint(self.path, weights_only=False)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,14 +28,13 @@ from schnetgen_pyg.training.callbacks import (
     Resume,
     Validation,
 )
-from schnetgen_pyg.training.checkpoints import LAST, CheckpointFiles
+from schnetgen_pyg.training.checkpoints import LAST, MODEL, CheckpointFiles
 from schnetgen_pyg.training.config import RunConfig
+from schnetgen_pyg.training.fine_tuning import flat
 from schnetgen_pyg.training.module import RunModule
 
 #: Settings of where and how a run computes; Lightning judges them together.
 PLACE = ("accelerator", "devices", "strategy", "precision")
-
-MODEL = "model.safetensors"
 
 
 def make_trainer(config: RunConfig, out: Path, keep: Literal["last", "best"]) -> pl.Trainer:
@@ -151,16 +149,11 @@ def check_continues(out: Path, model: Any) -> None:
     """
     if not (out / MODEL).is_file():
         return
-    here = _flat(model.config)
-    there = _flat(type(model).from_pretrained(out / MODEL).config)
+    here = flat(model.config)
+    there = flat(type(model).from_pretrained(out / MODEL).config)
     changed = sorted(n for n in here.keys() | there.keys() if here.get(n) != there.get(n))
     if changed:
         raise InputError(
             f"{out}: holds a run with other values of {', '.join(changed)}; use the same ones "
             "to continue it, or another folder"
         )
-
-
-def _flat(config: Any) -> dict[str, Any]:
-    settings = asdict(config)
-    return settings | dict(settings.pop("settings", {}))

@@ -89,6 +89,9 @@ def targets_of(model: SchNetGen, given: Mapping[str, Any], count: int) -> dict[s
             f"{', '.join(required) or 'nothing'}"
         )
     values = {name: torch.as_tensor(value) for name, value in given.items()}
+    for name, value in values.items():
+        if not bool(value.isfinite().all()):
+            raise InputError(f"targets: {name!r} is not finite: {value.tolist()}")
     return {
         name: value.expand(count, *value.shape[1:])
         if value.dim() and len(value) == count

@@ -14,6 +14,7 @@ import ase.io
 import torch
 from torch import Tensor
 
+from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data, check
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.draft import State
@@ -28,6 +29,7 @@ from schnetgen_pyg.generator.sampling.formulas import (
 )
 from schnetgen_pyg.generator.sampling.restarts import assemble
 from schnetgen_pyg.parallel import Failure, in_order, in_processes, job_count
+from schnetgen_pyg.storage.models import require_finite_weights
 
 #: Molecules that pay for another process.
 PER_JOB = 256
@@ -111,8 +113,10 @@ def sample(
     check_seen(model, numbers)
     if outside := model.training_set and model.training_set.outside(numbers.tolist()):
         warnings.warn(outside, stacklevel=2)
+    require_finite_weights(dict(model.named_parameters()), "the model")
     if fragment is not None:
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
+        require_distinct(fragment, "fragment")
     remaining = remaining_of(numbers, fragment)
     asked = targets_of(model, targets or {}, num_molecules)
     batch = _batch_size(model, numbers.numel(), config)
