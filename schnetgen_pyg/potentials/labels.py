@@ -11,8 +11,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.coincidence import require_distinct
-from schnetgen_pyg.data.electrons import require_neutral
 from schnetgen_pyg.data.conversion import as_data
+from schnetgen_pyg.data.electrons import require_neutral
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.potentials.targets import TARGETS, Target
 
