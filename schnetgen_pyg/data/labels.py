@@ -1,0 +1,180 @@
+"""Labels of files under any name and in any unit, made the library's.
+
+A reader may say by ``data.units``, a dict, in which units attributes are as it gives them: a name
+that `schnetgen_pyg.data.units` knows, or nothing where the file should say it and does not. What is
+not named there is in the library's units already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from schnetgen_pyg.data.units import (
+    LIBRARY,
+    factor,
+    forces_unit,
+    parse_unit,
+    same_unit,
+    unit_in_name,
+)
+from schnetgen_pyg.errors import InputError
+
+#: Names of units in the ``info`` of files, and what they are of.
+UNIT_NAMES = {
+    "e_unit": "energy",
+    "energy_unit": "energy",
+    "energy_units": "energy",
+    "f_unit": "forces",
+    "force_unit": "forces",
+    "force_units": "forces",
+    "forces_unit": "forces",
+    "forces_units": "forces",
+    "r_unit": "pos",
+    "pos_unit": "pos",
+    "pos_units": "pos",
+    "position_unit": "pos",
+    "positions_unit": "pos",
+    "length_unit": "pos",
+    "length_units": "pos",
+    "distance_unit": "pos",
+}
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Where labels are, and in which units.
+
+    Attributes:
+        keys: name of the attribute, column or entry of ``info`` by that of the label, such as
+            ``{"energy": "REF_energy"}``.
+        units: by name of the label or attribute, such as ``{"energy": "kcal/mol"}``; ``pos`` is the
+            unit of lengths.
+    """
+
+    keys: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("keys", "units"):
+            value = getattr(self, name)
+            if not isinstance(value, Mapping):
+                raise InputError(
+                    f"{name} must be a dict such as {{'energy': …}}, got {type(value).__name__}"
+                )
+        for quantity, unit in self.units.items():
+            factor(unit, quantity, "units")
+
+    def __bool__(self) -> bool:
+        return bool(self.keys or self.units)
+
+    def apply(self, data: Data, where: str) -> set[str]:
+        """Rename and convert the labels of one structure; the keys that it had.
+
+        Raises:
+            InputError: naming the structure, and a unit that is not known, not stated, or stated
+                otherwise.
+        """
+        stated = _stated(data, where)
+        found = {label for label, key in self.keys.items() if _rename(data, label, key, stated)}
+        for name, unit in self.units.items():
+            said = stated.get(name)
+            if said and parse_unit(said, name) and not same_unit(said, unit, name):
+                raise InputError(
+                    f"{where}: the file states {said} as the unit of {name}, units {unit}; "
+                    "leave the latter out, or correct the file"
+                )
+            stated[name] = unit
+        if "pos" in stated and data.get("cell") is not None:
+            stated.setdefault("cell", stated["pos"])
+        if not stated.get("forces") and ("forces" in stated or "energy" in stated):
+            stated["forces"] = forces_unit(stated)
+        left = {
+            name: unit for name, unit in stated.items() if not _convert(data, name, unit, where)
+        }
+        if left:
+            data.info = {**(data.get("info") or {}), "units": left}
+        return found
+
+
+def _stated(data: Data, where: str) -> dict[str, str]:
+    """Units that the reader or the structure's ``info`` states, which no longer does."""
+    stated = data.pop("units") if isinstance(data.get("units"), dict) else {}
+    info = data.get("info") or {}
+    for key in [key for key in info if str(key).lower() in UNIT_NAMES]:
+        stated[UNIT_NAMES[str(key).lower()]] = str(info.pop(key))
+    general = info.get("units", info.get("unit"))
+    if isinstance(general, dict):
+        stated |= {str(name): str(unit) for name, unit in info.pop("units").items()}
+    elif isinstance(general, str) and _has(data, "energy"):
+        factor(general, "energy", where)
+        stated.setdefault("energy", general)
+        info.pop("units", None)
+        info.pop("unit", None)
+    return stated
+
+
+def _has(data: Data, name: str) -> bool:
+    return data.get(name) is not None or name in (data.get("info") or {})
+
+
+def _take(data: Data, key: str) -> Any:
+    """Remove an attribute or an entry of ``info``; its value, or `None`."""
+    if data.get(key) is not None:
+        return data.pop(key)
+    return (data.get("info") or {}).pop(key, None)
+
+
+def _rename(data: Data, label: str, key: str, stated: dict[str, str]) -> bool:
+    if key == label:
+        return _has(data, key)
+    value = _take(data, key)
+    if value is None:
+        return False
+    (data.get("info") or {}).pop(label, None)
+    data[label] = value
+    unit = stated.pop(key, None) or unit_in_name(key, label)
+    if unit:
+        stated[label] = unit
+    return True
+
+
+def _convert(data: Data, name: str, unit: str, where: str) -> bool:
+    """Convert an attribute, or a label in ``info``, which becomes one; whether that is done, or
+    there is nothing to convert."""
+    if not _has(data, name):
+        return True
+    if not unit:
+        raise InputError(
+            f"{where}: has {name}, but the file does not say its unit; say it (units={{{name!r}: "
+            f"'{LIBRARY.get(name, 'eV')}'}}, --units {name}={LIBRARY.get(name, 'eV')}, or another "
+            "such as kcal/mol)"
+        )
+    if name not in LIBRARY and parse_unit(unit, name) is None:
+        return False  # a dipole in Debye, say: of those the library has no unit
+    value, scale = _take(data, name), factor(unit, name, where)
+    data[name] = scale * numbers(value, name, where)
+    return True
+
+
+def numbers(value: Any, name: str, where: str) -> Tensor:
+    """A label as numbers in double precision.
+
+    Raises:
+        InputError: naming the structure, if it holds something else.
+    """
+    try:
+        if isinstance(value, str):
+            value = float(value)
+        if isinstance(value, bool):
+            raise ValueError
+        return torch.as_tensor(value).detach().double()
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            f"{where}: {name} must be a number, got {value!r}; correct it, or leave it out"
+        ) from None
