@@ -9,8 +9,10 @@ from pathlib import Path
 from schnetgen_pyg.commands.options import (
     DEFAULT_POTENTIAL,
     add_data,
+    add_labels,
     chosen,
     command_parser,
+    reading,
     recorded,
     usable_device,
 )
@@ -33,6 +35,7 @@ def fit_potential(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--test", nargs="+", type=str, default=[], help="more files, for the test errors"
     )
+    add_labels(parser)
     parser.add_argument("--out", type=str, required=True, help="folder of the run")
     parser.add_class_arguments(PotentialConfig, skip={"elements", "targets"})
     parser.add_argument(
@@ -41,8 +44,8 @@ def fit_potential(arguments: Sequence[str]) -> None:
     parser.add_class_arguments(PotentialTrainingConfig)
     options = parser.parse_args(arguments)
 
-    data = datasets.load(*options.data, path=options.path)
-    test = datasets.load(*options.test)
+    data = datasets.load(*options.data, path=options.path, **reading(options))
+    test = datasets.load(*options.test, **reading(options))
     elements = tuple(sorted({int(n) for d in data for n in d.z}))
     settings = chosen(PotentialTrainingConfig, options)
     torch.manual_seed(settings.seed)
@@ -75,6 +78,7 @@ def predict(arguments: Sequence[str]) -> None:
         "Energies (eV) and forces (eV/Å), or other targets, by a potential.",
     )
     parser.add_argument("files", nargs="+", type=str, help="structure files")
+    add_labels(parser)
     parser.add_argument(
         "--checkpoint",
         nargs="+",
@@ -92,7 +96,7 @@ def predict(arguments: Sequence[str]) -> None:
     members = [Potential.from_pretrained(name) for name in options.checkpoint]
     potential = members[0] if len(members) == 1 else Ensemble(members)
     potential = potential.to(usable_device(options.device))
-    data = datasets.load(*options.files)
+    data = datasets.load(*options.files, **reading(options))
     found = evaluate(potential, data, options.batch_size, progress=tqdm)
     write(options.out, [annotated(single) for single in found])
     measured = errors(found, data, tuple(potential.targets))
@@ -114,6 +118,7 @@ def label(arguments: Sequence[str]) -> None:
         "Compute energies and forces of structures and of configurations from short trajectories.",
     )
     parser.add_argument("files", nargs="+", type=str, help="structure files")
+    add_labels(parser)
     parser.add_argument("--out", type=str, required=True, help="structure file, such as .extxyz")
     parser.add_argument(
         "--jobs", type=int | None, default=None, help="processes; by default one per core"
@@ -122,7 +127,7 @@ def label(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
 
     failures = label_file(
-        datasets.load(*options.files),
+        datasets.load(*options.files, **reading(options)),
         options.out,
         chosen(LabelConfig, options),
         jobs=options.jobs,
@@ -144,6 +149,7 @@ def relax(arguments: Sequence[str]) -> None:
 
     parser = command_parser("relax", "Rank structures by predicted energy and relax them.")
     parser.add_argument("files", nargs="+", type=str, help="structure files")
+    add_labels(parser)
     parser.add_class_arguments(RelaxConfig)
     parser.add_argument(
         "--top", type=int | None, default=None, help="only so many, of lowest predicted energy"
@@ -175,7 +181,7 @@ def relax(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
 
     result = relaxation.relax(
-        datasets.load(*options.files),
+        datasets.load(*options.files, **reading(options)),
         chosen(RelaxConfig, options),
         top=options.top,
         rank=options.rank,

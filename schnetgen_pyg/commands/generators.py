@@ -13,10 +13,12 @@ from jsonargparse import Namespace
 from schnetgen_pyg.commands.options import (
     DEFAULT_CHECKPOINT,
     add_data,
+    add_labels,
     add_network,
     chosen,
     command_parser,
     given,
+    reading,
     recorded,
     usable_device,
 )
@@ -36,6 +38,7 @@ def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, An
 
     parser = command_parser("train", "Train a generator, or continue the run in --out.")
     add_data(parser, "structure files")
+    add_labels(parser)
     parser.add_argument(
         "--preset",
         choices=sorted(PRESETS),
@@ -78,7 +81,7 @@ def train(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.training.generator import fit
 
     options, architecture = _training_options(arguments)
-    data = datasets.load(*options.data, path=options.path)
+    data = datasets.load(*options.data, path=options.path, **reading(options))
     elements = tuple(sorted({int(n) for d in data for n in d.z}))
     settings = chosen(TrainingConfig, options)
     torch.manual_seed(settings.seed)

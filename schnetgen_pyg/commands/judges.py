@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schnetgen_pyg.commands.options import DEFAULT_CHECKPOINT, Parser, command_parser
+from schnetgen_pyg.commands.options import (
+    DEFAULT_CHECKPOINT,
+    Parser,
+    add_labels,
+    command_parser,
+    reading,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -42,6 +48,7 @@ def _judges(options: Namespace) -> tuple[str, ...]:
 def _evaluate_parser() -> Parser:
     parser = command_parser("evaluate", "Judge generated structures.")
     parser.add_argument("files", nargs="+", type=str, help="structure files")
+    add_labels(parser)
     parser.add_argument(
         "--each",
         action="store_true",
@@ -85,7 +92,9 @@ def evaluate(arguments: Sequence[str]) -> None:
     options = _evaluate_parser().parse_args(arguments)
 
     samples = [[file] for file in options.files] if options.each else [options.files]
-    structures = [[to_ase(data) for data in datasets.load(*files)] for files in samples]
+    structures = [
+        [to_ase(data) for data in datasets.load(*files, **reading(options))] for files in samples
+    ]
     references = {
         name: datasets.load(*files)
         for name, files in (("train", options.train), ("test", options.test))
@@ -201,6 +210,7 @@ def view(arguments: Sequence[str]) -> None:
         "them is built atom by atom (GIF).",
     )
     parser.add_argument("file", type=str, help="structure file, or name of a data set")
+    add_labels(parser)
     parser.add_argument("--num", type=int, default=12, help="how many structures to draw")
     parser.add_argument("--out", type=str | None, default=None, help="write a .png or .gif file")
     parser.add_argument(
@@ -212,7 +222,7 @@ def view(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
 
     require(options.num >= 1, "num", options.num, "at least 1")
-    structures = [to_ase(data) for data in datasets.load(options.file)]
+    structures = [to_ase(data) for data in datasets.load(options.file, **reading(options))]
     if options.out and options.out.endswith(".gif"):
         from schnetgen_pyg.generator.model import SchNetGen
         from schnetgen_pyg.report.animation import animate

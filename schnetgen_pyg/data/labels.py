@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -173,7 +174,8 @@ def numbers(value: Any, name: str, where: str) -> Tensor:
             value = float(value)
         if isinstance(value, bool):
             raise ValueError
-        return torch.as_tensor(value).detach().double()
+        found = value if isinstance(value, Tensor) else torch.tensor(np.asarray(value))
+        return found.detach().double()
     except (TypeError, ValueError, RuntimeError):
         raise InputError(
             f"{where}: {name} must be a number, got {value!r}; correct it, or leave it out"

@@ -50,6 +50,9 @@ def _units(metadata: dict[str, Any]) -> dict[str, str]:
 def _structure(row: AtomsRow, units: dict[str, str], where: str) -> Data:
     atoms = row.toatoms()
     said = {**row.key_value_pairs, **row.data}
+    for own in ("info", "arrays"):  # as this library's own databases have what ASE has no key for
+        if isinstance(said.get(own), dict):
+            said |= said.pop(own)
     units = {name: unit for name, unit in units.items() if name in said or name == "pos"}
     for old, new in ISO17.items():
         if old in said and new not in said:

@@ -22,11 +22,14 @@ from schnetgen_pyg.data.readers.text import lines_of
 from schnetgen_pyg.errors import InputError
 
 #: The counts line, fourth of a record, which names the version of the format.
-COUNTS = re.compile(r"^[ \d]{6}.*V[23]000\s*$")
+COUNTS = re.compile(r"^.{6}.*V[23]000\s*$")
 END, SEPARATOR = "M  END", "$$$$"
 
 #: The header of a property, with its name.
 PROPERTY = re.compile(r"^>.*?<(.+)>")
+
+#: The name of a property that states a unit, such as ``energy (eV)``.
+WITH_UNIT = re.compile(r"(energy|forces|log_prob) \((.+)\)")
 
 
 @dataclass
@@ -43,7 +46,8 @@ class _Record:
 def read_sdf(path: Path) -> Iterator[Data]:
     """The records of an SDF or mol file.
 
-    Titles and properties are in ``info`` (``name`` and the properties' names), the sum of the
+    Titles and properties are in ``info`` (``name`` and the properties' names); those whose names
+    state a unit, ``energy (eV)`` and ``forces (eV/Angstrom)``, are labels. The sum of the
     formal charges is ``charge``, radicals make ``spin_multiplicity``, isotopes ``masses``. With
     QM9's energies U0 where PyG's table lies beside ``gdb9.sdf``.
     """
@@ -72,17 +76,17 @@ def _records(lines: list[str]) -> Iterator[_Record]:
         stop = begins[number + 1] if number + 1 < len(begins) else len(lines)
         _nothing_between(lines, done, begin, number)
         own = lines[begin:stop]
+        separator = next((k for k, line in enumerate(own) if line.startswith(SEPARATOR)), None)
+        own = own[:separator]
+        done = begin + len(own) + (separator is not None)
         ends = [place for place, line in enumerate(own) if line.rstrip() == END]
         if len(ends) != 1:
             raise InputError(
                 f"structure {number} (line {begin + 1}): {len(ends) or 'no'} {END!r}, expected "
                 "one; the record is cut or damaged"
             )
-        rest = own[ends[0] + 1 :]
-        separators = [k for k, line in enumerate(rest) if line.startswith(SEPARATOR)]
-        rest = rest[: separators[0]] if separators else rest
-        done = begin + ends[0] + 1 + len(rest) + bool(separators)
-        yield _Record(begin + 1, own[: ends[0] + 1], rest, bool(separators))
+        end = ends[0] + 1
+        yield _Record(begin + 1, own[:end], own[end:], separator is not None)
     _nothing_between(lines, done, len(lines), len(begins))
 
 
@@ -128,6 +132,7 @@ def _structure(record: _Record, where: str) -> Data:
     )
     if any(atom.GetIsotope() for atom in atoms):
         data.masses = torch.tensor([atom.GetMass() for atom in atoms], dtype=torch.float64)
+    _set_labels(data, where)
     unpaired = sum(atom.GetNumRadicalElectrons() for atom in atoms)
     state_electrons(data, where)
     formal = sum(atom.GetFormalCharge() for atom in atoms)
@@ -174,6 +179,24 @@ def _information(record: _Record, where: str) -> dict[str, Any]:
         else:
             open_property.append(line)
     return found | {name: _number("\n".join(text)) for name, text in values.items()}
+
+
+def _set_labels(data: Data, where: str) -> None:
+    """Make labels of properties that state their unit."""
+    for name in list(data.info):
+        stated = WITH_UNIT.fullmatch(name)
+        if stated is None:
+            continue
+        value = data.info.pop(name)
+        if stated[1] == "log_prob":
+            data.info["log_prob"] = value
+            continue
+        try:
+            rows = [[float(word) for word in row.split()] for row in str(value).splitlines()]
+        except ValueError:
+            raise InputError(f"{where}: {name} must be numbers, got {value!r}") from None
+        data[stated[1]] = torch.tensor(rows if stated[1] == "forces" else rows[0])
+        data.units = {**data.get("units", {}), stated[1]: stated[2]}
 
 
 def _number(text: str) -> str | int | float:
