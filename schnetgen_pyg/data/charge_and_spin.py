@@ -42,6 +42,8 @@ def state_electrons(
     Raises:
         InputError: for no whole number, or a multiplicity that the number of electrons forbids.
     """
+    if not data.info and charges is None and moments is None:
+        return data
     info = {str(key).lower(): (key, value) for key, value in data.info.items()}
     charge = _integer(info, CHARGE_NAMES, where)
     if charge is None and charges is not None:

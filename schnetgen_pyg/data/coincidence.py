@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.spatial import cKDTree
 from torch import Tensor
@@ -18,6 +20,9 @@ LONGEST_XH = 1.3
 #: Neighbours of a carbon atom are nearer than this (Å).
 BONDED = 1.75
 
+#: Structures of fewer atoms are looked at together, so many distances at a time.
+FEW, DISTANCES = 100, 2_000_000
+
 
 def coincident_atoms(pos: Tensor, cell: Tensor | None = None) -> tuple[int, int, float] | None:
     """The two nearest atoms of one structure ``pos`` [num_atoms, 3] (Å), and their distance, if
@@ -25,7 +30,7 @@ def coincident_atoms(pos: Tensor, cell: Tensor | None = None) -> tuple[int, int,
     in three directions."""
     if len(pos) < 2:
         return None
-    points = pos.detach().cpu().double().numpy()
+    points = pos.detach().cpu().numpy()
     if cell is not None:
         points = _wrapped(points, cell.detach().cpu().double().reshape(3, 3).numpy())
     distance, neighbor = cKDTree(points).query(points, k=2)
@@ -52,12 +57,12 @@ def require_distinct(data: Data, where: str) -> None:
         InputError: naming the structure and the two atoms.
     """
     pos = data.pos
-    if len(pos) > 1 and not pos.any():
+    found = coincident_atoms(pos, data.get("cell"))
+    if found is not None and not pos.any():
         raise InputError(
             f"{where}: all coordinates are zero; give it coordinates in 3-D first (embed it, for "
             "example with RDKit or Open Babel)"
         )
-    found = coincident_atoms(pos, data.get("cell"))
     if found is not None:
         raise InputError(
             f"{where}: atoms {found[0]} and {found[1]} are {found[2]:.2g} Å apart; remove the one "
@@ -72,12 +77,12 @@ def require_three_dimensions(data: Data, where: str) -> None:
     Raises:
         InputError: naming the structure and how it can be seen.
     """
-    pos = data.pos
-    if len(pos) < 5 or data.get("cell") is not None:
+    points = data.pos.detach().cpu().numpy()
+    if len(points) < 5 or data.get("cell") is not None:
         return
-    if not (pos == pos[0]).all(0).any():  # no coordinate is the same for all atoms
+    if not (points == points[0]).all(0).any():
         return
-    why = _drawn(data.z.cpu().numpy(), pos.detach().cpu().double().numpy())
+    why = _drawn(data.z.cpu().numpy(), points)
     if why:
         raise InputError(
             f"{where}: has no 3-D coordinates (all atoms lie in one plane, and {why}); embed it "
@@ -100,3 +105,28 @@ def _drawn(z: np.ndarray, points: np.ndarray) -> str:
         hydrogen = hydrogens[light][0]
         return f"hydrogen atom {hydrogen} has a bond of {bond[light][0]:.2f} Å"
     return ""
+
+
+def require_molecules(structures: Sequence[Data], where: str = "structure") -> None:
+    """`require_distinct` and `require_three_dimensions` of many structures, fast.
+
+    Raises:
+        InputError: naming the first structure that is at fault.
+    """
+    groups: dict[int, list[int]] = {}
+    suspects: list[int] = []
+    for number, data in enumerate(structures):
+        few = len(data.pos) < FEW and "cell" not in data
+        (groups.setdefault(len(data.pos), []) if few else suspects).append(number)
+    for size, members in groups.items():
+        one, other = np.triu_indices(size, 1)
+        step = max(1, DISTANCES // max(1, len(one)))
+        for chunk in (members[start : start + step] for start in range(0, len(members), step)):
+            points = np.stack([structures[number].pos.detach().cpu().numpy() for number in chunk])
+            squared = np.square(points[:, one] - points[:, other]).sum(2)
+            suspect = (squared < (1.01 * COINCIDENT) ** 2).any(1)
+            suspect |= (points == points[:, :1]).all(1).any(1)  # one plane
+            suspects += [chunk[k] for k in np.flatnonzero(suspect)]
+    for number in sorted(suspects):
+        require_distinct(structures[number], f"{where} {number}")
+        require_three_dimensions(structures[number], f"{where} {number}")

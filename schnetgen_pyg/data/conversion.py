@@ -54,7 +54,8 @@ def check(data: Data, where: str = "structure") -> Data:
         InputError: naming the structure and the offending value: a wrong shape, or what is not
             finite.
     """
-    z, pos = data.get("z"), data.get("pos")
+    values = data.to_dict()
+    z, pos = values.get("z"), values.get("pos")
     if z is None or pos is None:
         missing = "z" if z is None else "pos"
         raise InputError(f"{where}: has no {missing!r}; Data needs z (atomic numbers) and pos (Å)")
@@ -67,7 +68,7 @@ def check(data: Data, where: str = "structure") -> Data:
             f"{where}: `pos` must have shape [num_atoms, 3] = [{z.numel()}, 3], "
             f"got {list(pos.shape)}"
         )
-    if not torch.isfinite(pos).all():
+    if not _finite(pos):
         atom = int((~torch.isfinite(pos)).any(1).nonzero()[0])
         raise InputError(
             f"{where}: the position of atom {atom} is not finite: {pos[atom].tolist()}"
@@ -82,16 +83,24 @@ def check(data: Data, where: str = "structure") -> Data:
             f"{where}: atom {atom} has atomic number {int(z[atom])}, "
             f"expected 1 to {MAX_ATOMIC_NUMBER}"
         )
-    data.z, data.pos = z.long(), pos.float()
+    checked = {"z": z.long(), "pos": pos.float()}
     for name in SHAPES:
-        if data.get(name) is not None:
-            data[name] = _shaped(data[name], name, z.numel(), where)
-    _check_cell(data.get("cell"), where)
+        if values.get(name) is not None:
+            checked[name] = _shaped(values[name], name, z.numel(), where)
+    _check_cell(checked.get("cell"), where)
     for name in ("charge", "spin_multiplicity"):
-        value = data.get(name)
+        value = values.get(name)
         if value is not None and not isinstance(value, int):
-            data[name] = _whole(value, name, z.numel(), where)
+            checked[name] = _whole(value, name, z.numel(), where)
+    for name, value in checked.items():
+        if value is not values[name]:
+            data[name] = value
     return data
+
+
+def _finite(values: Tensor) -> bool:
+    """Whether all are; a finite sum says so faster."""
+    return math.isfinite(values.sum()) or bool(torch.isfinite(values).all())
 
 
 def _shaped(value: Any, name: str, num_atoms: int, where: str) -> Tensor:
@@ -100,8 +109,10 @@ def _shaped(value: Any, name: str, num_atoms: int, where: str) -> Tensor:
     try:
         if isinstance(value, bool):
             raise ValueError
-        found = torch.as_tensor(float(value) if isinstance(value, str) else value, dtype=dtype)
-    except (TypeError, ValueError, RuntimeError):
+        if not isinstance(value, Tensor):
+            value = torch.tensor(np.array(value, dtype=np.float64))
+        found = value.to(dtype)
+    except (TypeError, ValueError):
         raise InputError(
             f"{where}: {name} must be a number, got {value!r}; correct it, or leave it out"
         ) from None
@@ -111,14 +122,14 @@ def _shaped(value: Any, name: str, num_atoms: int, where: str) -> Tensor:
             f"{where}: {name} must have shape {list(shape)}, got {list(found.shape)}; correct it, "
             "or leave it out"
         )
-    if not torch.isfinite(found).all():
+    if not _finite(found):
         place = (~torch.isfinite(found)).nonzero()[0].tolist()
         atom = f" of atom {place[0]}" if name == "forces" else ""
         raise InputError(
             f"{where}: {name}{atom} is not finite: {float(found[tuple(place)])}; leave the "
             "structure out"
         )
-    return found.reshape(shape)
+    return found if found.shape == shape else found.reshape(shape)
 
 
 def _check_cell(cell: Tensor | None, where: str) -> None:
@@ -158,6 +169,11 @@ def from_ase(atoms: ase.Atoms, where: str = "structure") -> Data:
     Raises:
         InputError: naming the structure and the offending value.
     """
+    return check(convert(atoms, where), where)
+
+
+def convert(atoms: ase.Atoms, where: str) -> Data:
+    """`from_ase` without `check`, for readers, whose structures are checked afterwards."""
     data = Data(
         z=torch.as_tensor(atoms.numbers, dtype=torch.long),
         pos=torch.as_tensor(atoms.positions, dtype=torch.float32),
@@ -180,7 +196,7 @@ def from_ase(atoms: ase.Atoms, where: str = "structure") -> Data:
         warnings.warn("constraints of atoms are not kept: all atoms are free to move", stacklevel=2)
     initial = (atoms.arrays.get(f"initial_{name}") for name in ("charges", "magmoms"))
     state_electrons(data, where, *initial)
-    return check(data, where)
+    return data
 
 
 def _plain(value: Any) -> Any:

@@ -75,14 +75,20 @@ class Labels:
         return bool(self.keys or self.units)
 
     def apply(self, data: Data, where: str) -> set[str]:
-        """Rename and convert the labels of one structure; the keys that it had.
+        """Rename and convert the labels of one structure; those whose keys it had.
 
         Raises:
             InputError: naming the structure, and a unit that is not known, not stated, or stated
                 otherwise.
         """
-        stated = _stated(data, where)
-        found = {label for label, key in self.keys.items() if _rename(data, label, key, stated)}
+        values = data.to_dict()
+        before, info = dict(values), values.get("info") or {}
+        stated = _stated(values, info, where)
+        if not stated and not self:
+            return set()
+        found = {
+            label for label, key in self.keys.items() if _rename(values, info, label, key, stated)
+        }
         for name, unit in self.units.items():
             said = stated.get(name)
             if said and parse_unit(said, name) and not same_unit(said, unit, name):
@@ -91,28 +97,37 @@ class Labels:
                     "leave the latter out, or correct the file"
                 )
             stated[name] = unit
-        if "pos" in stated and data.get("cell") is not None:
+        if "pos" in stated and "cell" in values:
             stated.setdefault("cell", stated["pos"])
         if not stated.get("forces") and ("forces" in stated or "energy" in stated):
             stated["forces"] = forces_unit(stated)
         left = {
-            name: unit for name, unit in stated.items() if not _convert(data, name, unit, where)
+            name: unit
+            for name, unit in stated.items()
+            if (name in values or name in info) and not _convert(values, info, name, unit, where)
         }
         if left:
-            data.info = {**(data.get("info") or {}), "units": left}
+            values["info"] = {**info, "units": left}
+        for name in before.keys() - values.keys():
+            del data[name]
+        for name, value in values.items():
+            if value is not before.get(name):
+                data[name] = value
         return found
 
 
-def _stated(data: Data, where: str) -> dict[str, str]:
+def _stated(values: dict[str, Any], info: dict[str, Any], where: str) -> dict[str, str]:
     """Units that the reader or the structure's ``info`` states, which no longer does."""
-    stated = data.pop("units") if isinstance(data.get("units"), dict) else {}
-    info = data.get("info") or {}
-    for key in [key for key in info if str(key).lower() in UNIT_NAMES]:
-        stated[UNIT_NAMES[str(key).lower()]] = str(info.pop(key))
+    stated = values.pop("units") if isinstance(values.get("units"), dict) else {}
+    if not info:
+        return stated
+    for key in [key for key in info if isinstance(key, str) and key.lower() in UNIT_NAMES]:
+        stated[UNIT_NAMES[key.lower()]] = str(info.pop(key))
     general = info.get("units", info.get("unit"))
     if isinstance(general, dict):
-        stated |= {str(name): str(unit) for name, unit in info.pop("units").items()}
-    elif isinstance(general, str) and _has(data, "energy"):
+        stated |= {str(name): str(unit) for name, unit in general.items()}
+        info.pop("units", None)
+    elif isinstance(general, str) and ("energy" in values or "energy" in info):
         factor(general, "energy", where)
         stated.setdefault("energy", general)
         info.pop("units", None)
@@ -120,46 +135,39 @@ def _stated(data: Data, where: str) -> dict[str, str]:
     return stated
 
 
-def _has(data: Data, name: str) -> bool:
-    return data.get(name) is not None or name in (data.get("info") or {})
-
-
-def _take(data: Data, key: str) -> Any:
-    """Remove an attribute or an entry of ``info``; its value, or `None`."""
-    if data.get(key) is not None:
-        return data.pop(key)
-    return (data.get("info") or {}).pop(key, None)
-
-
-def _rename(data: Data, label: str, key: str, stated: dict[str, str]) -> bool:
+def _rename(
+    values: dict[str, Any], info: dict[str, Any], label: str, key: str, stated: dict[str, str]
+) -> bool:
+    """Call what is under a key by the name of the label; whether it is there."""
     if key == label:
-        return _has(data, key)
-    value = _take(data, key)
+        return key in values or key in info
+    value = values.pop(key) if key in values else info.pop(key, None)
     if value is None:
         return False
-    (data.get("info") or {}).pop(label, None)
-    data[label] = value
+    info.pop(label, None)
+    values[label] = value
     unit = stated.pop(key, None) or unit_in_name(key, label)
     if unit:
         stated[label] = unit
     return True
 
 
-def _convert(data: Data, name: str, unit: str, where: str) -> bool:
-    """Convert an attribute, or a label in ``info``, which becomes one; whether that is done, or
-    there is nothing to convert."""
-    if not _has(data, name):
-        return True
+def _convert(
+    values: dict[str, Any], info: dict[str, Any], name: str, unit: str, where: str
+) -> bool:
+    """Convert an attribute, or a label in ``info``, which becomes one; whether that could be."""
     if not unit:
+        known = LIBRARY.get(name, "eV")
         raise InputError(
             f"{where}: has {name}, but the file does not say its unit; say it (units={{{name!r}: "
-            f"'{LIBRARY.get(name, 'eV')}'}}, --units {name}={LIBRARY.get(name, 'eV')}, or another "
-            "such as kcal/mol)"
+            f"{known!r}}}, --units {name}={known}, or another such as kcal/mol)"
         )
     if name not in LIBRARY and parse_unit(unit, name) is None:
         return False  # a dipole in Debye, say: of those the library has no unit
-    value, scale = _take(data, name), factor(unit, name, where)
-    data[name] = scale * numbers(value, name, where)
+    scale = factor(unit, name, where)
+    if scale != 1 or name not in values:
+        value = values.pop(name) if name in values else info.pop(name)
+        values[name] = scale * numbers(value, name, where)
     return True
 
 

@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import ase.units
@@ -86,6 +87,7 @@ def _named(word: str) -> Unit | None:
     return None
 
 
+@lru_cache(maxsize=256)
 def parse_unit(text: str, quantity: str = "") -> Unit | None:
     """A product of units, such as ``kcal/mol/Ang``, ``Ha/Bohr``, ``kJ mol^-1`` or, of a known
     quantity (`LIBRARY`), ``atomic units``; ``None`` for what is none of these."""
@@ -97,15 +99,18 @@ def parse_unit(text: str, quantity: str = "") -> Unit | None:
     for sign, word in re.findall(r"(/?)\s*([^/*·\s]+)", text):
         unit, exponent = _named(word), 1
         if unit is None:
-            raised = re.fullmatch(r"(\D+?)\^?(-?\d+)", word)
-            unit = _named(raised[1]) if raised else None
-            exponent = int(raised[2]) if raised else 1
+            raised = re.fullmatch(r"(.+)\^(-?\d+)|(\D+?)(-?\d+)", word)
+            base, exponent = (
+                (raised[1] or raised[3], int(raised[2] or raised[4])) if raised else ("", 1)
+            )
+            unit = _named(base)
         if unit is None:
             return None
         found *= unit.power(-exponent if sign else exponent)
     return found if found.energy or found.length else None
 
 
+@lru_cache(maxsize=256)
 def factor(text: str, quantity: str, where: str) -> float:
     """What a value in this unit is multiplied by, to be in the library's.
 
@@ -137,6 +142,7 @@ def _fits(unit: Unit, quantity: str) -> bool:
     return wanted is None or wanted[1:] == unit[1:]
 
 
+@lru_cache(maxsize=256)
 def same_unit(one: str, other: str, quantity: str) -> bool:
     """Whether two names mean the same unit."""
     first, second = parse_unit(one, quantity), parse_unit(other, quantity)
@@ -145,6 +151,7 @@ def same_unit(one: str, other: str, quantity: str) -> bool:
     return first[1:] == second[1:] and math.isclose(first.factor, second.factor, rel_tol=1e-6)
 
 
+@lru_cache(maxsize=256)
 def unit_in_name(key: str, quantity: str) -> str | None:
     """The unit that the name of a label ends with, such as ``U0_hartree`` or ``forces_eV_A``."""
     words = key.split("_")

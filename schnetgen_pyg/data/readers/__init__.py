@@ -24,7 +24,7 @@ from shutil import copyfileobj
 import ase.io.formats
 from torch_geometric.data import Data
 
-from schnetgen_pyg.data.coincidence import require_distinct, require_three_dimensions
+from schnetgen_pyg.data.coincidence import require_molecules
 from schnetgen_pyg.data.conversion import check
 from schnetgen_pyg.data.labels import Labels
 from schnetgen_pyg.data.readers.ase_formats import read_ase
@@ -103,10 +103,9 @@ def _structures(path: Path, reader: Reader | None, labels: Labels) -> list[Data]
         where = f"structure {number}"
         found |= labels.apply(data, where)
         structures.append(check(data, where))
-        require_distinct(data, where)
-        require_three_dimensions(data, where)
     if not structures:
         raise InputError("holds no structure")
+    require_molecules(structures)
     for label, key in labels.keys.items():
         if label not in found and all(data.get(label) is None for data in structures):
             there = sorted({*structures[0].to_dict(), *structures[0].get("info", {})})

@@ -8,7 +8,7 @@ from pathlib import Path
 import ase.io
 from torch_geometric.data import Data
 
-from schnetgen_pyg.data.conversion import from_ase
+from schnetgen_pyg.data.conversion import convert
 from schnetgen_pyg.data.readers.xyz import read_xyz
 
 
@@ -20,4 +20,4 @@ def read_ase(path: Path) -> Iterator[Data]:
         return
     frames = ase.io.iread(str(path), index=":", do_not_split_by_at_sign=True)
     for number, atoms in enumerate(frames):
-        yield from_ase(atoms, f"structure {number}")
+        yield convert(atoms, f"structure {number}")

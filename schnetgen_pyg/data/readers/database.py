@@ -11,7 +11,7 @@ import numpy as np
 from ase.db.row import AtomsRow
 from torch_geometric.data import Data
 
-from schnetgen_pyg.data.conversion import from_ase
+from schnetgen_pyg.data.conversion import convert
 from schnetgen_pyg.errors import InputError
 
 #: Labels by the names that ISO17 (Schütt et al., NeurIPS 2017) gives them, in eV and Å.
@@ -66,7 +66,7 @@ def _structure(row: AtomsRow, units: dict[str, str], where: str) -> Data:
             atoms.set_array(name, array)
         else:
             atoms.info[name] = array.item() if array.size == 1 and array.ndim else value
-    data = from_ase(atoms, where)
+    data = convert(atoms, where)
     for name, value in labels.items():
         if name not in data:  # that of a calculator comes first
             data[name] = np.asarray(value)

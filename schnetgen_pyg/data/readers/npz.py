@@ -93,23 +93,26 @@ def _trajectory(
     info = {name: _text(arrays.pop(name)) for name in list(arrays) if arrays[name].size == 1}
     rows = {name: arrays.pop(name) for name in list(arrays) if len(arrays[name]) == len(pos)}
     _warn_of(path, [f"{name} {list(array.shape)}" for name, array in arrays.items()])
-    for frame in range(len(pos)):  # a tensor of each: a view would take along all frames
-        data = Data(
-            z=torch.as_tensor(z),
-            pos=torch.tensor(pos[frame]),
-            energy=torch.tensor([float(energy.reshape(-1)[frame])], dtype=torch.float64),
-            forces=torch.tensor(forces[frame]),
-            units=dict(units),
-        )
-        data.info = dict(info)
-        for name, array in rows.items():
-            if array[frame].size == 1:
-                data.info[name] = array[frame].item()
-            else:
-                data[name] = torch.tensor(array[frame])
+    columns = {name: array for name, array in rows.items() if array[0].size > 1}
+    values = {
+        name: array.reshape(-1).tolist() for name, array in rows.items() if name not in columns
+    }
+    numbers = torch.as_tensor(z)
+    tensors = [torch.from_numpy(np.ascontiguousarray(a)).unbind() for a in (pos, forces)]
+    energies = torch.from_numpy(energy.astype(np.float64).reshape(-1, 1)).unbind()
+    for frame in range(len(pos)):  # a copy of each: a view would take along all frames
+        own = {name: torch.tensor(array[frame]) for name, array in columns.items()}
         if lattice is not None:  # sGDML has the vectors as columns
-            data.cell = torch.tensor(lattice.T)
-        yield data
+            own["cell"] = torch.tensor(lattice.T)
+        yield Data(
+            z=numbers,
+            pos=tensors[0][frame].clone(),
+            energy=energies[frame].clone(),
+            forces=tensors[1][frame].clone(),
+            info=info | {name: array[frame] for name, array in values.items()},
+            units=dict(units),
+            **own,
+        )
 
 
 def _warn_of(path: Path, left_out: Sequence[str], wanted: str = "each of the frames") -> None:

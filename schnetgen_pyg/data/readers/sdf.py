@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import ase.units
+import numpy as np
 import torch
+from rdkit import Chem, rdBase
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.charge_and_spin import state_electrons
@@ -55,14 +57,15 @@ def read_sdf(path: Path) -> Iterator[Data]:
     records = list(_records(lines))
     energies = _energies(path.with_name(path.name + ".csv"), len(records))
     any_separated = any(record.separated for record in records)
-    for number, record in enumerate(records):
+    with rdBase.BlockLogs():
+        structures = [_structure(record, f"structure {k}") for k, record in enumerate(records)]
+    for number, (record, data) in enumerate(zip(records, structures, strict=True)):
         where = f"structure {number}"
         if any_separated and not record.separated and any(record.rest):
             raise InputError(
                 f"{where} (line {record.first}): its properties do not end with {SEPARATOR}; the "
                 "file is cut"
             )
-        data = _structure(record, where)
         if energies is not None:
             data.energy = torch.tensor([energies[number]], dtype=torch.float64)
         yield data
@@ -107,26 +110,24 @@ def _nothing_between(lines: list[str], start: int, stop: int, number: int) -> No
 
 
 def _structure(record: _Record, where: str) -> Data:
-    from rdkit import Chem, rdBase
-
-    with rdBase.BlockLogs():
-        mol = Chem.MolFromMolBlock("\n".join(record.molecule), sanitize=False, removeHs=False)
+    mol = Chem.MolFromMolBlock("\n".join(record.molecule), sanitize=False, removeHs=False)
     if mol is None or not mol.GetNumAtoms():
         raise InputError(
             f"{where} is not a valid SDF record (line {record.first}: RDKit finds "
             f"{'no molecule' if mol is None else 'no atoms'} in it)"
         )
     atoms = list(mol.GetAtoms())
-    unknown = [k for k, atom in enumerate(atoms) if not atom.GetAtomicNum()]
-    if unknown:
+    numbers = [atom.GetAtomicNum() for atom in atoms]
+    if not all(numbers):
+        unknown = numbers.index(0)
         raise InputError(
-            f"{where}: atom {unknown[0]} is {atoms[unknown[0]].GetSymbol()!r}, no element; a "
-            "pattern or a fragment is no molecule"
+            f"{where}: atom {unknown} is {atoms[unknown].GetSymbol()!r}, no element; a pattern or "
+            "a fragment is no molecule"
         )
     pos = mol.GetConformer().GetPositions()
     _require_embedded(record, pos, where)
     data = Data(
-        z=torch.tensor([atom.GetAtomicNum() for atom in atoms]),
+        z=torch.tensor(numbers),
         pos=torch.as_tensor(pos, dtype=torch.float32),
         info=_information(record, where),
     )
@@ -134,14 +135,13 @@ def _structure(record: _Record, where: str) -> Data:
         data.masses = torch.tensor([atom.GetMass() for atom in atoms], dtype=torch.float64)
     _set_labels(data, where)
     unpaired = sum(atom.GetNumRadicalElectrons() for atom in atoms)
-    state_electrons(data, where)
-    formal = sum(atom.GetFormalCharge() for atom in atoms)
-    if formal and data.get("charge", formal) != formal:
+    formal = Chem.GetFormalCharge(mol)
+    state_electrons(data, where, np.array([formal]))
+    if formal and data.charge != formal:
         raise InputError(
             f"{where}: a property states a charge of {data.charge:+d}, its atoms {formal:+d}; "
             "correct one of them"
         )
-    data.charge = data.get("charge", formal)
     if unpaired:
         data.spin_multiplicity = data.get("spin_multiplicity", unpaired + 1)
     return data

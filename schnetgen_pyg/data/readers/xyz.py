@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
+from itertools import islice
 from pathlib import Path
 
 import ase
@@ -20,7 +21,7 @@ import ase.data
 from ase.io.extxyz import read_xyz as read_extended
 from torch_geometric.data import Data
 
-from schnetgen_pyg.data.conversion import from_ase
+from schnetgen_pyg.data.conversion import convert
 from schnetgen_pyg.data.readers.qm9 import parse_record
 from schnetgen_pyg.data.readers.text import lines_of
 from schnetgen_pyg.errors import InputError
@@ -96,9 +97,10 @@ class _Lines:
 
     def take(self, count: int) -> list[str]:
         """So many lines, or those that are left."""
-        taken: list[str] = []
-        while len(taken) < count and (line := self.next()) is not None:
-            taken.append(line)
+        held = [] if self.held is None else [self.held]
+        self.held = None
+        taken = [*held, *islice(self.lines, count - len(held))][:count]
+        self.place += len(taken)
         return taken
 
 
@@ -148,14 +150,12 @@ def _structure(frame: _Frame, where: str, unread: set[int]) -> Data:
     comment, text = frame.comment, None
     if "=" not in comment:  # no keys: what a person wrote
         comment, text = "", comment.strip()
-    species = columns[::3].index("species") if "species" in columns[::3] else None
     masses: dict[int, float] = {}
     atoms = frame.atoms
-    if species is not None:
-        column = sum(widths[:species])
-        atoms = [
-            _in_dialect(line, number, column, masses, place) for number, line in enumerate(atoms)
-        ]
+    if "species" in columns[::3]:
+        column = sum(widths[: columns[::3].index("species")])
+        if column or not _is_common(atoms):
+            atoms = [_in_dialect(line, k, column, masses, place) for k, line in enumerate(atoms)]
     content = "\n".join([str(len(atoms)), comment, *atoms, *frame.vectors]) + "\n"
     try:
         structure = next(read_extended(StringIO(content), 0))
@@ -169,7 +169,15 @@ def _structure(frame: _Frame, where: str, unread: set[int]) -> Data:
         all_masses = structure.get_masses()
         all_masses[list(masses)] = list(masses.values())
         structure.set_masses(all_masses)
-    return from_ase(structure, where)
+    return convert(structure, where)
+
+
+def _is_common(atoms: list[str]) -> bool:
+    """Whether all lines begin with symbols of elements and hold no number in another dialect."""
+    if not all(line.split(None, 1)[0] in ase.data.atomic_numbers for line in atoms):
+        return False
+    text = "\n".join(atoms)
+    return not ("D" in text or "d" in text or "^" in text)
 
 
 def _in_dialect(line: str, number: int, column: int, masses: dict[int, float], where: str) -> str:
