@@ -163,6 +163,19 @@ def test_trajectories_of_sgdml(tmp_path, more, energy, length):
     assert data.info.get("theory") == more.get("theory")
 
 
+def test_trajectories_with_one_label_or_none(tmp_path):
+    path = sgdml(tmp_path / "a.npz", type=b"d")
+    arrays = dict(np.load(path))
+    for left_out in ("E", "F"):
+        del arrays[left_out]
+        np.savez(path, **arrays)
+        first, *rest = load(path)
+        assert len(rest) == 2
+        assert {"energy", "forces"} & set(first.to_dict()) == (
+            {"forces"} if "F" in arrays else set()
+        )
+
+
 def test_trajectories_without_a_word_of_units(tmp_path):
     path = sgdml(tmp_path / "a.npz")
     with pytest.raises(InputError, match=r"structure 0: has energy, .* does not say its unit"):

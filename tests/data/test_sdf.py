@@ -106,3 +106,11 @@ def test_drawings_are_refused(tmp_path):
             load(tmp_path / "a.sdf")
     (tmp_path / "flat.sdf").write_text(block("c1ccccc1"))
     assert load(tmp_path / "flat.sdf")[0].z.numel() == 12
+
+
+def test_an_energy_without_a_unit_is_said(tmp_path):
+    (tmp_path / "a.sdf").write_text(METHANOL + "> <energy>\n23.06054783\n")
+    with pytest.warns(UserWarning, match=r"a.sdf: structure 0 has an energy without a unit"):
+        load(tmp_path / "a.sdf")
+    (data,) = load(tmp_path / "a.sdf", units={"energy": "kcal/mol"})
+    assert data.energy.item() == pytest.approx(1)

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfileobj
 
 import ase.io.formats
+from ase.io.formats import UnknownFileTypeError
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.coincidence import require_molecules
@@ -106,6 +108,13 @@ def _structures(path: Path, reader: Reader | None, labels: Labels) -> list[Data]
     if not structures:
         raise InputError("holds no structure")
     require_molecules(structures)
+    unstated = [k for k, data in enumerate(structures) if "energy" in (data.get("info") or {})]
+    if unstated:
+        warnings.warn(
+            f"{path.name}: structure {unstated[0]} has an energy without a unit; it counts as eV. "
+            "Say another: units={'energy': …}, --units energy=…",
+            stacklevel=2,
+        )
     for label, key in labels.keys.items():
         if label not in found and all(data.get(label) is None for data in structures):
             there = sorted({*structures[0].to_dict(), *structures[0].get("info", {})})
@@ -138,6 +147,11 @@ def read(
         return _structures(path, reader, labels or Labels())
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    except UnknownFileTypeError as error:
+        raise InputError(
+            f"{path}: cannot be read as a structure file: no reader knows {path.suffix!r}; convert "
+            "it to .extxyz or .sdf, or register a reader of your own"
+        ) from error
     except Exception as error:
         raise InputError(
             f"{path}: cannot be read as a structure file ({type(error).__name__}: {error})"

@@ -56,7 +56,7 @@ def read_npz(path: Path) -> Iterable[Data]:
     }
     units |= {new: _text(arrays.pop(old)) for old, new in OTHER_UNITS.items() if old in arrays}
     for names in TRAJECTORIES:
-        if all(name in arrays for name in names):
+        if all(name in arrays for name in names[:2]):
             return _trajectory(path, arrays, names, units)
     if "energy" in units:
         units.setdefault("forces", "")  # by the unit of the energy
@@ -81,14 +81,24 @@ def _trajectory(
 ) -> Iterator[Data]:
     known = any(mark in arrays for mark in MARKS)
     units = {"energy": "kcal/mol" if known else "", "pos": "Å"} | units
-    z, pos, energy, forces = (arrays.pop(name) for name in names)
+    z, pos = (arrays.pop(name) for name in names[:2])
+    labels = {
+        label: arrays.pop(name)
+        for label, name in zip(("energy", "forces"), names[2:], strict=True)
+        if name in arrays
+    }
+    forces = labels.get("forces", pos)
     if pos.ndim != 3 or pos.shape[1:] != (len(z), 3) or forces.shape != pos.shape:
         raise InputError(
             f"{names[1]} and {names[3]} must have shape [num_frames, {len(z)}, 3], got "
             f"{list(pos.shape)} and {list(forces.shape)}"
         )
-    if energy.size != len(pos):
-        raise InputError(f"{names[2]} has {energy.size} entries, expected {len(pos)}, one a frame")
+    if "energy" in labels:
+        if labels["energy"].size != len(pos):
+            raise InputError(
+                f"{names[2]} has {labels['energy'].size} entries, expected {len(pos)}, one a frame"
+            )
+        labels["energy"] = labels["energy"].astype(np.float64).reshape(-1, 1)
     lattice = arrays.pop("lattice", None)
     info = {name: _text(arrays.pop(name)) for name in list(arrays) if arrays[name].size == 1}
     rows = {name: arrays.pop(name) for name in list(arrays) if len(arrays[name]) == len(pos)}
@@ -98,17 +108,17 @@ def _trajectory(
         name: array.reshape(-1).tolist() for name, array in rows.items() if name not in columns
     }
     numbers = torch.as_tensor(z)
-    tensors = [torch.from_numpy(np.ascontiguousarray(a)).unbind() for a in (pos, forces)]
-    energies = torch.from_numpy(energy.astype(np.float64).reshape(-1, 1)).unbind()
+    frames = {
+        name: torch.from_numpy(np.ascontiguousarray(array)).unbind()
+        for name, array in {"pos": pos, **labels}.items()
+    }
     for frame in range(len(pos)):  # a copy of each: a view would take along all frames
-        own = {name: torch.tensor(array[frame]) for name, array in columns.items()}
+        own = {name: tensors[frame].clone() for name, tensors in frames.items()}
+        own |= {name: torch.tensor(array[frame]) for name, array in columns.items()}
         if lattice is not None:  # sGDML has the vectors as columns
             own["cell"] = torch.tensor(lattice.T)
         yield Data(
             z=numbers,
-            pos=tensors[0][frame].clone(),
-            energy=energies[frame].clone(),
-            forces=tensors[1][frame].clone(),
             info=info | {name: array[frame] for name, array in values.items()},
             units=dict(units),
             **own,
