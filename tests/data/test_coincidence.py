@@ -56,7 +56,7 @@ def test_zeros_and_drawings_in_any_format(tmp_path):
     stretched = molecule("C2H4")
     stretched.positions *= 1.5
     for atoms in (methane, stretched):
-        with pytest.raises(InputError, match=r"it: has no 3-D coordinates.*embed it"):
-            require_three_dimensions(from_ase(atoms), "it")
+        with pytest.raises(InputError, match=r"structure 1: has no 3-D coordinates.*embed it"):
+            require_molecules([from_ase(molecule("C2H6")), from_ase(atoms)])
     stretched.positions += np.random.default_rng(0).normal(scale=0.01, size=(6, 3))
     require_three_dimensions(from_ase(stretched), "it")

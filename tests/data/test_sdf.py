@@ -50,6 +50,7 @@ def test_every_record_is_read(tmp_path, text, ending):
         (METHANOL.replace("M  END\n", "") + "$$$$\n" + AMMONIUM, r"structure 0 .*no 'M  END'"),
         (METHANOL + "$$$$\n> <a>\n1\n$$$$\n", "structure 1 is not a valid SDF record"),
         (METHANOL + "$$$$\n" + AMMONIUM + "> <a>\n1\n", r"structure 1 .*the file is cut"),
+        (METHANOL + AMMONIUM.replace(" V2000", ""), r"structure 0 .*: 2 'M  END', expected one"),
         (METHANOL + "lost\n", "structure 0 .*'lost' after 'M  END' belongs to no property"),
         (METHANOL.split("\n", 2)[2], "structure 0 is not a valid SDF record .*fewer than three"),
         (METHANOL.replace(" C  ", " R  "), "structure 0: atom 0 is '[R*]', no element"),
@@ -104,6 +105,11 @@ def test_drawings_are_refused(tmp_path):
         (tmp_path / "a.sdf").write_text(METHANOL + text)
         with pytest.raises(InputError, match=r"structure 1.*no 3-D coordinates.*embed it"):
             load(tmp_path / "a.sdf")
+    ring = Chem.MolFromSmiles("C1=CC=CC=C1")  # no atom of it says more than the header
+    AllChem.Compute2DCoords(ring)
+    (tmp_path / "ring.sdf").write_text(Chem.MolToMolBlock(ring))
+    with pytest.raises(InputError, match="its header says 2D"):
+        load(tmp_path / "ring.sdf")
     (tmp_path / "flat.sdf").write_text(block("c1ccccc1"))
     assert load(tmp_path / "flat.sdf")[0].z.numel() == 12
 
