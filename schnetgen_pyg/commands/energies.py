@@ -10,12 +10,14 @@ from schnetgen_pyg.commands.options import (
     DEFAULT_POTENTIAL,
     add_data,
     add_init,
+    add_labels,
     add_out,
     chosen,
     claim,
     command_parser,
     elements_of,
     given,
+    reading,
     recorded,
     require_suffix,
     usable_device,
@@ -40,6 +42,7 @@ def fit_potential(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--test", nargs="+", type=str, default=[], help="more files, for the test errors"
     )
+    add_labels(parser)
     parser.add_argument("--out", type=str, required=True, help="folder of the run")
     parser.add_class_arguments(PotentialConfig, skip={"elements", "targets"})
     parser.add_argument(
@@ -54,8 +57,8 @@ def fit_potential(arguments: Sequence[str]) -> None:
         parser.set_defaults(start)
     options = parser.parse_args(arguments)
 
-    data = datasets.load(*options.data, path=options.path)
-    test = datasets.load(*options.test)
+    data = datasets.load(*options.data, path=options.path, **reading(options))
+    test = datasets.load(*options.test, **reading(options))
     elements = elements_of(data, options.init, Potential)
     settings = chosen(PotentialTrainingConfig, options)
     torch.manual_seed(settings.seed)
@@ -89,6 +92,7 @@ def predict(arguments: Sequence[str]) -> None:
         "Energies (eV) and forces (eV/Å), or other targets, by a potential.",
     )
     parser.add_argument("files", nargs="+", type=str, help="structure files")
+    add_labels(parser)
     parser.add_argument(
         "--checkpoint",
         nargs="+",
@@ -107,7 +111,7 @@ def predict(arguments: Sequence[str]) -> None:
     members = [Potential.from_pretrained(name) for name in options.checkpoint]
     potential = members[0] if len(members) == 1 else Ensemble(members)
     potential = potential.to(usable_device(options.device))
-    data = datasets.load(*options.files)
+    data = datasets.load(*options.files, **reading(options))
     found = evaluate(potential, data, options.batch_size, progress=progress)
     write(options.out, [annotated(single) for single in found])
     written()
@@ -131,6 +135,7 @@ def label(arguments: Sequence[str]) -> None:
         "Compute energies and forces of structures and of configurations from short trajectories.",
     )
     parser.add_argument("files", nargs="+", type=str, help="structure files")
+    add_labels(parser)
     add_out(parser, "structure file, such as .extxyz or .db")
     parser.add_argument(
         "--jobs", type=int | None, default=None, help="processes; by default one per core"
@@ -140,7 +145,7 @@ def label(arguments: Sequence[str]) -> None:
 
     file_format(options.out)
     failures = label_file(
-        datasets.load(*options.files),
+        datasets.load(*options.files, **reading(options)),
         options.out,
         chosen(LabelConfig, options),
         jobs=options.jobs,
@@ -166,6 +171,7 @@ def relax(arguments: Sequence[str]) -> None:
 
     parser = command_parser("relax", "Rank structures by predicted energy and relax them.")
     parser.add_argument("files", nargs="+", type=str, help="structure files")
+    add_labels(parser)
     parser.add_class_arguments(RelaxConfig)
     parser.add_argument(
         "--top", type=int | None, default=None, help="only so many, of lowest predicted energy"
@@ -196,7 +202,7 @@ def relax(arguments: Sequence[str]) -> None:
     written = claim(options, options.table)
 
     result = relaxation.relax(
-        datasets.load(*options.files),
+        datasets.load(*options.files, **reading(options)),
         chosen(RelaxConfig, options),
         top=options.top,
         rank=options.rank,

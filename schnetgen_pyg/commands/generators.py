@@ -14,12 +14,14 @@ from schnetgen_pyg.commands.options import (
     DEFAULT_CHECKPOINT,
     add_data,
     add_init,
+    add_labels,
     add_network,
     add_out,
     chosen,
     command_parser,
     elements_of,
     given,
+    reading,
     recorded,
     usable_device,
 )
@@ -39,6 +41,7 @@ def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, An
 
     parser = command_parser("train", "Train a generator, or continue the run in --out.")
     add_data(parser, "structure files")
+    add_labels(parser)
     parser.add_argument(
         "--preset",
         choices=sorted(PRESETS),
@@ -96,7 +99,7 @@ def train(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.training.generator import fit
 
     options, architecture = _training_options(arguments)
-    data = datasets.load(*options.data, path=options.path)
+    data = datasets.load(*options.data, path=options.path, **reading(options))
     elements = elements_of(data, options.init, SchNetGen)
     settings = chosen(TrainingConfig, options)
     torch.manual_seed(settings.seed)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from schnetgen_pyg.commands.options import (
     DEFAULT_CHECKPOINT,
+    add_labels,
     add_out,
     claim,
     command_parser,
+    reading,
     require_suffix,
 )
 
@@ -42,6 +44,7 @@ def _add_judges(parser: Parser) -> None:
 def _evaluate_parser() -> Parser:
     parser = command_parser("evaluate", "Judge generated structures.")
     parser.add_argument("files", nargs="+", type=str, help="structure files")
+    add_labels(parser)
     parser.add_argument(
         "--each",
         action="store_true",
@@ -94,10 +97,10 @@ def evaluate(arguments: Sequence[str]) -> None:
 
     samples = [[file] for file in options.files] if options.each else [options.files]
 
-    def read(files: list[str]) -> list[Atoms]:
-        return [atoms for file in files for atoms in judgeable(file)]
+    def read(files: list[str], **how: Any) -> list[Atoms]:
+        return [atoms for file in files for atoms in judgeable(file, **how)]
 
-    structures = [read(files) for files in samples]
+    structures = [read(files, **reading(options)) for files in samples]
     results = evaluate_each(
         structures,
         model=options.checkpoint,
@@ -214,6 +217,7 @@ def view(arguments: Sequence[str]) -> None:
         "them is built atom by atom (GIF).",
     )
     parser.add_argument("file", type=str, help="structure file, or name of a data set")
+    add_labels(parser)
     parser.add_argument("--num", type=int, default=12, help="how many structures to draw")
     add_out(parser, "write a .png or .gif file", required=False)
     parser.add_argument(
@@ -227,7 +231,7 @@ def view(arguments: Sequence[str]) -> None:
     require(options.num >= 1, "num", options.num, "at least 1")
     require_suffix(options.out or "x.png", ".png", ".gif")
     written = claim(options, options.out)
-    structures = [to_ase(data) for data in datasets.load(options.file)]
+    structures = [to_ase(data) for data in datasets.load(options.file, **reading(options))]
     if options.out and options.out.endswith(".gif"):
         from schnetgen_pyg.generator.model import SchNetGen
         from schnetgen_pyg.report.animation import animate

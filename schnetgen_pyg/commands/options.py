@@ -142,6 +142,42 @@ def elements_of(structures: Sequence[Any], init: str | None, kind: Any) -> tuple
     return (*known, *sorted(found - {*known}))
 
 
+def add_labels(parser: Parser) -> None:
+    """Options ``--keys`` and ``--units`` of commands that read structure files."""
+    parser.add_argument(
+        "--keys",
+        type=str | None,
+        default=None,
+        help="names of labels in the files, such as energy=REF_energy,forces=REF_forces",
+    )
+    parser.add_argument(
+        "--units",
+        type=str | None,
+        default=None,
+        help="units that the files do not state, such as energy=kcal/mol,pos=Bohr",
+    )
+
+
+def reading(options: Namespace) -> dict[str, Any]:
+    """Keyword arguments of `schnetgen_pyg.data.datasets.load` of the options of `add_labels`.
+
+    Raises:
+        InputError: naming a part that is no pair.
+    """
+    from schnetgen_pyg.errors import InputError
+
+    found: dict[str, dict[str, str]] = {"keys": {}, "units": {}}
+    for option, pairs in found.items():
+        for part in filter(None, (options[option] or "").split(",")):
+            name, equals, value = (word.strip() for word in part.partition("="))
+            if not (name and equals and value):
+                raise InputError(
+                    f"--{option}: {part!r} is no pair NAME=VALUE; write several with commas between"
+                )
+            pairs[name] = value
+    return found
+
+
 def chosen(kind: type, options: Namespace) -> Any:
     """The configuration of this ``kind`` (a dataclass) with the values of the options."""
     names = {field.name for field in fields(kind)}

@@ -135,8 +135,9 @@ def annotated(data: Data) -> ase.Atoms:
     deviations, such as ``energy_std``."""
     atoms = to_ase(data)
     for name, target in TARGETS.items():
+        atoms.arrays.pop(f"{name}_variance", None)
         for key, value in ((name, data.get(name)), (f"{name}_std", data.get(f"{name}_variance"))):
-            if value is None or key in ("energy", "forces"):
+            if value is None or key in ("energy", "forces", "stress"):
                 continue
             value = (value if key == name else value.sqrt()).numpy()
             if target.per == "atom":
