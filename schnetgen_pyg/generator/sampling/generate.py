@@ -174,8 +174,8 @@ def generate(
         progress: wraps the iterator, e.g. ``tqdm.tqdm``.
 
     Returns:
-        ASE ``Atoms`` (Å) with ``info["sample"]``, the number in the run, and
-        without Gibbs rounds ``info["log_prob"]``, as `log_prob` gives it.
+        ASE ``Atoms`` (Å) with ``info["sample"]``, the number in the run, and with
+        ``log_prob=True`` the model's log-density in ``info["log_prob"]``, as `log_prob` gives it.
 
     Raises:
         InputError: for elements that the model never saw, a fragment beyond the formula, or a
