@@ -56,7 +56,9 @@ class PositionDensity:
 
     def log_score(self, point: Tensor) -> float:
         """log ∏_j p_j at a point [3] in Å; −∞ where no atom may lie."""
-        return float(self._scores((point - self.center)[None], *self._tables(0.0))[0])
+        relative = (point - self.center)[None]
+        inside = self.inner <= float(relative.norm()) <= self.outer
+        return float(self._scores(relative, *self._tables(0.0))[0]) if inside else -math.inf
 
     def log_norm(self) -> tuple[float, float]:
         """log N, with N in Å³, and how much it changed when cubes were divided for the last time,
@@ -88,6 +90,11 @@ class PositionDensity:
         size = per_chunk(cubes, len(self.pos))
         parts = [self._scores(part, *tables) for part in cubes.split(size)]
         mass, bound = torch.cat(parts, 1) + 3 * math.log(spacing)
+        # Of cubes that the region ends in, the share inside.
+        radius = cubes.norm(dim=1)
+        ends = [self.outer - radius] + [radius - self.inner] * (self.inner > 0)
+        for depth in ends:
+            mass += (depth / spacing + 0.5).clamp_(0.0, 1.0).log_()
         return mass, bound
 
     def _tables(self, blur: float) -> tuple[Tensor, float]:
@@ -105,9 +112,7 @@ class PositionDensity:
         lower, rest = _entries(distance / self.spacing, self.log_prob, 2)
         start, end = self.log_prob.gather(1, lower), self.log_prob.gather(1, lower + 1)
         scores = torch.lerp(start, end, rest).sum(0)
-        radius = points.norm(dim=1)
-        possible = (radius >= self.inner) & (radius <= self.outer)
-        possible &= distance.amax(0) <= self.spacing * (self.log_prob.shape[1] - 1)
+        possible = distance.amax(0) <= self.spacing * (self.log_prob.shape[1] - 1)
         if self.below is not None:
             possible &= (distance >= self.below.unsqueeze(1)).all(0)
         if self.limit is not None and self.bond is not None:

@@ -20,6 +20,7 @@ from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import (
     check_formula,
+    check_neutral,
     check_seen,
     numbers_of,
     remaining_of,
@@ -110,6 +111,7 @@ def sample(
     check_seen(model, numbers)
     if fragment is not None:
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
+        check_neutral(fragment, "fragment")
     remaining = remaining_of(numbers, fragment)
     asked = targets_of(model, targets or {}, num_molecules)
     batch = _batch_size(model, numbers.numel(), config)
@@ -178,8 +180,8 @@ def generate(
         ``log_prob=True`` the model's log-density in ``info["log_prob"]``, as `log_prob` gives it.
 
     Raises:
-        InputError: for elements that the model never saw, a fragment beyond the formula, or a
-            formula that valence rules forbid.
+        InputError: for elements that the model never saw, a fragment beyond the formula, a
+            formula that valence rules forbid, or one that states a charge, a radical or isotopes.
     """
     config = replace(config or SamplingConfig(), **changes)
     check_formula(model, numbers_of(formula), config)

@@ -17,7 +17,7 @@ from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.placement import PENALTY
 from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
-from schnetgen_pyg.generator.sampling.formulas import check_seen, targets_of
+from schnetgen_pyg.generator.sampling.formulas import check_neutral, check_seen, targets_of
 from schnetgen_pyg.modes import evaluating
 
 
@@ -74,7 +74,7 @@ def log_prob(
     config = SamplingConfig(valence_rules=valence_rules)
     found = []
     for place, (item, data) in enumerate(zip(given, as_data(given), strict=True)):
-        _check(model, data, f"structure {place}: ", placed)
+        _check(model, data, f"structure {place}", placed)
         mine = {name: value[place : place + 1] for name, value in asked.items()}
         mine |= _kept(model, item)
         state = State.start(data.z[None], data.pos[None], mine)
@@ -89,16 +89,10 @@ def log_prob(
 
 
 def _check(model: SchNetGen, data: Data, where: str, placed: int) -> None:
-    check_seen(model, data.z, where)
+    check_seen(model, data.z, f"{where}: ")
+    check_neutral(data, where)
     if not 1 <= placed <= len(data.z):
-        raise InputError(f"{where}placed must be 1 to {len(data.z)}, its atoms, got {placed}")
-    if "cell" in data:
-        raise InputError(f"{where}is periodic; a generator makes molecules: remove the cell")
-    charge = float(torch.as_tensor(data.get("charge", 0)).sum())
-    if charge:
-        raise InputError(
-            f"{where}has the charge {charge:+g}; generators know neutral molecules only"
-        )
+        raise InputError(f"{where}: placed must be 1 to {len(data.z)}, its atoms, got {placed}")
 
 
 def _kept(model: SchNetGen, item: Any) -> dict[str, Tensor]:
@@ -158,7 +152,7 @@ def trace(
         InputError: as `log_prob`.
     """
     (data,) = as_data(molecule, "molecule")
-    _check(model, data, "molecule: ", 1)
+    _check(model, data, "molecule", 1)
     history: list[StepRecord] = []
     state = State.start(data.z[None], data.pos[None], targets_of(model, targets or {}, 1))
     follow(model, state, SamplingConfig(valence_rules=valence_rules), history=history)
