@@ -18,7 +18,7 @@ from torch import Tensor
 from schnetgen_pyg.accelerated import per_chunk
 from schnetgen_pyg.generator.placement import ball, blurred, upsample
 
-#: Change of log N, when cubes are divided once more, that is small enough.
+#: Error of log N that is small enough.
 TOLERANCE = 0.01
 #: Share of the integral that cubes which are not divided may hold at most.
 NEGLIGIBLE = 1e-3
@@ -61,22 +61,24 @@ class PositionDensity:
         return float(self._scores(relative, *self._tables(0.0))[0]) if inside else -math.inf
 
     def log_norm(self) -> tuple[float, float]:
-        """log N, with N in Å³, and how much it changed when cubes were divided for the last time,
-        which is more than its error."""
+        """log N, with N in Å³, and its error: how much it changed when cubes were divided for the
+        last time, or a quarter of the change before, which is what half the spacing leaves of an
+        error. Both are more than that of the finest cubes."""
         spacing = min(0.4, self.outer / 8)
         cubes = ball(self.outer + spacing, spacing, self.pos.device)
         cubes = cubes[cubes.norm(dim=1) > self.inner - spacing]
         left = cubes.new_tensor(-torch.inf)  # in cubes that stay as they are
-        before = math.inf
+        before = change = math.inf
         while True:
             mass, bound = self._masses(cubes, spacing)
             total = torch.logaddexp(left, mass.logsumexp(0))
-            change = abs(float(total) - before)
+            last, change = change, abs(float(total) - before)
+            error = max(change, last / 4)
             divided = bound > total + math.log(NEGLIGIBLE / len(cubes))
             number = 8 * int(divided.sum())
-            fine = spacing <= 2 * self.width and change < TOLERANCE
-            if fine or not number or (number > MOST and math.isfinite(change)):
-                return float(total), change
+            fine = spacing <= 2 * self.width and error < TOLERANCE
+            if fine or not number or (number > MOST and math.isfinite(error)):
+                return float(total), error
             left = torch.logaddexp(left, mass[~divided].logsumexp(0))
             before, spacing = float(total), spacing / 2
             corner = torch.tensor([-0.5, 0.5], device=cubes.device) * spacing

@@ -98,6 +98,7 @@ class Draft:
         parts: natural logarithm of how probable it was that each decision came out as it did
             [count], by its name, summed over the steps.
         error: of the log-densities of all positions together, at most [count].
+        told: valence states to follow, where they are known from the start [count, atoms].
         bonds: of the placed atoms [count, placed, placed], at the step at hand.
         missing: hydrogens that every atom lacks [count, atoms], once the scaffold is there.
     """
@@ -112,6 +113,7 @@ class Draft:
     history: list[StepRecord] | None = None
     parts: dict[str, Tensor] = field(init=False, default_factory=dict)
     error: Tensor = field(init=False)
+    told: Tensor = field(init=False)
     bonds: Tensor = field(init=False)
     missing: Tensor | None = field(init=False, default=None)
 
@@ -119,6 +121,9 @@ class Draft:
         state, device = self.state, self.state.z.device
         self.index, self.restart = self.index.to(device), self.restart.to(device)
         self.z, self.pos, self.valence_state = state.z, state.pos, state.valence_state
+        self.told = state.valence_state.clone()
+        if self.forced:  # nobody knows a state before it is decided
+            self.valence_state.fill_(UNKNOWN)
         self.error = torch.zeros_like(state.log_prob)
         count, atoms = self.z.shape
         self.rows = torch.arange(count, device=device)

@@ -58,8 +58,8 @@ class Builder:
         """The valence state of a first atom, which is there from the start."""
         draft = self.draft
         state = getattr(self.model.decisions, "valence_state", None)
-        known = not draft.forced and (draft.valence_state[:, 0] != UNKNOWN).any()
-        if isinstance(state, ValenceState) and draft.placed == 1 < atoms and not known:
+        undecided = draft.placed == 1 < atoms and (draft.valence_state[:, 0] == UNKNOWN).all()
+        if isinstance(state, ValenceState) and undecided:
             draft.add("valence_state", state.draw_first(self.step(1).x, draft))
 
     def step(self, size: int) -> Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import ase
@@ -112,7 +113,8 @@ def follow(
     """Molecules of one formula whose atoms are placed where they are, in their order; valence
     states that the state has are followed, the others are those of the bonds."""
     state = state.to(model.device)
-    state.pos.sub_(state.pos[:, :1].clone())
+    pos, own = state.pos - state.pos[:, :1], state.valence_state.clone()
+    state = replace(state, z=state.z.contiguous(), pos=pos, valence_state=own)
     index = torch.arange(len(state.z))
     restart = torch.zeros_like(index)
     draft = Draft(state, placed, index, 0, config, restart, forced=True, history=history)

@@ -4,7 +4,6 @@ sampling, and their hydrogens."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,7 +17,6 @@ from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.gibbs import resample
 from schnetgen_pyg.generator.sampling.hydrogens import add_hydrogens
 from schnetgen_pyg.generator.sampling.likelihood import follow, log_prob_of
-from schnetgen_pyg.generator.valence_states import UNKNOWN
 from schnetgen_pyg.graphs.indexing import ranges
 from schnetgen_pyg.modes import evaluating
 
@@ -64,9 +62,8 @@ def assemble(
             builder.run()
             if config.log_prob:
                 # Of the finished molecules: valence states are those that they have now.
-                states = torch.full_like(state.valence_state, UNKNOWN)
-                copy = replace(state, pos=state.pos.clone(), valence_state=states)
-                followed = follow(model, copy, config, max(1, fixed))
+                finished = State.start(state.z, state.pos, state.known)
+                followed = follow(model, finished, config, max(1, fixed))
                 state.log_prob.copy_(log_prob_of(followed).value)
             result.write(rows, state)
         result.pos.add_(origin)
