@@ -32,7 +32,8 @@ class PositionDensity:
 
     Attributes:
         pos: placed atoms [placed, 3] in Å.
-        log_prob: of their distances to the new one [placed, bins]; linear between the bins.
+        log_prob: of their distances to the new one [placed, bins]; linear between the bins, and
+            beyond the last as there.
         spacing: of the bins in Å.
         center: about which the new atom lies [3] in Å.
         inner, outer: least and largest distance from there in Å.
@@ -61,24 +62,22 @@ class PositionDensity:
         return float(self._scores(relative, *self._tables(0.0))[0]) if inside else -math.inf
 
     def log_norm(self) -> tuple[float, float]:
-        """log N, with N in Å³, and its error: how much it changed when cubes were divided for the
-        last time, or a quarter of the change before, which is what half the spacing leaves of an
-        error. Both are more than that of the finest cubes."""
+        """log N, with N in Å³, and how much it changed when cubes were divided for the last time,
+        which is more than its error."""
         spacing = min(0.4, self.outer / 8)
         cubes = ball(self.outer + spacing, spacing, self.pos.device)
         cubes = cubes[cubes.norm(dim=1) > self.inner - spacing]
         left = cubes.new_tensor(-torch.inf)  # in cubes that stay as they are
-        before = change = math.inf
+        before = math.inf
         while True:
             mass, bound = self._masses(cubes, spacing)
             total = torch.logaddexp(left, mass.logsumexp(0))
-            last, change = change, abs(float(total) - before)
-            error = max(change, last / 4)
+            change = abs(float(total) - before)
             divided = bound > total + math.log(NEGLIGIBLE / len(cubes))
             number = 8 * int(divided.sum())
-            fine = spacing <= 2 * self.width and error < TOLERANCE
-            if fine or not number or (number > MOST and math.isfinite(error)):
-                return float(total), error
+            fine = spacing <= 2 * self.width and change < TOLERANCE
+            if fine or not number or (number > MOST and math.isfinite(change)):
+                return float(total), change
             left = torch.logaddexp(left, mass[~divided].logsumexp(0))
             before, spacing = float(total), spacing / 2
             corner = torch.tensor([-0.5, 0.5], device=cubes.device) * spacing
@@ -114,12 +113,13 @@ class PositionDensity:
         lower, rest = _entries(distance / self.spacing, self.log_prob, 2)
         start, end = self.log_prob.gather(1, lower), self.log_prob.gather(1, lower + 1)
         scores = torch.lerp(start, end, rest).sum(0)
-        possible = distance.amax(0) <= self.spacing * (self.log_prob.shape[1] - 1)
         if self.below is not None:
-            possible &= (distance >= self.below.unsqueeze(1)).all(0)
+            short = (distance < self.below.unsqueeze(1)).any(0)
+            scores.masked_fill_(short, -torch.inf)
         if self.limit is not None and self.bond is not None:
-            possible &= (distance < self.bond.unsqueeze(1)).sum(0) <= self.limit
-        return torch.stack([scores.masked_fill_(~possible, -torch.inf), most])
+            bonds = (distance < self.bond.unsqueeze(1)).sum(0)
+            scores.masked_fill_(bonds > self.limit, -torch.inf)
+        return torch.stack([scores, most])
 
 
 def _entries(place: Tensor, table: Tensor, before_end: int) -> tuple[Tensor, Tensor]:

@@ -52,7 +52,7 @@ def log_prob(
 
     - positions r₂, …, rₙ given the first atom at the origin, a density in Å^(−3(n − 1)). With a
       focus it is the mixture over all focuses; the position lies in the shell where it is bonded to
-      the focus. Without one it lies no farther from any placed atom than the model's
+      the focus. Without one it lies no farther from the first atom than the model's
       ``max_distance``. The norm of every position is integrated numerically, and its ``error``
       given;
     - types, valence states and numbers of hydrogens, where the model decides on them: that of the

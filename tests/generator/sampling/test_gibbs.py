@@ -50,8 +50,6 @@ def test_bonds_order_and_batches(parts, representation):
         assert (bonds(a)[:5, :5] == bonds(b)[:5, :5]).all()
         assert abs(a.positions - b.positions).max() > 1e-3
         assert abs(b.positions - c.positions).max() < 1e-5
-        assert "log_prob" in a.info
-        assert "log_prob" not in b.info
 
 
 def test_fragment_stays_where_it_is():

@@ -65,14 +65,14 @@ def test_two_atoms_against_a_radial_integral(rules):
 
 def test_two_atoms_without_a_focus():
     """Over the ball that the distances reach, from bin to bin."""
-    model = strong(max_distance=2.4, num_bins=25)
+    model = strong(max_distance=1.6, num_bins=17)
     nodes, weights = np.polynomial.legendre.leggauss(4)
-    radius = (0.1 * np.arange(24)[:, None] + 0.05 * (nodes + 1)).ravel()
-    pos = torch.zeros(96, 2, 3)
+    radius = (0.1 * np.arange(16)[:, None] + 0.05 * (nodes + 1)).ravel()
+    pos = torch.zeros(64, 2, 3)
     pos[:, 1, 0] = torch.tensor(radius)
-    state = State.start(torch.tensor([6, 8]).expand(96, -1), pos)
+    state = State.start(torch.tensor([6, 8]).expand(64, -1), pos)
     found = log_prob_of(follow(model, state, SamplingConfig()))
-    shell = 4 * math.pi * radius**2 * 0.05 * np.tile(weights, 24)
+    shell = 4 * math.pi * radius**2 * 0.05 * np.tile(weights, 16)
     total = (found.value.double().exp().numpy() * shell).sum()
     assert float(total) == pytest.approx(1.0, abs=float(found.error.max()))
 
@@ -81,7 +81,7 @@ def test_two_atoms_without_a_focus():
 def test_three_atoms_sum_to_one(parts):
     """Over the types, the valence states, the focus and both positions, by Monte Carlo: the mean of
     p / q over molecules drawn from a density q of our own."""
-    model, num, rng = small_model(**parts), 400, np.random.default_rng(0)
+    model, num, rng = small_model(**parts), 300, np.random.default_rng(0)
     z = np.where(rng.random((num, 1)) < 0.5, [[6, 6, 8]], [[6, 8, 6]])
     q = np.full(num, 0.5)
     numbers = torch.tensor(z)
@@ -102,8 +102,7 @@ def test_three_atoms_sum_to_one(parts):
     found = log_prob_of(follow(model, state, FREELY))
     ratio = found.value.double().exp().numpy() / q
     error = ratio.std() / math.sqrt(num)
-    assert error < 0.1
-    print(ratio.mean(), error)
+    assert error < 0.12
     assert ratio.mean() == pytest.approx(1.0, abs=3 * error)
     assert torch.equal(sum(found.parts.values()), found.value)
 
@@ -200,15 +199,20 @@ def test_a_displaced_atom_is_less_probable_and_one_without_a_bond_impossible(bun
     ],
 )
 def test_what_a_generator_does_not_make_is_refused(changes, message):
-    model = small_model()
+    model = small_model(max_distance=3.0, num_bins=30)
     other = ase.Atoms(METHANE.numbers, METHANE.positions, **changes)
     with pytest.raises(InputError, match=message):
         log_prob(model, [METHANE, other])
     if "cell" not in changes:
         with pytest.raises(InputError, match="fragment: has"):
-            generate(small_model(), "C2H6", 1, fragment=other)
+            generate(model, "C2H6", 1, fragment=other)
+
+
+def test_placed_atoms_are_counted():
     with pytest.raises(InputError, match="placed must be 1 to 5"):
-        log_prob(model, METHANE, placed=6)
+        log_prob(small_model(), METHANE, placed=6)
+    nothing_left = log_prob(small_model(), METHANE, placed=5)
+    assert float(nothing_left.value) == 0.0
 
 
 def drawn(model, numbers, size, count, config):
