@@ -128,9 +128,7 @@ def _entries(place: Tensor, table: Tensor, before_end: int) -> tuple[Tensor, Ten
     return lower, (place - lower).clamp_(max=1.0)
 
 
-def log_densities(
-    densities: Sequence[PositionDensity], positions: Tensor
-) -> tuple[Tensor, Tensor]:
+def log_densities(densities: Sequence[PositionDensity], positions: Tensor) -> tuple[Tensor, Tensor]:
     """Log-densities (1/Å³) of one position each [num, 3], and their errors at most [num]."""
     values, errors = [], []
     for one, position in zip(densities, positions, strict=True):

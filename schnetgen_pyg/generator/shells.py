@@ -99,9 +99,7 @@ def densities(
     ]
 
 
-def _rules(
-    draft: Draft, rows: Tensor, size: int, bond: Tensor
-) -> tuple[Tensor, Tensor | None]:
+def _rules(draft: Draft, rows: Tensor, size: int, bond: Tensor) -> tuple[Tensor, Tensor | None]:
     """How near the new atom may not come to atoms that have no valence left [num, size], and how
     many bonds it may have at most [num], or nothing where the former say all."""
     z, new = draft.z[rows, :size], draft.z[rows, size, None]

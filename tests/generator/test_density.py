@@ -50,7 +50,10 @@ def test_two_atoms_against_an_integral_over_distances(below):
     knots = SPACING * np.arange(BINS)
     first, second = np.linspace(0.8, 1.7, 1801), np.linspace(0, 4, 8001)
     first, second = (0.5 * (x[1:] + x[:-1]) for x in (first, second))
-    p1, p2 = (np.exp(np.interp(r, knots, row)) for r, row in zip((first, second), table.double().numpy(), strict=True))
+    p1, p2 = (
+        np.exp(np.interp(r, knots, row))
+        for r, row in zip((first, second), table.double().numpy(), strict=True)
+    )
     r1, r2 = first[:, None], second[None]
     inside = (r2 > abs(r1 - apart)) & (r2 < r1 + apart) & (r2 >= below)
     total = (2 * np.pi / apart * (p1 * first)[:, None] * (p2 * second)[None] * inside).sum()

@@ -196,7 +196,9 @@ class Distance(Decision):
         bond = bond_limits(draft.z[:, :size], draft.z[:, size, None])
         position = draft.pos[:, size]
         distance = (draft.pos[:, :size] - position.unsqueeze(1)).norm(dim=2)
-        rows, focus = ((distance <= most * bond) & (distance >= least * bond)).nonzero(as_tuple=True)
+        rows, focus = ((distance <= most * bond) & (distance >= least * bond)).nonzero(
+            as_tuple=True
+        )
         terms = torch.full_like(focus_log_prob, -torch.inf)
         errors = torch.zeros_like(terms)
         if len(rows):

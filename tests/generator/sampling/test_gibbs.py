@@ -152,6 +152,6 @@ def test_surprising_scaffolds_are_begun_anew():
         batch = Batch.from_data_list(as_data(molecules))
         state.valence_state.copy_(valence_states(batch).view_as(z))
         index = torch.arange(24)
-        draft = Draft(state, 9, index, 0, SamplingConfig(), torch.zeros_like(index), scored=False)
+        draft = Draft(state, 9, index, 0, SamplingConfig(), torch.zeros_like(index))
         surprise.append(float(resample(Builder(model, draft)).mean()))
     assert surprise[1] < 0.7 * surprise[0]

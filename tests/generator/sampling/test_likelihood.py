@@ -261,13 +261,31 @@ def test_default_valence_states_are_as_frequent_as_they_are_probable():
     assert statistic < options + 5 * math.sqrt(2 * options)
 
 
-def test_the_default_temperature_around_a_focus_is_as_documented():
-    """A Gaussian of 0.3 Å about 1.4 Å becomes one of 0.3 · √0.04 Å."""
-    model, count = small_model(num_bins=600, **deciding("focus")), 1500
+def fond_of(distance, width):
+    """A model whose distances to all atoms are a Gaussian (Å)."""
+    model = small_model(num_bins=600, **deciding("focus"))
     with torch.no_grad():
         last = model.distance.head[-1]
         last.weight.zero_()
-        last.bias.copy_(-0.5 * ((model.distance.bins.centers - 1.4) / 0.3) ** 2)
+        last.bias.copy_(-0.5 * ((model.distance.bins.centers - distance) / width) ** 2)
+    return model
+
+
+def test_without_rules_an_atom_need_not_be_bonded_to_its_focus():
+    """C–O 2.1 Å apart, where 1.63 Å is the longest bond."""
+    model = fond_of(2.1, 0.3)
+    for rules in (True, False):
+        config = SamplingConfig(valence_rules=rules)
+        found = drawn(model, [6, 8], 2, 50, config).pos[:, 1].norm(dim=1)
+        assert ((found < 1.64) == rules).all()
+        pos = torch.tensor([[[0.0, 0, 0], [2.1, 0, 0]]])
+        followed = follow(model, State.start(torch.tensor([[6, 8]]), pos), config)
+        assert bool(torch.isfinite(log_prob_of(followed).value)) is not rules
+
+
+def test_the_default_temperature_around_a_focus_is_as_documented():
+    """A Gaussian of 0.3 Å about 1.4 Å becomes one of 0.3 · √0.04 Å."""
+    model, count = fond_of(1.4, 0.3), 1500
     radius = np.linspace(1.1, 1.7, 2001)
     cdf = np.cumsum(radius**2 * np.exp(-0.5 * ((radius - 1.4) / 0.06) ** 2))
     found = drawn(model, [6, 8], 2, count, FREELY).pos[:, 1].norm(dim=1).sort().values
