@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -114,7 +115,7 @@ def molecule_rows(
             "pos": [round(1000 * x) for x in atoms.positions.ravel().tolist()],
             "bonds": [] if mol is None else _bonds(mol),
         }
-        if "log_prob" in atoms.info:
+        if math.isfinite(atoms.info.get("log_prob", math.nan)):
             row["log_prob"] = round(float(atoms.info["log_prob"]), 3)
         rows.append(row)
     return rows, drawings

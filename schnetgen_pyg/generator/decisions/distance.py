@@ -149,9 +149,10 @@ class Distance(Decision):
 
     def draw(self, step: Step, draft: Draft) -> Tensor | None:
         """A position; of one that is followed the log-density in 1/Å³."""
-        if self.mixer is None:
-            return self._follow(step, draft) if draft.forced else self._on_grid(step, draft)
-        return self._follow_mixture(step, draft) if draft.forced else self._in_shell(step, draft)
+        if draft.forced:
+            return (self._follow if self.mixer is None else self._follow_mixture)(step, draft)
+        (self._on_grid if self.mixer is None else self._in_shell)(step, draft)
+        return None
 
     def _on_grid(self, step: Step, draft: Draft) -> None:
         size, config = draft.placed, draft.config
