@@ -16,7 +16,7 @@ from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.evaluation.evaluation import Evaluation
 from schnetgen_pyg.evaluation.judges import Record
-from schnetgen_pyg.generator.sampling.likelihood import log_prob, trace
+from schnetgen_pyg.generator.sampling.likelihood import trace
 from schnetgen_pyg.generator.training_set import TrainingSet
 from schnetgen_pyg.relaxation.store import Store
 from schnetgen_pyg.report.gallery import verdicts
@@ -303,8 +303,6 @@ def test_the_trace_follows_the_molecule(changes, isomers):
             assert 0 <= int(record.focus[0]) < size
         else:
             assert record.focus is None
-    # To look changes nothing.
-    assert torch.isfinite(log_prob(model, isomers[0])).all()
 
 
 def test_the_trace_is_what_the_model_says(isomers):

@@ -22,6 +22,7 @@ from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import (
     check_formula,
+    check_neutral,
     check_seen,
     numbers_of,
     remaining_of,
@@ -117,6 +118,7 @@ def sample(
     if fragment is not None:
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
         require_distinct(fragment, "fragment")
+        check_neutral(fragment, "fragment")
     remaining = remaining_of(numbers, fragment)
     asked = targets_of(model, targets or {}, num_molecules)
     batch = _batch_size(model, numbers.numel(), config)
@@ -189,17 +191,17 @@ def generate(
         progress: wraps the iterator, e.g. ``tqdm.tqdm``.
 
     Returns:
-        ASE ``Atoms`` (Å) with ``info["sample"]``, the number in the run, and
-        without Gibbs rounds ``info["log_prob"]``, as `log_prob` gives it; and of a model from a
-        file ``info["generator"]``, its name, and ``info["training_set"]``, the digest of what it
-        has seen, by which `evaluate` judges novelty.
+        ASE ``Atoms`` (Å) with ``info["sample"]``, the number in the run, with
+        ``log_prob=True`` the model's log-density in ``info["log_prob"]``, as `log_prob` gives it,
+        and of a model from a file ``info["generator"]``, its name, and ``info["training_set"]``,
+        the digest of what it has seen, by which `evaluate` judges novelty.
 
     Warns:
         UserWarning: for a formula that is outside of what the model has seen.
 
     Raises:
-        InputError: for elements that the model never saw, a fragment beyond the formula, or a
-            formula that valence rules forbid.
+        InputError: for elements that the model never saw, a fragment beyond the formula, a
+            formula that valence rules forbid, or one that states a charge, a radical or isotopes.
     """
     config = replace(config or SamplingConfig(), **changes)
     check_formula(model, numbers_of(formula), config)
