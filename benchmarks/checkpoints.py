@@ -31,9 +31,9 @@ from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.data.writers import write
 from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.generator.presets import PRESETS
 from schnetgen_pyg.storage.atomic import replacing
 from schnetgen_pyg.storage.models import CHECKPOINTS
-from schnetgen_pyg.training.presets import PRESETS
 
 ISOMERS = Path(__file__).parent / "recipes" / "qm9_c7h10o2_train.txt"
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import ase
-import numpy as np
+import torch
 from torch_geometric.data import Data
 
+from schnetgen_pyg.data.charge_and_spin import state_electrons
 from schnetgen_pyg.errors import InputError
 
 #: Names of the total charge (e) and the spin multiplicity 2S + 1, in ``info`` or as attributes.
 CHARGE, SPIN = "charge", "spin_multiplicity"
-
-#: Initial charges of atoms, often rounded, add up to a whole number within this.
-ROUNDING = 0.05
 
 
 @dataclass(frozen=True)
@@ -46,37 +43,23 @@ class Electrons:
         return {} if self.closed_shell_neutral else {CHARGE: self.charge, SPIN: self.multiplicity}
 
 
-def _integer(value: Any, name: str, where: str) -> int | None:
-    if value is None:
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = np.nan
-    if not np.isfinite(number) or number != round(number):
-        raise InputError(f"{where}: {name} is {value!r}; it must be a whole number")
-    return round(number)
-
-
 def _stated(structure: Data | ase.Atoms, where: str) -> tuple[int | None, int | None]:
     """Charge and multiplicity, of each `None` where nothing is said."""
-    info: Mapping[str, Any]
+    charges = moments = None
     if isinstance(structure, Data):
-        info = structure.get("info") or {}
-        charge, spin = (
-            info.get(name) if structure.get(name) is None else structure[name]
-            for name in (CHARGE, SPIN)
-        )
-        return _integer(charge, CHARGE, where), _integer(spin, SPIN, where)
-    charge, spin = structure.info.get(CHARGE), structure.info.get(SPIN)
-    if charge is None and "initial_charges" in structure.arrays:
-        total = float(structure.get_initial_charges().sum())
-        charge = round(total) if abs(total - round(total)) < ROUNDING else total
-    moments = structure.arrays.get("initial_magmoms")
-    if spin is None and moments is not None and moments.any():  # zeros are ASE's "not said"
-        total = abs(float(moments.sum())) if moments.ndim == 1 else np.nan
-        spin = 1 + (round(total) if abs(total - round(total)) < ROUNDING else total)
-    return _integer(charge, CHARGE, where), _integer(spin, SPIN, where)
+        if structure.get(CHARGE) is not None and structure.get(SPIN) is not None:
+            return int(structure[CHARGE]), int(structure[SPIN])
+        data = Data(z=structure.z, info=structure.get("info") or {})
+    else:
+        data = Data(z=torch.from_numpy(structure.numbers), info=structure.info)
+        charges = structure.arrays.get("initial_charges")
+        moments = structure.arrays.get("initial_magmoms")
+    state_electrons(data, where, charges, moments)
+    given: Any = structure if isinstance(structure, Data) else {}
+    charge, spin = (
+        data.get(name) if given.get(name) is None else int(given[name]) for name in (CHARGE, SPIN)
+    )
+    return charge, spin
 
 
 def electrons(structure: Data | ase.Atoms, where: str = "structure") -> Electrons:

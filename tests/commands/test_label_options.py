@@ -48,7 +48,7 @@ def test_what_they_cannot_mean_is_one_line(waters, tmp_path, capsys, more, messa
 
 
 def test_predict_judges_against_labels_in_other_units(waters, tmp_path, capsys):
-    names = ("predict", str(waters), "--out", str(tmp_path / "p.extxyz"))
+    names = ("predict", str(waters), "--overwrite", "--out", str(tmp_path / "p.extxyz"))
     found = []
     for unit in ("eV", "kcal/mol"):
         assert main([*names, "--keys", "energy=dft_energy", "--units", f"energy={unit}"]) == 0

@@ -23,7 +23,7 @@ def ethanol(number: int):
     atoms.calc = SinglePointCalculator(atoms, energy=-4.2, forces=np.full((9, 3), 0.25))
     atoms.arrays["forces_std"] = np.full((9, 3), 0.125)
     words = {"name": f"ethanol {number}", "method": "gfn2-xtb", "looks_like_a_number": "17"}
-    numbers = {"sample": number, "energy_std": np.float64(0.5), "charge": 1, "large": 2**70}
+    numbers = {"sample": number, "energy_std": np.float64(0.5), "charge": 0, "large": 2**70}
     odd = {"odd key!": 1, "C": 3, "flag": True, "vector": np.arange(3.0), "list": [1, 2]}
     atoms.info = words | numbers | odd
     return atoms
