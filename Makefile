@@ -5,7 +5,7 @@ DEMO_STEPS ?= 300
 DEMO_MOLECULES ?= 128
 DEMO := runs/demo
 
-.PHONY: demo test slow notebooks pictures docs lint types extensions reference wheel clean
+.PHONY: demo test slow notebooks pictures help docs lint types compare lowest extensions reference wheel clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -21,8 +21,8 @@ demo: .venv/installed
 	$(BIN)/schnetgen train --data c7h10o2-xtb --preset small --steps $(DEMO_STEPS) --out $(DEMO)/training
 	cp $(DEMO)/training/loss.png $(DEMO)/loss.png
 	$(BIN)/schnetgen generate --formula C7H10O2 --num $(DEMO_MOLECULES) --seed 0 --out $(DEMO)/generated.extxyz
-	$(BIN)/schnetgen evaluate $(DEMO)/generated.extxyz --train c7h10o2-xtb --out $(DEMO)
-	$(BIN)/schnetgen report $(DEMO) --train c7h10o2-xtb --checkpoint c7h10o2
+	$(BIN)/schnetgen evaluate $(DEMO)/generated.extxyz --test c7h10o2-xtb --out $(DEMO)
+	$(BIN)/schnetgen report $(DEMO) --test c7h10o2-xtb --checkpoint c7h10o2
 	@echo "Look at $(DEMO): report.html, best.png, loss.png, table.txt, valid.sdf, generated.extxyz"
 
 test: .venv/installed
@@ -40,6 +40,10 @@ pictures: .venv/installed
 	$(BIN)/schnetgen generate --formula C7H10O2 --num 1 --seed 5 --out runs/film/one.extxyz
 	$(BIN)/schnetgen view runs/film/one.extxyz --out docs/pictures/building.gif
 	$(BIN)/python notebooks/execute.py
+
+# What `schnetgen COMMAND --help` prints without importing torch: from the parsers.
+help: .venv/installed
+	$(BIN)/python -m schnetgen_pyg.commands.help
 
 docs: .venv/installed
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
@@ -64,6 +68,22 @@ reference:
 	build/reference/bin/pip install --quiet -c constraints.txt torch
 	build/reference/bin/pip install --quiet -c constraints.txt -e . pytest graph-pes
 	build/reference/bin/pytest -m reference tests/representations
+
+# Is anything slower than in the commit before? Both take turns on this machine.
+compare: .venv/installed
+	$(BIN)/python benchmarks/compare.py --base HEAD~1 --fail-beyond 1.25
+
+# The lowest versions that pyproject.toml allows, in an environment of their own.
+LOWEST := build/lowest
+lowest:
+	rm -rf $(LOWEST)
+	$(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) .ci/floors.py xtb > $(LOWEST)/floors.txt
+	$(LOWEST)/bin/pip install --quiet -c $(LOWEST)/floors.txt torch
+	$(LOWEST)/bin/pip install --quiet -c $(LOWEST)/floors.txt -e ".[xtb]" "pytest>=8" "hypothesis>=6.100"
+	$(LOWEST)/bin/python -m schnetgen_pyg generate --num 2 --out $(LOWEST)/two.extxyz
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/pytest --quiet tests/chem tests/data tests/graphs tests/generator \
+		tests/training tests/potentials tests/relaxation tests/commands tests/test_same_as_before.py
 
 wheel: .venv/installed
 	$(BIN)/python -m build --wheel

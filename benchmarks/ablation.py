@@ -11,10 +11,11 @@ be quiet. Writes ``ablation.json``. A run that was stopped continues.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import statistics
 import time
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,18 @@ import numpy as np
 import torch
 import yaml
 from ase.optimize import LBFGS
-from common import COMMIT, benchmark_parser, save
+from common import benchmark_parser, kept_row, save
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, fit, generate, load
 from schnetgen_pyg.data.batches import seeded
+from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.data.molecules import Molecules
 from schnetgen_pyg.generator.losses import losses
 from schnetgen_pyg.generator.model import GeneratorConfig
+from schnetgen_pyg.generator.presets import PRESETS
 from schnetgen_pyg.relaxation.single import KCAL
-from schnetgen_pyg.storage.atomic import replacing
+from schnetgen_pyg.representations import REPRESENTATIONS
 from schnetgen_pyg.training.generator import TrainingConfig
-from schnetgen_pyg.training.presets import PRESETS
 
 #: Name of the row, and the settings that differ from the preset ``small``.
 ROWS: dict[str, dict[str, Any]] = {
@@ -124,25 +126,33 @@ def judge(model: SchNetGen, train: Any, config: SamplingConfig, num: int, num_re
 
 
 def network(values: dict[str, Any], elements: tuple[int, ...], seed: int) -> SchNetGen:
+    """A new model; of the settings of a representation those that this one has."""
     torch.manual_seed(seed)
-    return SchNetGen(settings(GeneratorConfig, values), elements=elements)
+    names = {field.name for field in fields(GeneratorConfig)} - {"elements", "settings"}
+    names |= set(REPRESENTATIONS[values["representation"]].setting_names())
+    architecture = {name: value for name, value in values.items() if name in names}
+    return SchNetGen(elements=elements, **architecture)
+
+
+def asked(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """All settings of a row: the preset's, those of all rows, and its own changes."""
+    values = preset() | {"steps": options.steps, "seed": options.seed, "accelerator": "cpu"}
+    return values | {"num_validation": 100, "validation_interval": 500} | ROWS[name]
 
 
 def row(name: str, options: argparse.Namespace, data: Any) -> dict[str, Any]:
-    changes = ROWS[name]
-    values = preset() | {"steps": options.steps, "seed": options.seed, "accelerator": "cpu"}
-    values |= {"num_validation": 100, "validation_interval": 500} | changes
-    # What changes the sampling alone is asked of the model of the base.
-    sampling = settings(SamplingConfig, changes | {"jobs": 1})
-    kind = "base" if changes and changes.keys() <= vars(sampling).keys() else name
-    folder = options.out / kind.replace(" ", "_").replace("'", "")
+    """Training, or the base's where only the sampling changes, and judgement."""
+    values = asked(name, options)
     model = network(values, elements_of(data), options.seed)
-    model = fit(model, data, folder, settings(TrainingConfig, values))
+    training = settings(TrainingConfig, values)
+    known = json.dumps([asdict(model.config), asdict(training)], sort_keys=True, default=str)
+    folder = options.out / hashlib.sha256(known.encode()).hexdigest()[:12]
+    model = fit(model, data, folder, training)
+    sampling = settings(SamplingConfig, ROWS[name] | {"jobs": 1})
     return {
-        "changes": changes,
+        "changes": ROWS[name],
         "parameters": sum(p.numel() for p in model.parameters()),
         "validation_loss": model.provenance["metrics"].get("validation_loss"),
-        "commit": COMMIT,
     } | judge(model, data, sampling, options.num, options.relaxed)
 
 
@@ -195,14 +205,16 @@ def main() -> None:
 
     data = load(options.train)
     options.out.mkdir(parents=True, exist_ok=True)
-    kept = options.out / "rows.json"
-    rows = json.loads(kept.read_text()) if kept.is_file() else {}
+    rows: dict[str, Any] = {}
     figures = {"steps": options.steps, "structures": options.num, "note": options.note}
+    amounts = {"structures": options.num, "relaxed": options.relaxed, "data": digest(data)}
     for name in ROWS:
-        if name not in rows:
-            rows[name] = row(name, options, data)
-            with replacing(kept) as temporary:
-                temporary.write_text(json.dumps(rows))
+        rows[name] = kept_row(
+            options.out / "rows.json",
+            name,
+            asked(name, options) | amounts,
+            lambda n=name: row(n, options, data),
+        )
         print(name, json.dumps(rows[name]), flush=True)
         save("ablation", figures | {"rows": rows}, options.seed, options.results)
     figures["step_seconds"] = step_seconds(data, options.rounds, options.seed)

@@ -5,14 +5,15 @@
     python benchmarks/generation.py --batches
     python benchmarks/generation.py --gpu --num 65536 --peer PEER_ENV/bin/python
 
-Three parts, one after the other: the bundled model in one and in several processes, and without
-revision or keeping the filters of placed pairs; the peer, where its environment is given (see
-`peers/gschnet_step.py`); one training step and the placing of one atom over the number of atoms,
-10 to 200, with a radius graph. Writes ``generation.json``. With ``--profile`` only where
-the processor's time goes: ``generation_profile.json``. With ``--batches`` only one training
-step and the placing of one atom over the number of molecules: ``generation_batches.json``.
-With ``--gpu`` the bundled model and the peer on a GPU, ours over the size of the batch, too:
-``generation_gpu.json``.
+Three parts: the bundled model in one and in several processes, and without revision or keeping the
+filters of placed pairs; the peer, where its environment is given (see `peers/gschnet_step.py`); one
+training step and the placing of one atom over the number of atoms, 10 to 200, with a radius graph.
+Ours and the peer are run in processes of their own that take turns, as they are and with the C
+library told to keep its memory (`common.MEMORY_KEPT`); medians over the turns count. Writes
+``generation.json``. With ``--profile`` only where the processor's time goes:
+``generation_profile.json``. With ``--batches`` only one training step and the placing of one atom
+over the number of molecules: ``generation_batches.json``. With ``--gpu`` the bundled model and the
+peer on a GPU, ours over the size of the batch, too: ``generation_gpu.json``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from typing import Any
 
 import joblib
 import torch
-from common import benchmark_parser, run, save
+from common import MEMORY_KEPT, benchmark_parser, now, run, save
 from torch_geometric.data import Batch, Data
 
 import schnetgen_pyg
@@ -39,7 +40,7 @@ from schnetgen_pyg.data.batches import seeded
 from schnetgen_pyg.generator.losses import losses
 from schnetgen_pyg.graphs.neighbors import radius_pairs
 
-FORMULA = "C7H10O2"
+FORMULA, ATOMS = "C7H10O2", 19
 PACKAGE = Path(schnetgen_pyg.__file__).parent
 SIZES = (10, 25, 50, 100, 200)
 BATCHES = (1, 4, 16, 64)
@@ -56,45 +57,98 @@ def rate(model: SchNetGen, num: int, seed: int, **settings: Any) -> float:
     return num / (time.perf_counter() - start)
 
 
-def ours(num: int, rounds: int, cores: int) -> dict[str, list[float]]:
-    """Molecules per second on the CPU."""
+#: The row that the peer is compared with, and the peer's own.
+OURS, PEER = "one process", "schnetpack-gschnet"
+#: By what is added to the name of a row, the environment that it runs in.
+ENVIRONMENTS: dict[str, dict[str, str]] = {"": {}, ", memory kept": MEMORY_KEPT}
+
+
+def ways_on_cpu() -> Ways:
     model = SchNetGen.from_pretrained("c7h10o2")
     naive = SchNetGen.from_pretrained("c7h10o2")
     naive.shares_filters = False  # every step evaluates the filters of all edges anew
-    ways: Ways = {
-        "one process": (model, {"jobs": 1}),
+    cores = joblib.cpu_count()
+    return {
+        OURS: (model, {"jobs": 1}),
         f"{cores} processes": (model, {"jobs": cores}),
         f"{cores} processes, strict": (model, {"jobs": cores} | STRICT),
         f"{cores} processes, not revised": (model, {"jobs": cores, "gibbs_rounds": 0}),
         "one process, filters not kept": (naive, {"jobs": 1}),
     }
-    for chosen, settings in ways.values():  # starts the processes
-        rate(chosen, 256, 99, **settings)
-    return in_turn(ways, num, rounds)
 
 
-def ours_on_gpu(num: int, rounds: int, device: str = "cuda") -> dict[str, list[float]]:
-    """Molecules per second on a GPU."""
+def ways_on_gpu(device: str) -> Ways:
     model = SchNetGen.from_pretrained("c7h10o2").to(device)
-    ways: Ways = {"one GPU": (model, {})}
-    ways |= {
+    return {
+        "one GPU": (model, {}),
         "one GPU, strict": (model, STRICT),
         "one GPU, not revised": (model, {"gibbs_rounds": 0}),
+        "one GPU, 2,048 at once": (model, {"batch_size": 2048}),
     }
-    ways |= {"one GPU, 2,048 at once": (model, {"batch_size": 2048})}
-    for chosen, settings in ways.values():  # compiles the kernels
-        rate(chosen, min(num, 2048), 99, **settings)
-    return in_turn(ways, num, rounds)
 
 
-def in_turn(ways: Ways, num: int, rounds: int) -> dict[str, list[float]]:
-    """Molecules per second of every way, one after the other."""
+def in_turn(ways: Ways, num: int, rounds: int, first: int = 0) -> dict[str, list[float]]:
+    """Molecules per second of every way, one after the other; what is new is warm before."""
+    for chosen, settings in ways.values():  # starts processes, compiles kernels
+        rate(chosen, min(num, 256 if chosen.device.type == "cpu" else 2048), 99, **settings)
     rates: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(rounds):
+    for number in range(first, first + rounds):
         for name, (chosen, settings) in ways.items():
-            count = num if chosen.shares_filters else num // 8
+            count = num if chosen.shares_filters else max(1, num // 8)
             rates[name].append(rate(chosen, count, number, **settings))
     return rates
+
+
+def with_medians(rates: dict[str, list[float]], start: float) -> dict[str, dict[str, Any]]:
+    """Rows of a table, each with its commit and how long measuring them has taken."""
+    quoted = now(start)
+    return {
+        name: quoted | {"rates": values, "molecules_per_second": statistics.median(values)}
+        for name, values in rates.items()
+    }
+
+
+def peer(python: str, *arguments: str, **environment: str) -> dict[str, Any]:
+    """The peer's own figures: rates of placing atoms, versions."""
+    script = Path(__file__).parent / "peers" / "gschnet_generate.py"
+    found: dict[str, Any] = run([python, str(script), *arguments], **environment)
+    return found
+
+
+def on_cpu(num: int, rounds: int, python: str | None) -> dict[str, dict[str, Any]]:
+    """Rows of ours and of the peer: every round is one process of each in each environment."""
+    start = time.perf_counter()
+    rates: dict[str, list[float]] = defaultdict(list)
+    versions: dict[str, str] = {}
+    for number in range(rounds):
+        for suffix, environment in ENVIRONMENTS.items():
+            only = ["--only", OURS] if suffix else []
+            command = [sys.executable, __file__, "--num", str(num), "--turn", str(number), *only]
+            for name, values in run(command, **environment).items():
+                rates[name + suffix] += values
+            if python:
+                found = peer(python, "--repeats", "1", **environment)
+                rates[PEER + suffix] += [rate / ATOMS for rate in found["atoms_per_second"]]
+                versions = found["versions"]
+        print(f"round {number + 1} of {rounds}", flush=True)
+    rows = with_medians(rates, start)
+    for name in rows:
+        if name.startswith(PEER):
+            rows[name]["versions"] = versions
+    return rows
+
+
+def on_gpu(num: int, rounds: int, device: str, python: str | None, at_once: int) -> dict[str, Any]:
+    """Rows of ours and of the peer, which builds so many molecules at once."""
+    start = time.perf_counter()
+    rows = with_medians(in_turn(ways_on_gpu(device), num, rounds), start)
+    if python:
+        start = time.perf_counter()
+        found = peer(python, "--device", device, "--molecules", str(at_once))
+        values = [rate / ATOMS for rate in found["atoms_per_second"]]
+        row = with_medians({PEER: values}, start)[PEER] | {"versions": found["versions"]}
+        rows[f"{PEER}, {at_once:,} at once"] = row
+    return {"molecules": num, "rows": rows}
 
 
 def profile(num: int) -> dict[str, float]:
@@ -194,50 +248,45 @@ def main() -> None:
     parser.add_argument("--gpu", action="store_true", help="only on a GPU")
     parser.add_argument("--profile", action="store_true", help="only where the time goes")
     parser.add_argument("--batches", action="store_true", help="only over the size of the batch")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="atoms of molecules")
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--molecules", type=int, default=4, help=argparse.SUPPRESS)
+    parser.add_argument("--turn", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--only", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.size:
         print(json.dumps(scaling(options.size, options.molecules)))
         return
+    if options.turn is not None:
+        ways = ways_on_cpu()
+        ways = {name: ways[name] for name in ([options.only] if options.only else ways)}
+        print(json.dumps(in_turn(ways, options.num, 1, options.turn)))
+        return
     if options.profile:
-        shares = profile(256)
-        print(json.dumps(shares, indent=2))
-        save(
-            "generation_profile",
-            {"molecules": 256, "shares": shares},
-            seed=0,
-            folder=options.results,
-        )
+        record: dict[str, Any] = {"molecules": 256, "shares": profile(256)}
+        save("generation_profile", record, 0, options.results)
         return
-    own = [sys.executable, __file__, "--size"]
     if options.batches:
-        rows = {n: run([*own, "19", "--molecules", str(n)]) for n in BATCHES}
-        print(json.dumps(rows, indent=2))
-        save("generation_batches", {"atoms": 19, "rows": rows}, 0, options.results)
+        rows = {n: scaled(ATOMS, n) for n in BATCHES}
+        save("generation_batches", {"atoms": ATOMS, "rows": rows}, 0, options.results)
         return
-    cores = joblib.cpu_count()
     if options.gpu:
-        rates = ours_on_gpu(options.num, options.rounds)
-    else:
-        rates = ours(options.num, options.rounds, cores)
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    print(medians, flush=True)
-    theirs: dict[str, Any] = {}
-    if options.peer:
-        script = Path(__file__).parent / "peers" / "gschnet_generate.py"
-        on_gpu = ["--device", "cuda", "--molecules", "512"] if options.gpu else []
-        theirs = run([options.peer, str(script), *on_gpu])
-    record = {"molecules": options.num, "rates": rates, "medians": medians, "peer": theirs}
-    if options.gpu:
+        record = on_gpu(options.num, options.rounds, "cuda", options.peer, 512)
         save("generation_gpu", record, 0, options.results)
         return
-    sizes = {}
-    for size in SIZES:
-        sizes[size] = run([*own, str(size)])
-        print(size, sizes[size], flush=True)
-    print(medians, theirs)
-    save("generation", record | {"cores": cores, "sizes": sizes}, 0, options.results)
+    record = {"molecules": options.num, "cores": joblib.cpu_count()}
+    record["rows"] = on_cpu(options.num, options.rounds, options.peer)
+    record["sizes"] = {size: scaled(size, 4) for size in options.sizes}
+    save("generation", record, 0, options.results)
+
+
+def scaled(size: int, molecules: int) -> dict[str, Any]:
+    """`scaling` in a process of its own, with what it is quoted with."""
+    start = time.perf_counter()
+    command = [sys.executable, __file__, "--size", str(size), "--molecules", str(molecules)]
+    row = run(command)
+    print(size, molecules, row, flush=True)
+    return now(start) | row
 
 
 if __name__ == "__main__":

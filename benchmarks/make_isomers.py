@@ -7,7 +7,7 @@ GFN2-xTB. A structure whose constitution changes in the relaxation is left out. 
 
     python benchmarks/make_isomers.py --num 1200 --out isomers.extxyz.gz
 
-A run that was stopped continues from ``OUT.jsonl``.
+A run that was stopped continues from ``OUT.seedN.jsonl``; another seed has a file of its own.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def main() -> None:
     candidates = enumerate_isomers(7, 2, 3)
     print(f"{len(candidates)} isomers of C7H10O2")
     random.Random(args.seed).shuffle(candidates)
-    log = args.out.with_name(args.out.name + ".jsonl")
+    log = args.out.with_name(f"{args.out.name}.seed{args.seed}.jsonl")
     records = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     done = {record["smiles"] for record in records}
     kept = sum("energy" in record for record in records)

@@ -17,3 +17,12 @@ def source(name: str, record: dict[str, Any]) -> str:
         f"`benchmarks/results/{name}.json`: commit {record['commit']}, {machine}, "
         f"torch {versions['torch']}, seed {record['seed']}."
     )
+
+
+def commits_of(rows: dict[str, dict[str, Any]], own: str) -> str:
+    """For the caption of a table: which rows are of another commit than the table's own."""
+    others: dict[str, list[str]] = {}
+    for name, row in rows.items():
+        if row.get("commit", own) != own:
+            others.setdefault(row["commit"], []).append(name)
+    return "".join(f" Measured at {key}: {', '.join(names)}." for key, names in others.items())

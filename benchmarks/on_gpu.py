@@ -23,7 +23,6 @@ import os
 import re
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -72,16 +71,10 @@ def tests(options: argparse.Namespace) -> None:
 def generation(options: argparse.Namespace) -> None:
     """Molecules per second."""
     import generation
-    from common import run, save
+    from common import save
 
-    num, rounds = (4, 1) if options.tiny else (32_768, 3)
-    rates = generation.ours_on_gpu(num, rounds, options.device)
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    record = {"molecules": num, "rates": rates, "medians": medians, "peer": {}}
-    if options.peer:
-        script = str(ROOT / "benchmarks" / "peers" / "gschnet_generate.py")
-        at_once = ["--device", options.device, "--molecules", "4" if options.tiny else "512"]
-        record["peer"] = run([options.peer, script, *at_once])
+    num, rounds, at_once = (4, 1, 4) if options.tiny else (32_768, 3, 512)
+    record = generation.on_gpu(num, rounds, options.device, options.peer, at_once)
     save("generation_gpu", record, 0, options.out)
 
 
@@ -89,21 +82,18 @@ def training_step(options: argparse.Namespace) -> None:
     """Time of a training step, in bfloat16 and against the peer, too."""
     import training_step
     from common import save
-    from torch_geometric.data import Data
-
-    from schnetgen_pyg import load
 
     sizes = [2] if options.tiny else [20, 200]
     wanted = argparse.Namespace(
         device=options.device,
         rounds=1 if options.tiny else 3,
-        threads=os.cpu_count() or 1,
+        repeats=1 if options.tiny else 3,
+        threads=1 if options.tiny else os.cpu_count() or 1,
         peer=options.peer,
-        data=str(DATA),
+        data=DATA,
     )
-    structures = [Data(z=d.z, pos=d.pos) for d in load(DATA)[: max(sizes)]]
-    rows = [training_step.measure(structures[:size], wanted) for size in sizes]
-    save("training_step_gpu", {"rows": rows}, 0, options.out)
+    parts = [training_step.measure(size, wanted) for size in sizes]
+    save("training_step_gpu", {"parts": parts}, 0, options.out)
 
 
 def time_to_valid(options: argparse.Namespace) -> None:
@@ -132,8 +122,8 @@ def bfloat16(options: argparse.Namespace) -> None:
     from common import save
 
     from schnetgen_pyg import evaluate, fit, generate, load
+    from schnetgen_pyg.generator.presets import PRESETS
     from schnetgen_pyg.training.generator import TrainingConfig
-    from schnetgen_pyg.training.presets import PRESETS
 
     data = load(DATA)
     steps, batch_size, num = (2, 2, 2) if options.tiny else (500, 100, 500)
@@ -256,6 +246,11 @@ def go(options: argparse.Namespace, missing: list[str]) -> int:
     start = time.monotonic()
     options.out.mkdir(parents=True, exist_ok=True)
     outcome: dict[str, Any] = {}
+    parts = options.out / "parts.json"
+    asked = {"device": options.device, "tiny": options.tiny, "peer": bool(options.peer)}
+    before = json.loads(parts.read_text()).get("asked") if parts.is_file() else asked
+    if before != asked:  # a trial on a CPU is no measurement on a GPU
+        raise SystemExit(f"on_gpu.py: {options.out} holds parts of {before}; choose another --out")
     for name in options.only:
         began, left = time.monotonic(), options.budget - (time.monotonic() - start)
         if (options.out / f"{name}.json").is_file():
@@ -266,8 +261,8 @@ def go(options: argparse.Namespace, missing: list[str]) -> int:
             print(f"== {name}: {PARTS[name].__doc__}", flush=True)
             outcome[name] = {"outcome": run_part(name, options, left)}
             outcome[name]["seconds"] = round(time.monotonic() - began, 1)
-        record = {"lacking": missing, "parts": outcome}
-        (options.out / "parts.json").write_text(json.dumps(record, indent=2) + "\n")
+        record = {"asked": asked, "lacking": missing, "parts": outcome}
+        parts.write_text(json.dumps(record, indent=2) + "\n")
     print("\n".join(f"{name:20} {row['outcome']}" for name, row in outcome.items()))
     failures: list[str] = []
     if (options.out / "tests_gpu.json").is_file():

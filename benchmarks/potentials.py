@@ -18,6 +18,7 @@ peers have them (see `peers/potential_speed.py`). Writes ``potentials_speed.json
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import resource
 import statistics
@@ -29,7 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 from ase.units import Hartree
-from common import COMMIT, benchmark_parser, run, save
+from common import COMMIT, benchmark_parser, kept_row, run, save
 from peers.potential_speed import timed
 from rdkit import Chem
 from rdkit.Chem import AllChem
@@ -37,6 +38,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg import Potential, fit_potential, load
 from schnetgen_pyg.accelerated.radial_tables import serves
+from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.data.molecules import Molecules
 from schnetgen_pyg.representations import REPRESENTATIONS
 from schnetgen_pyg.storage.atomic import replacing
@@ -76,11 +78,19 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
 def trained(
     name: str, train: list[Data], test: list[Data], folder: Path, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Errors of one model after the given time."""
-    kept = folder / "row.json"
-    if kept.is_file():
-        row: dict[str, Any] = json.loads(kept.read_text())
-        return row
+    """Errors of one model after the given time; a run of other settings or data is another one."""
+    asked = settings(options) | {"seed": options.seed, "data": digest([*train, *test])}
+    text = json.dumps(asked, sort_keys=True)
+    folder = folder.with_name(f"{folder.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}")
+    return kept_row(
+        folder / "row.json", name, asked, lambda: measured(name, train, test, folder, options)
+    )
+
+
+def measured(
+    name: str, train: list[Data], test: list[Data], folder: Path, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Train for so many steps as the time allows, and test."""
     elements = sorted({int(z) for data in train for z in data.z.unique()})
     config = PotentialTrainingConfig(
         batch_size=options.batch_size,
@@ -107,7 +117,6 @@ def trained(
     plan = json.loads(planned.read_text())
     steps = plan["steps"]
     model = Potential(name, elements=elements)
-    start = time.perf_counter()
     model = fit_potential(
         model,
         train,
@@ -119,14 +128,10 @@ def trained(
     )
     row = {
         "parameters": sum(p.numel() for p in model.parameters()),
-        "seconds": None if resumed else time.perf_counter() - start,
         "best_step": model.provenance["step"],
         "test": model.provenance["test"],
-        "commit": COMMIT,
-    } | plan
-    with replacing(kept) as temporary:
-        temporary.write_text(json.dumps(row))
-    return row
+    }
+    return row | plan | ({"seconds": None} if resumed else {})
 
 
 def result(name: str, folder: Path) -> dict[str, Any]:

@@ -5,7 +5,12 @@
 Generates ``--num`` structures for every seed with the sampler's own settings and with strict ones,
 and for the first seed at other temperatures, without revision, with scaffolds that lead nowhere
 kept, and without the rules of valence, and judges them; prints the mean and the standard deviation
-over the seeds, and writes ``quality.json``. A run that was stopped continues.
+over the seeds, and writes ``quality.json``. A run that was stopped continues; one that is asked for
+more structures makes the others only.
+
+Valid is what our own judge says, and the sampler knows its bonds. So the first ``--judged``
+structures of every row, and as many real isomers of the test set, are also judged by EDM's tables,
+Open Babel and PoseBusters (extras ``openbabel`` and ``posebusters``).
 """
 
 from __future__ import annotations
@@ -13,21 +18,20 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import ase.io
-from common import COMMIT, benchmark_parser, save
+from common import benchmark_parser, kept_row, save
+from samples import structures, weights_of
 from tqdm import tqdm
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, load
+from schnetgen_pyg.data.conversion import to_ase
+from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.evaluation.evaluation import Evaluation
-from schnetgen_pyg.generator.sampling.streaming import generate_file
-from schnetgen_pyg.storage.atomic import replacing
+from schnetgen_pyg.evaluation.judges import JUDGES
 
-FORMULA = "C7H10O2"
 #: Revised once, and at most 0.55 nats of surprise: geometry before variety.
 STRICT = "T = 1, strict"
 
@@ -47,22 +51,48 @@ def figures_of(result: Evaluation) -> dict[str, float]:
     }
 
 
-def generated(
-    model: SchNetGen, options: argparse.Namespace, seed: int, config: SamplingConfig
-) -> tuple[list[Any], dict[str, Any]]:
-    """Structures of one setting, from the disk where they are there already."""
+#: Judges that are not the sampler, and which of their rows the table shows.
+OTHERS = {
+    "edm": "EDM: stable molecules (%)",
+    "openbabel": "Open Babel: valid (%)",
+    "posebusters": "PoseBusters: of all (%)",
+}
+
+
+def by_others(molecules: list[Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Percentages of the first structures that the judges who are not the sampler accept."""
+    chosen = molecules[: options.judged]
+    result = evaluate(chosen, judges=tuple(OTHERS), jobs=options.jobs, progress=tqdm).figures()
+    shares = {name: result["judges"][name][row] for name, row in OTHERS.items()}
+    valid = {"valid": 100 * result["valid"] / len(chosen)}
+    return valid | shares | {"structures": len(chosen), "versions": result["versions"]}
+
+
+def file_name(config: SamplingConfig, seed: int) -> str:
+    """By the settings that are not the sampler's own."""
     usual, settings = asdict(replace(SamplingConfig(), jobs=config.jobs)), asdict(config)
     changes = [f"{key}{value:g}_" for key, value in settings.items() if value != usual[key]]
-    path = options.out / f"{''.join(changes)}seed{seed}.extxyz"
-    log = path.with_suffix(".json")
-    if not path.exists():
-        fresh = not path.with_name(path.name + ".partial.json").exists()
-        start = time.perf_counter()
-        generate_file(model, FORMULA, options.num, path, seed=seed, config=config, progress=tqdm)
-        seconds = time.perf_counter() - start if fresh else None
-        with replacing(log) as temporary:
-            temporary.write_text(json.dumps({"commit": COMMIT, "seconds": seconds}))
-    return ase.io.read(path, ":"), json.loads(log.read_text())
+    return f"{''.join(changes)}seed{seed}.extxyz"
+
+
+def row(
+    model: SchNetGen,
+    config: SamplingConfig,
+    seeds: list[int],
+    options: argparse.Namespace,
+    sets: Any,
+) -> dict[str, Any]:
+    """Figures of one setting over its seeds."""
+    runs: list[dict[str, float]] = []
+    for seed in seeds:
+        path = options.out / file_name(config, seed)
+        molecules, made = structures(model, options.num, path, seed, config)
+        run = figures_of(evaluate(molecules, **sets, jobs=options.jobs, progress=tqdm))
+        run["molecules_per_second"] = options.num / made["seconds"] if made["seconds"] else 0.0
+        runs.append(run)
+        if seed == seeds[0]:
+            generated, others = made, by_others(molecules, options)
+    return {"runs": runs, "summary": summary(runs), "generation": generated, "judges": others}
 
 
 def summary(runs: list[dict[str, float]]) -> dict[str, list[float]]:
@@ -90,12 +120,15 @@ def main() -> None:
         default=[],
         help="of choices, besides the default",
     )
+    parser.add_argument("--judged", type=int, default=600, help="structures for other judges")
     parser.add_argument("--jobs", type=int, help="processes; by default one per core")
     parser.add_argument("--note", default="", help="what else the machine did meanwhile")
     parser.add_argument("--out", type=Path, default=Path("runs/quality"))
     options = parser.parse_args()
 
     model = SchNetGen.from_pretrained(options.checkpoint)
+    for name in OTHERS:
+        JUDGES[name].require_installed()
     sets = {"train": load(options.train), "test": load(options.test)}
     first = SamplingConfig(jobs=options.jobs)
     usual = f"T = {first.choice_temperature:g}"
@@ -115,17 +148,23 @@ def main() -> None:
         "note": options.note,
         "rows": {},
     }
+    asked = {
+        "weights": weights_of(model),
+        "structures": options.num,
+        "judged": options.judged,
+        "sets": {name: digest(data) for name, data in sets.items()},
+    }
+    kept = options.out / "rows.json"
+    real = [to_ase(data) for data in sets["test"][: options.judged]]
+    record["real"] = kept_row(kept, "real isomers", asked, lambda: by_others(real, options))
     for name, config in settings.items():
-        runs = []
-        for seed in options.seeds if name in (usual, STRICT) else options.seeds[:1]:
-            molecules, log = generated(model, options, seed, config)
-            start = time.perf_counter()
-            run = figures_of(evaluate(molecules, **sets, jobs=options.jobs, progress=tqdm))
-            run["evaluation_seconds"] = time.perf_counter() - start
-            run["molecules_per_second"] = options.num / log["seconds"] if log["seconds"] else 0.0
-            runs.append(run)
-        record["rows"][name] = {"runs": runs, "summary": summary(runs), "commit": log["commit"]}
-        print(name, json.dumps(record["rows"][name]["summary"]), flush=True)
+        seeds = options.seeds if name in (usual, STRICT) else options.seeds[:1]
+        wanted = asked | {"seeds": seeds, "config": asdict(replace(config, jobs=None))}
+        found = kept_row(
+            kept, name, wanted, lambda c=config, s=seeds: row(model, c, s, options, sets)
+        )
+        record["rows"][name] = found
+        print(name, json.dumps(found["summary"]), found["judges"], flush=True)
         save("quality", record, options.seeds[0], options.results)
 
 

@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from common import RESULTS
-from tables_of_molecules import ablation, paper, quality, relaxation, summary, time_to_valid
+from tables_of_molecules import (
+    ablation,
+    paper,
+    paper_steps,
+    quality,
+    relaxation,
+    summary,
+    time_to_valid,
+)
 from tables_of_potentials import potential, potentials_qm9, potentials_rmd17, potentials_speed
 from tables_of_speed import (
     accelerated,
@@ -41,6 +49,7 @@ LONG = HERE / "README.md"
 #: By the name of its record, what makes the table.
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "paper": paper,
+    "paper_steps": paper_steps,
     "quality": quality,
     "relaxation": relaxation,
     "ablation": ablation,

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from common import RESULTS
-from markdown_tables import markdown, source
+from markdown_tables import commits_of, markdown, source
 
 #: Of C7H10O2 in QM9, of which we have the training isomers and most of the others.
 ISOMERS = 6095
@@ -23,8 +23,8 @@ def summary() -> str:
     ours = read("quality")["rows"]["T = 1"]["summary"]
     papers = read("paper")["evaluation"]
     relaxed = read("relaxation")
-    cpu, gpu = read("generation"), read("generation_gpu")
-    step = read("training_step")["times_ours"]
+    cpu, gpu = read("generation")["rows"], read("generation_gpu")["rows"]
+    (step,) = read("training_step")["parts"]
     bonds = relaxed["random"]["valid"]
 
     def spread(key: str, form: str) -> str:
@@ -45,25 +45,39 @@ def summary() -> str:
         [
             "RMSD of heavy atoms when relaxed with GFN2-xTB (Å)",
             f"{bonds['rmsd_heavy']:.3f}",
-            f"{relaxed['peer']['rmsd_heavy']:.3f}, G-SchNet's published QM9 samples",
+            f"{relaxed['peer']['rmsd_heavy']:.3f}, G-SchNet's {_whose(relaxed['peer'])}",
         ],
-        [
-            "molecules per second, one process on a CPU",
-            f"{cpu['medians']['one process']:.0f}",
-            f"{cpu['peer']['molecules_per_second']:.2g}, schnetpack-gschnet",
-        ],
-        [
-            "molecules per second, one GPU",
-            f"{gpu['medians']['one GPU']:,.0f}",
-            f"{gpu['peer']['molecules_per_second']:,.0f}, schnetpack-gschnet",
-        ],
-        [
-            "training step, times ours",
-            "1",
-            f"{step['schnetpack-gschnet, memory kept']:.0f}, schnetpack-gschnet",
-        ],
+        _rates("molecules per second, one process on a CPU", cpu, "one process"),
+        _rates("molecules per second, one GPU", gpu, "one GPU"),
+        _step(step["rows"]),
     ]
     return markdown(["10,000 structures of C7H10O2", "`c7h10o2`", "beside it"], rows)
+
+
+#: Ending of the rows whose memory stays in the process: equal terms for us and the peer.
+KEPT = ", memory kept"
+PEER = "schnetpack-gschnet"
+
+
+def _rates(title: str, rows: dict[str, Any], name: str) -> list[str]:
+    """Ours beside the peer's, both with the memory kept where that was measured."""
+    ours = rows.get(name + KEPT) or rows[name]
+    theirs = [key for key in rows if key.startswith(PEER)]
+    best = max(theirs, key=lambda key: float(rows[key]["molecules_per_second"]))
+    figures = [_rounded(row["molecules_per_second"]) for row in (ours, rows[best])]
+    return [title, figures[0], f"{figures[1]}, {best}"]
+
+
+def _rounded(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+def _step(rows: dict[str, Any]) -> list[str]:
+    """The peer's training step as a multiple of ours: of the molecules, and of an edge."""
+    row = rows[PEER + KEPT]
+    edges = row.get("times_ours_by_edges")
+    each = f" ({edges:.1f} per directed edge)" if edges else ""
+    return ["training step, times ours", "1", f"{row['times_ours']:.0f}{each}, {PEER}{KEPT}"]
 
 
 def paper(record: dict[str, Any]) -> str:
@@ -74,6 +88,7 @@ def paper(record: dict[str, Any]) -> str:
     all_sizes = f"{theirs['test_found']:,} of {theirs['test_size']:,} ({share})"
     scaffolds = {name: figures["own"]["scaffold"] for name, figures in sizes.items()}
     matches = ours["matches"]
+    found = matches["test"]["scaffold"]
 
     def of(found: int, whole: int) -> str:
         return f"{found:,} of {whole:,} ({found / whole:.1%})"
@@ -95,8 +110,14 @@ def paper(record: dict[str, Any]) -> str:
         ],
         [
             "scaffolds of test isomers found, not in training",
+            f"{theirs['test_found']:,}",
+            of(found, scaffolds["test"]),
+            "",
+        ],
+        [
+            "the same by the number of test isomers, as the paper counts",
             all_sizes,
-            of(matches["test"]["scaffold"], scaffolds["test"]),
+            of(found, real["n"]),
             "",
         ],
         ["*valid molecules, bond orders considered:*", "", "", ""],
@@ -127,16 +148,45 @@ def paper(record: dict[str, Any]) -> str:
     ]
     training = record["training"]
     seconds = record["generation"]["seconds"]
-    speed = (
-        f" Generated at commit {record['generation']['commit']} in {seconds:,.0f} s"
-        f"{record['note'] and ' (' + record['note'] + ')'}."
-    )
+    speed = f" Generated at commit {record['generation']['commit']}"
+    speed += f" in {seconds:,.0f} s" if seconds else ""
+    speed += f"{record['note'] and ' (' + record['note'] + ')'}."
     note = (
         f"{training['step']:,} training steps of {training['training']['batch_size']} molecules, "
         f"validation loss {training['metrics']['validation_loss']:.3f} nats per distance, "
         f"T = {record['temperature']}.{speed} {source('paper', record)}"
     )
     return markdown(["", "paper", "`c7h10o2-paper`", "the real test isomers"], rows) + "\n\n" + note
+
+
+def paper_steps(record: dict[str, Any]) -> str:
+    """The paper's experiment over the length of the training, by the paper's own counts."""
+    theirs = record["paper"]
+    rows = []
+    for steps, row in record["rows"].items():
+        found, real = row["evaluation"], row["evaluation"]["references"]["test"]
+        rows.append(
+            [
+                f"{int(steps):,}",
+                f"{int(steps) * record['batch_size'] / row['num_training']:,.0f}",
+                f"{row['validation_loss']:.3f}",
+                f"{found['valid'] / found['n']:.1%}",
+                f"{found['unique']['scaffold']:,}",
+                f"{found['matches']['train']['scaffold']:,}",
+                f"{found['matches']['test']['scaffold'] / real['n']:.1%}",
+            ]
+        )
+    test = f"{theirs['test_found'] / theirs['test_size']:.1%}"
+    paper = [f"{theirs['unique']:,}", f"{theirs['train_found']:,}", test]
+    rows.append(["*paper*", "not stated", "not stated", "not stated", *paper])
+    header = ["training steps", "epochs", "validation loss", "valid", "different scaffolds"]
+    header += ["scaffolds of training isomers found", "of test isomers found, by their number"]
+    note = (
+        f"{record['structures']:,} structures after each length of one training run, "
+        f"T = {record['temperature']}. {source('paper_steps', record)}"
+        f"{commits_of(record['rows'], record['commit'])}"
+    )
+    return markdown(header, rows) + "\n\n" + note
 
 
 def quality(record: dict[str, Any]) -> str:
@@ -149,32 +199,44 @@ def quality(record: dict[str, Any]) -> str:
             return f"{mean:{form}}{spread}"
 
         rows.append(
-            [name, cell("valid", ".2%"), cell("unique", ".1%")]
+            [name, cell("valid", ".2%"), *_others(row.get("judges")), cell("unique", ".1%")]
             + [cell(key, ",.0f") for key in ("train_found", "test_found", "new")]
         )
     test_size = next(iter(record["rows"].values()))["runs"][0]["test_size"]
-    rows.append(["*the paper's model, `c7h10o2-paper`, T = 0.01*", *_paper_quality()])
+    valid, *paper = _paper_quality()
+    rows.append(["*the paper's model, `c7h10o2-paper`, T = 0.01*", valid, *_others(None), *paper])
+    if real := record.get("real"):
+        share = f"{real['valid']:.1f}%"
+        rows.append(["*real isomers of the test set*", share, *_others(real), "", "", "", ""])
+    ideal = _ideal(record["structures"], test_size)
     rows.append(
-        ["*computed: each isomer in QM9 equally often*", *_ideal(record["structures"], test_size)]
+        ["*computed: each isomer in QM9 equally often*", ideal[0], *_others(None), *ideal[1:]]
     )
-    header = [
-        "",
-        "valid",
-        "different among valid",
-        "training isomers found (of 2,000)",
-        f"unseen test isomers found (of {test_size:,})",
-        "different molecules in neither",
-    ]
+    header = ["", "valid", *JUDGED.values(), "different among valid"]
+    header += ["training isomers found (of 2,000)"]
+    header += [f"unseen test isomers found (of {test_size:,})", "different molecules in neither"]
     training = record["training"]
-    usual = next(iter(record["rows"].values()))["commit"]
-    earlier = {row["commit"] for row in record["rows"].values()} - {usual}
-    made = f" (others than the first row: {', '.join(sorted(earlier))})" if earlier else ""
+    first = next(iter(record["rows"].values()))
+    usual = first.get("generation", first)["commit"]
+    judged = first.get("judges", {}).get("structures")
+    runs = "" if "recipe" in training else " in the last of several runs"
+    others = f"Other judges: the first {judged:,} structures of a row. " if judged else ""
     note = (
         f"{record['structures']:,} structures for each seed, mean ± standard deviation over "
-        f"{len(record['seeds'])} seeds or one; {training['step']:,} steps in the last training run "
-        f"of the model. Generated at commit {usual}{made}. {source('quality', record)}"
+        f"{len(record['seeds'])} seeds or one. {others}{training['step']:,} training steps{runs}. "
+        f"Generated at commit {usual}. {source('quality', record)}"
+        f"{commits_of(record['rows'], usual)}"
     )
     return markdown(header, rows) + "\n\n" + note
+
+
+#: Judges that are not the sampler, and the titles of their columns.
+JUDGED = {"edm": "EDM stable", "openbabel": "Open Babel valid", "posebusters": "PoseBusters passed"}
+
+
+def _others(judged: dict[str, Any] | None) -> list[str]:
+    """Percentages by the other judges; nothing where they were not asked."""
+    return [f"{judged[name]:.1f}%" if judged else "" for name in JUDGED]
 
 
 def _ideal(num: int, test_size: int) -> list[str]:
@@ -221,14 +283,45 @@ def relaxation(record: dict[str, Any]) -> str:
     random = [[name, *(f"{part[key]:.3f}" for part in columns)] for key, name in names.items()]
     kept = [f"{part['kept']:.1%}" if "kept" in part else "not stated" for part in columns]
     random.append(["constitution kept", *kept])
-    titles = ["gfn2-xtb, valid structures", "ours", "G-SchNet (QM9)", *beside]
+    peer = f"G-SchNet, {theirs['file']}" if "file" in theirs else "G-SchNet (QM9), quoted"
+    titles = ["gfn2-xtb, valid structures", "ours", peer, *beside]
     second = markdown(titles, random)
     note = (
-        f"The {record['top']} of lowest energy ({record['rank']}) of {record['structures']:,} "
-        f"generated structures; {ours['structures']} valid ones of "
-        f"{record['random']['structures']} chosen at random. {source('relaxation', record)}"
+        f"{_lowest(record)} of {record['structures']:,} "
+        f"generated structures{_dearer(record)}; {ours['structures']} valid ones of "
+        f"{record['random']['structures']} chosen at random. {_peer_source(theirs)} "
+        f"{source('relaxation', record)}"
     )
     return f"{lowest}\n\n{second}\n\n{note}"
+
+
+def _whose(peer: dict[str, Any]) -> str:
+    return f"structures, {peer['file']}" if "file" in peer else "published QM9 samples, quoted"
+
+
+def _lowest(record: dict[str, Any]) -> str:
+    """Which structures the first table is of; of an older record, how many constitutions they
+    are."""
+    first = next(iter(record["lowest"].values()))["relaxation"]["records"]
+    number = record.get("different") or len({one["smiles_before"] for one in first})
+    which = f"The {len(first)} of lowest energy ({record['rank']})"
+    if number == len(first):
+        return f"{which} and different constitutions"
+    return f"{which}, which are {number} constitutions,"
+
+
+def _dearer(record: dict[str, Any]) -> str:
+    """Which of them the dearer methods have relaxed, too."""
+    _, *others = record["lowest"].items()
+    counts = {method: len(part["relaxation"]["records"]) for method, part in others}
+    return "".join(f", the first {count} also with {method}" for method, count in counts.items())
+
+
+def _peer_source(peer: dict[str, Any]) -> str:
+    if "file" in peer:
+        return f"The peer's structures (SHA-256 {peer['sha256'][:12]}…) by the same settings."
+    said = peer.get("quoted", "the notes that this project began with, which do not state settings")
+    return f"The peer's figures are quoted: {said}."
 
 
 def ablation(record: dict[str, Any]) -> str:

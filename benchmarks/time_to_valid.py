@@ -19,11 +19,11 @@ from typing import Any
 import torch
 import yaml
 from ablation import elements_of, network, settings
-from common import benchmark_parser, save
+from common import benchmark_parser, now, save
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, fit, generate, load
+from schnetgen_pyg.generator.presets import PRESETS
 from schnetgen_pyg.training.config import TrainingConfig
-from schnetgen_pyg.training.presets import PRESETS
 
 
 def valid(model: SchNetGen, options: argparse.Namespace, config: SamplingConfig) -> float:
@@ -36,6 +36,7 @@ def row(steps: int, options: argparse.Namespace, data: Any) -> dict[str, float]:
     values = yaml.safe_load(PRESETS[options.preset].read_text())
     values |= {"steps": steps, "num_samples": 0, "seed": options.seed}
     values["accelerator"] = options.accelerator
+    began = time.perf_counter()
     model = network(values, elements_of(data), options.seed)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
@@ -48,7 +49,7 @@ def row(steps: int, options: argparse.Namespace, data: Any) -> dict[str, float]:
         "valid": valid(model, options, config),
         "valid_first_scaffolds": valid(model, options, replace(config, restarts=0)),
         "valid_without_rules": valid(model, options, replace(config, valence_rules=False)),
-    }
+    } | now(began)
 
 
 def main() -> None:

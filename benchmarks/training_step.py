@@ -2,8 +2,13 @@
 
 Ours as it is (filters once per pair, padded blocks), in mixed precision, with edge lists instead
 of blocks, with filters per directed edge, and, where its environment is given, schnetpack-gschnet
-(see `peers/gschnet_step.py` for how to set it up). All on the same molecules and threads, one
-after the other, in several rounds; medians count.
+(see `peers/gschnet_step.py` for how to set it up). All on the same molecules and threads, in
+processes of their own that take turns; medians over the turns count. On a CPU ours and the peer
+run twice, as they are and with the C library told to keep its memory (`common.MEMORY_KEPT`): each
+is compared with ours under the same setting.
+
+A step of the peer has more edges and nodes than one of ours: it also learns when to stop. So times
+are given for the molecules, for a directed edge and for a node.
 
     python benchmarks/training_step.py --data train.extxyz.gz --peer PEER_ENV/bin/python
 
@@ -20,14 +25,16 @@ large one: ``training_step_profile.json``.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import benchmark_parser, run, save
+from common import MEMORY_KEPT, benchmark_parser, now, run, save
 from torch_geometric.data import Batch, Data
 
 from schnetgen_pyg import SchNetGen, load
@@ -57,9 +64,11 @@ def edge_filters(molecules: Data, partial: Data) -> Graph:
     )
 
 
+OURS = "filters per pair, padded blocks"
 MIXED = "filters per pair, padded blocks, bfloat16 where it serves"
+PEER = "schnetpack-gschnet"
 WAYS: dict[str, Callable[[Data, Data], Graph]] = {
-    "filters per pair, padded blocks": shared_blocks,
+    OURS: shared_blocks,
     MIXED: shared_blocks,
     "filters per pair, edge lists": shared_edges,
     "filters per directed edge": edge_filters,
@@ -104,72 +113,91 @@ class Trainer:
         return time.perf_counter()
 
 
-#: The C library's allocator maps and faults the peer's large tensors anew at every use; these
-#: settings keep the memory in the process. Ours has no tensor so large. Both are measured.
-ALLOCATORS = {
-    "schnetpack-gschnet": {},
-    "schnetpack-gschnet, memory kept": {
-        "MALLOC_MMAP_MAX_": "0",
-        "MALLOC_TRIM_THRESHOLD_": "100000000000",
-        "MALLOC_TOP_PAD_": "268435456",
-    },
-}
+#: By what is added to the name of a row, the environment that it runs in.
+ENVIRONMENTS: dict[str, dict[str, str]] = {"": {}, ", memory kept": MEMORY_KEPT}
 
 
-def peer(
-    python: str, options: argparse.Namespace, molecules: int, environment: dict[str, str]
-) -> dict:
-    script = Path(__file__).parent / "peers" / "gschnet_step.py"
-    command = [python, str(script), "--data", options.data, "--repeats", "2"]
-    command += ["--molecules", str(molecules), "--threads", str(options.threads)]
-    command += ["--device", options.device]
-    return run(command, options.threads, **environment)
-
-
-def measure(structures: list[Data], options: argparse.Namespace) -> dict[str, Any]:
-    """Times of all ways and of the peer, in turn."""
-    device = torch.device(options.device)
-    trainers = {name: Trainer(structures, way, device) for name, way in WAYS.items()}
-    times: dict[str, dict[str, list[float]]] = {
-        name: {"prepare_seconds": [], "step_seconds": []} for name in trainers
-    }
+def own_times(structures: list[Data], device: str, names: list[str], repeats: int) -> dict:
+    """Seconds of these ways in turn, and how much a step has to do."""
+    trainers = {name: Trainer(structures, WAYS[name], torch.device(device)) for name in names}
     for name, trainer in trainers.items():
-        trainer.step(name == MIXED)
-        trainer.step(name == MIXED)
-    theirs: dict = {}
-    peers = dict(list(ALLOCATORS.items())[: None if device.type == "cpu" else 1])
-    for number in range(options.rounds):
+        for _ in range(2):
+            trainer.step(name == MIXED)
+    batch = Batch.from_data_list(structures)
+    molecules = reorder(batch, scaffold_first(batch, seeded(1)))
+    partial = partial_molecules(molecules, *all_steps(molecules.ptr))
+    amount = {
+        "edges": step_graph(molecules, partial, dense=False).edge_index.shape[1],
+        "nodes": partial.z.numel(),
+        "partial_molecules": partial.next_z.numel(),
+    }
+    rows: dict[str, dict[str, Any]] = {
+        name: amount | {"prepare_seconds": [], "step_seconds": []} for name in names
+    }
+    for _ in range(repeats):
         for name, trainer in trainers.items():
-            for _ in range(3):
-                prepare, step = trainer.step(name == MIXED)
-                times[name]["prepare_seconds"].append(prepare)
-                times[name]["step_seconds"].append(step)
-        for name, environment in peers.items() if options.peer else ():
-            measured = peer(options.peer, options, len(structures), environment)
-            row = times.setdefault(name, {"prepare_seconds": [], "step_seconds": []})
-            for key in row:
-                row[key] += measured.pop(key)
-            theirs = measured
+            prepare, step = trainer.step(name == MIXED)
+            rows[name]["prepare_seconds"].append(prepare)
+            rows[name]["step_seconds"].append(step)
+    return rows
+
+
+def own_command(options: argparse.Namespace, molecules: int, names: list[str]) -> list[str]:
+    command = [sys.executable, __file__, "--data", str(options.data), "--device", options.device]
+    command += ["--threads", str(options.threads), "--molecules", str(molecules)]
+    return [*command, "--repeats", str(options.repeats), "--ways", *names]
+
+
+def peer_command(options: argparse.Namespace, molecules: int) -> list[str]:
+    script = Path(__file__).parent / "peers" / "gschnet_step.py"
+    command = [options.peer, str(script), "--data", str(options.data), "--device", options.device]
+    command += ["--threads", str(options.threads), "--molecules", str(molecules)]
+    return [*command, "--repeats", str(min(2, options.repeats))]
+
+
+def measure(molecules: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Times of all ways and of the peer, in turn."""
+    rows: dict[str, dict[str, Any]] = {}
+    suffixes = list(ENVIRONMENTS)[: None if options.device == "cpu" else 1]
+    start = time.perf_counter()
+    for number in range(options.rounds):
+        for suffix in suffixes:
+            environment = ENVIRONMENTS[suffix]
+            names = [OURS] if suffix else list(WAYS)
+            command = own_command(options, molecules, names)
+            found = run(command, options.threads, **environment)
+            if options.peer:
+                command = peer_command(options, molecules)
+                found[PEER] = run(command, options.threads, **environment)
+            for name, row in found.items():
+                kept = rows.setdefault(name + suffix, row | {"turns": []})
+                kept["turns"].append({key: row[key] for key in TIMES})
         print(f"round {number + 1} of {options.rounds}", flush=True)
-    medians = {
-        name: {key: statistics.median(values) for key, values in row.items()}
-        for name, row in times.items()
-    }
-    ours = medians["filters per pair, padded blocks"]
-    ratios = {name: sum(row.values()) / sum(ours.values()) for name, row in medians.items()}
-    for name, row in medians.items():
+    for row in rows.values():
+        row |= now(start) | {
+            key: statistics.median(second for turn in row["turns"] for second in turn[key])
+            for key in TIMES
+        }
+    compare(rows)
+    return {"molecules": molecules, "threads": options.threads, "rows": rows}
+
+
+TIMES = ("prepare_seconds", "step_seconds")
+
+
+def compare(rows: dict[str, dict[str, Any]]) -> None:
+    """Add to every row its time as a multiple of ours under the same setting of the memory: of the
+    whole batch, of a directed edge and of a node."""
+    for name, row in rows.items():
+        ours = rows[next(OURS + s for s in reversed(ENVIRONMENTS) if name.endswith(s))]
+        ratio = sum(row[key] for key in TIMES) / sum(ours[key] for key in TIMES)
+        row["times_ours"] = ratio
+        for each in ("edges", "nodes"):
+            row[f"times_ours_by_{each}"] = ratio * ours[each] / row[each]
         print(
-            f"{name:32} {row['prepare_seconds']:8.3f} s + {row['step_seconds']:8.3f} s "
-            f"= {ratios[name]:6.1f} x"
+            f"{name:60} {row['prepare_seconds']:8.3f} s + {row['step_seconds']:8.3f} s "
+            f"= {ratio:6.1f} x, {row['times_ours_by_edges']:5.1f} x by edges"
         )
-    return {
-        "molecules": len(structures),
-        "threads": options.threads,
-        "medians": medians,
-        "times_ours": ratios,
-        "peer": theirs,
-        "seconds": times,
-    }
 
 
 #: By what they are for, the operations that torch's profiler names; all else is the rest.
@@ -225,6 +253,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--peer", help="Python of an environment with schnetpack-gschnet")
     parser.add_argument("--profile", action="store_true", help="only where the time goes")
+    parser.add_argument("--repeats", type=int, default=3, help="of every way in a round")
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), help=argparse.SUPPRESS)
     options = parser.parse_args()
 
     torch.set_num_threads(options.threads)
@@ -234,9 +264,13 @@ def main() -> None:
         print(record)
         save("training_step_profile", record, 0, options.results)
         return
-    rows = [measure(structures[:number], options) for number in options.molecules]
+    if options.ways:  # a turn of `measure`
+        found = own_times(structures, options.device, options.ways, options.repeats)
+        print(json.dumps(found))
+        return
+    rows = [measure(number, options) for number in options.molecules]
     name = "training_step" if options.device == "cpu" else "training_step_gpu"
-    save(name, rows[0] if len(rows) == 1 else {"rows": rows}, 0, options.results)
+    save(name, {"parts": rows}, 0, options.results)
 
 
 if __name__ == "__main__":

@@ -74,6 +74,16 @@ class Registry(Mapping[str, T]):
 
 
 def load_plugins() -> None:
-    """Import the modules that installed packages name as `PLUGINS`."""
+    """Import the modules that installed packages name as `PLUGINS`.
+
+    Raises:
+        InputError: naming the one that cannot be imported.
+    """
     for entry in entry_points(group=PLUGINS):
-        entry.load()
+        try:
+            entry.load()
+        except Exception as error:
+            raise InputError(
+                f"the plugin {entry.name!r} ({entry.value}) cannot be loaded "
+                f"({type(error).__name__}: {error}); mend or uninstall the package that brings it"
+            ) from error

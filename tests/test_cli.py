@@ -11,6 +11,7 @@ import yaml
 
 from schnetgen_pyg import SchNetGen
 from schnetgen_pyg.cli import main
+from schnetgen_pyg.commands.judges import WRITTEN
 from tests.conftest import METHANE, small_model
 
 SMALL = [
@@ -91,9 +92,10 @@ def test_train_generate_evaluate(data, tmp_path, capsys):
     assert {p.name for p in (tmp_path / "report").iterdir()} == {
         "table.txt",
         "figures.json",
+        "molecules.csv",
         "valid.sdf",
         "best.png",
-    }
+    } | {f".{name}.made.json" for name in WRITTEN}
     assert "train found (smiles)" in capsys.readouterr().out
 
 
@@ -287,7 +289,7 @@ def test_configuration_file(data, tmp_path):
         (["evaluate", "{data}", "--jobs", "0"], "jobs must be at least 1"),
         (["evaluate", "{data}", "--each"], "samples must be at least 2"),
         (["relax", "{data}", "--method", "gfn9", "--out", "{tmp}/r.db"], "method must be one of"),
-        (["relax", "{data}", "--out", "{tmp}/x.xyz"], "ends in .db"),
+        (["relax", "{data}", "--out", "{tmp}/x.xyz"], "is written as .db"),
         (["relax", "{data}", "--out", "{tmp}/r.db", "--top", "0"], "top must be at least 1"),
         (["relax", "{data}", "--out", "{tmp}/r.db", "--fmaxx", "1"], "did you mean 'fmax'"),
         (["train", "--data", "{data}", "--out", "{tmp}/r", "--precision", "16-true"], "precision"),

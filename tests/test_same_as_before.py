@@ -95,7 +95,9 @@ def energies(name):
 
 MADE = {
     "molecules": lambda: molecules("c7h10o2", 12, seed=1),
-    "molecules with log_prob": lambda: molecules("c7h10o2", 6, seed=2, gibbs_rounds=0),
+    "molecules with log_prob": lambda: molecules(
+        "c7h10o2", 6, seed=2, gibbs_rounds=0, log_prob=True
+    ),
     "molecules without rules": lambda: molecules(
         "c7h10o2", 4, seed=3, valence_rules=False, gibbs_rounds=1, temperature=0.1
     ),
@@ -130,7 +132,7 @@ def test_molecules(before, name):
     for now, then in zip(made, before[name], strict=True):
         same = now["z"] == then["z"] and np.allclose(now["pos"], then["pos"], atol=1e-4)
         if same and then["log_prob"] is not None:
-            assert now["log_prob"] == pytest.approx(then["log_prob"], abs=0.02)
+            assert now["log_prob"] == pytest.approx(then["log_prob"], abs=0.1)
         differing += not same
     assert differing <= OTHERS
 

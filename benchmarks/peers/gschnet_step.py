@@ -4,8 +4,10 @@ The peer has its own environment; nothing of schnetgen_pyg is imported here:
 
     git clone https://github.com/atomistic-machine-learning/schnetpack-gschnet
     git -C schnetpack-gschnet checkout f60addf          # version 1.1.0
-    pip install schnetpack==2.2.0   # declares Python ≥ 3.12; older: --ignore-requires-python
-    pip install ./schnetpack-gschnet
+    pip install schnetpack==2.2.0 ./schnetpack-gschnet
+
+schnetpack declares Python ≥ 3.12. With an older one install both with ``--no-deps
+--ignore-requires-python``, then what they need without these options.
 
     OMP_NUM_THREADS=1 python benchmarks/peers/gschnet_step.py --data train.extxyz.gz
 
@@ -26,9 +28,7 @@ Two untimed steps come first. The result is one line of JSON.
 
 With 20 molecules the messages of one layer take 78 MB. glibc takes so large a tensor from the
 kernel anew each time, and the page faults can cost more than the arithmetic (``time`` shows them
-as system time). These variables keep the memory in the process; quote which was used:
-
-    MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
+as system time). `common.MEMORY_KEPT` has the variables that keep the memory in the process.
 """
 
 from __future__ import annotations
@@ -176,8 +176,9 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "features": args.features,
         "device": args.device,
         "parameters": sum(p.numel() for p in task.parameters()),
-        "num_steps": len(batch[properties.n_atoms]),
-        "num_nodes": len(batch[properties.Z]),
+        "partial_molecules": len(batch[properties.n_atoms]),
+        "nodes": len(batch[properties.Z]),
+        "edges": len(batch[properties.idx_i]),
         "prepare_seconds": prepare_seconds,
         "step_seconds": step_seconds,
     }

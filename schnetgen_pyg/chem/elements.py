@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -16,6 +17,17 @@ from torch import Tensor
 from schnetgen_pyg.errors import InputError
 
 MAX_ATOMIC_NUMBER = 100
+
+
+#: What else people write into a formula, and what it stands for.
+BEYOND_NUMBERS = {
+    r"[+\-\u2212\u207a\u207b]": "is a charge or a second molecule, and generators make one "
+    "neutral molecule",
+    r"[.\u00b7\u2022\u2219]": "is an unpaired electron or a second molecule, and generators make "
+    "one closed-shell molecule",
+    r"\^|^\d+(?=[A-Z])|[DT](?![a-z])|\[\d+\w*\]": "is an isotope or a number of "
+    "molecules, and generators know neither",
+}
 
 
 def hill_formula(numbers: Iterable[int]) -> str:
@@ -35,8 +47,14 @@ def parse_formula(formula: str) -> Tensor:
         int64 tensor [num_atoms].
 
     Raises:
-        InputError: if the text is no formula.
+        InputError: if the text is no formula, or says more than the numbers of atoms.
     """
+    for found, means in BEYOND_NUMBERS.items():
+        if said := re.search(found, formula.strip()):
+            raise InputError(
+                f"{formula!r}: {said[0]!r} {means}; write the numbers of atoms alone, such as "
+                "C7H10O2"
+            )
     try:
         counts = ase.formula.Formula(formula.strip()).count()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The commands of `schnetgen_pyg.cli`, each a function of its arguments.
+"""The commands of `schnetgen_pyg.commands.table`, each a function of its arguments.
 
 What is heavy is imported inside them: ``schnetgen --help`` and a misspelt command answer at once.
 """

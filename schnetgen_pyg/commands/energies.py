@@ -9,9 +9,17 @@ from pathlib import Path
 from schnetgen_pyg.commands.options import (
     DEFAULT_POTENTIAL,
     add_data,
+    add_init,
+    add_labels,
+    add_out,
     chosen,
+    claim,
     command_parser,
+    elements_of,
+    given,
+    reading,
     recorded,
+    require_suffix,
     usable_device,
 )
 
@@ -24,6 +32,7 @@ def fit_potential(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.potentials.config import PotentialConfig
     from schnetgen_pyg.potentials.model import Potential
     from schnetgen_pyg.training.config import PotentialTrainingConfig
+    from schnetgen_pyg.training.fine_tuning import settings_of
     from schnetgen_pyg.training.potential import fit_potential as fit
 
     parser = command_parser("fit-potential", "Train a potential, or continue the run in --out.")
@@ -33,25 +42,33 @@ def fit_potential(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--test", nargs="+", type=str, default=[], help="more files, for the test errors"
     )
+    add_labels(parser)
     parser.add_argument("--out", type=str, required=True, help="folder of the run")
     parser.add_class_arguments(PotentialConfig, skip={"elements", "targets"})
     parser.add_argument(
         "--targets", nargs="+", type=str, default=["energy"], help="what is predicted, by name"
     )
     parser.add_class_arguments(PotentialTrainingConfig)
+    add_init(parser)
+    init, start = given(arguments, "init").get("init"), {}
+    if init:
+        start = settings_of(init, "potential", PotentialConfig, PotentialTrainingConfig)
+        start.pop("elements")
+        parser.set_defaults(start)
     options = parser.parse_args(arguments)
 
-    data = datasets.load(*options.data, path=options.path)
-    test = datasets.load(*options.test)
-    elements = tuple(sorted({int(n) for d in data for n in d.z}))
+    data = datasets.load(*options.data, path=options.path, **reading(options))
+    test = datasets.load(*options.test, **reading(options))
+    elements = elements_of(data, options.init, Potential)
     settings = chosen(PotentialTrainingConfig, options)
     torch.manual_seed(settings.seed)
-    architecture = options.representation, dict(options.settings), elements
+    further = dict(start.get("settings", {})) | dict(options.settings)
+    architecture = options.representation, further, elements
     model = Potential(PotentialConfig(*architecture, tuple(options.targets)))
     out = Path(options.out)
     print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
     with recorded(options, out):
-        trained = fit(model, data, out, settings, test=test)
+        trained = fit(model, data, out, settings, test=test, init=options.init)
     for name in ("metrics", "test"):
         for key, value in trained.provenance.get(name, {}).items():
             print(f"{key}: {value:.5g}")
@@ -60,8 +77,8 @@ def fit_potential(arguments: Sequence[str]) -> None:
 
 def predict(arguments: Sequence[str]) -> None:
     """energies and forces of structures by a potential"""
-    from tqdm import tqdm
-
+    from schnetgen_pyg.commands.output import say
+    from schnetgen_pyg.commands.progress import progress
     from schnetgen_pyg.data import datasets
     from schnetgen_pyg.data.writers import file_format, write
     from schnetgen_pyg.potentials.ensemble import Ensemble
@@ -75,6 +92,7 @@ def predict(arguments: Sequence[str]) -> None:
         "Energies (eV) and forces (eV/Å), or other targets, by a potential.",
     )
     parser.add_argument("files", nargs="+", type=str, help="structure files")
+    add_labels(parser)
     parser.add_argument(
         "--checkpoint",
         nargs="+",
@@ -85,28 +103,31 @@ def predict(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
-    parser.add_argument("--out", type=str, required=True, help="structure file, such as .extxyz")
+    add_out(parser, "structure file, such as .extxyz or .db")
     options = parser.parse_args(arguments)
 
     file_format(options.out)
+    written = claim(options, options.out)
     members = [Potential.from_pretrained(name) for name in options.checkpoint]
     potential = members[0] if len(members) == 1 else Ensemble(members)
     potential = potential.to(usable_device(options.device))
-    data = datasets.load(*options.files)
-    found = evaluate(potential, data, options.batch_size, progress=tqdm)
+    data = datasets.load(*options.files, **reading(options))
+    found = evaluate(potential, data, options.batch_size, progress=progress)
     write(options.out, [annotated(single) for single in found])
+    written()
     measured = errors(found, data, tuple(potential.targets))
     if len(measured) > 1:  # the structures have labels
         for key, value in measured.items():
-            print(f"{key}: {value:.5g}")
-    print(f"wrote {len(found)} structures to {options.out}")
+            say(f"{key}: {value:.5g}", options.out)
+    say(f"wrote {len(found)} structures to {options.out}", options.out)
 
 
 def label(arguments: Sequence[str]) -> None:
     """energies and forces of perturbed structures by quantum chemistry"""
-    from tqdm import tqdm
-
+    from schnetgen_pyg.commands.output import say
+    from schnetgen_pyg.commands.progress import progress
     from schnetgen_pyg.data import datasets
+    from schnetgen_pyg.data.writers import file_format
     from schnetgen_pyg.relaxation.labelling import LabelConfig, label_file
 
     parser = command_parser(
@@ -114,36 +135,43 @@ def label(arguments: Sequence[str]) -> None:
         "Compute energies and forces of structures and of configurations from short trajectories.",
     )
     parser.add_argument("files", nargs="+", type=str, help="structure files")
-    parser.add_argument("--out", type=str, required=True, help="structure file, such as .extxyz")
+    add_labels(parser)
+    add_out(parser, "structure file, such as .extxyz or .db")
     parser.add_argument(
         "--jobs", type=int | None, default=None, help="processes; by default one per core"
     )
     parser.add_class_arguments(LabelConfig)
     options = parser.parse_args(arguments)
 
+    file_format(options.out)
     failures = label_file(
-        datasets.load(*options.files),
+        datasets.load(*options.files, **reading(options)),
         options.out,
         chosen(LabelConfig, options),
         jobs=options.jobs,
-        progress=tqdm,
+        progress=progress,
+        overwrite=options.overwrite,
     )
+    if failures is None:
+        say(f"{options.out} holds the labels of these structures already: nothing to do")
+        return
     for failure in failures:
         print(f"left out: {failure}", file=sys.stderr)
-    print(f"wrote {options.out}")
+    say(f"wrote {options.out}", options.out)
 
 
 def relax(arguments: Sequence[str]) -> None:
     """relax structures, those of lowest predicted energy first"""
-    from tqdm import tqdm
-
+    from schnetgen_pyg.commands.progress import progress
     from schnetgen_pyg.data import datasets
     from schnetgen_pyg.relaxation import many as relaxation
     from schnetgen_pyg.relaxation.calculators import METHODS
     from schnetgen_pyg.relaxation.single import RelaxConfig
+    from schnetgen_pyg.storage.atomic import require_writable
 
     parser = command_parser("relax", "Rank structures by predicted energy and relax them.")
     parser.add_argument("files", nargs="+", type=str, help="structure files")
+    add_labels(parser)
     parser.add_class_arguments(RelaxConfig)
     parser.add_argument(
         "--top", type=int | None, default=None, help="only so many, of lowest predicted energy"
@@ -163,28 +191,28 @@ def relax(arguments: Sequence[str]) -> None:
         default=None,
         help="structures at a time; by default one per core",
     )
-    parser.add_argument(
-        "--out",
-        type=str,
-        required=True,
-        help="ASE database (.db); the same command continues there what was stopped",
-    )
+    add_out(parser, "ASE database (.db); the same command continues there what was stopped")
     parser.add_argument(
         "--table", type=str | None, default=None, help="write the table here (.csv or .json)"
     )
     options = parser.parse_args(arguments)
+    require_suffix(options.out, ".db")
+    require_suffix(options.table or "x.csv", ".csv", ".json")
+    require_writable(options.out)
+    written = claim(options, options.table)
 
     result = relaxation.relax(
-        datasets.load(*options.files),
+        datasets.load(*options.files, **reading(options)),
         chosen(RelaxConfig, options),
         top=options.top,
         rank=options.rank,
         valid_only=options.valid_only,
         jobs=options.jobs,
         out=options.out,
-        progress=tqdm,
+        progress=progress,
     )
     print(result.summary())
     if options.table:
         result.save(options.table)
+        written()
     print(f"wrote {', '.join(filter(None, (options.out, options.table)))}")

@@ -13,53 +13,74 @@ from jsonargparse import Namespace
 from schnetgen_pyg.commands.options import (
     DEFAULT_CHECKPOINT,
     add_data,
+    add_init,
+    add_labels,
     add_network,
+    add_out,
     chosen,
     command_parser,
+    elements_of,
     given,
+    reading,
     recorded,
     usable_device,
 )
-from schnetgen_pyg.training.presets import PRESETS
+from schnetgen_pyg.generator.presets import DEFAULT_PRESET, PRESETS, preset
 
 
 def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
     """Options of `train`, and those of them that are the architecture's.
 
-    The representation decides which settings there are; the preset, which a file may name too,
-    comes first: what the user says overrides it.
+    The representation decides which settings there are; the preset, or the model that the training
+    starts from, which a file may name too, come first: what the user says overrides them.
     """
-    import yaml
-
+    from schnetgen_pyg.errors import InputError
     from schnetgen_pyg.generator.model import GeneratorConfig
     from schnetgen_pyg.training.config import TrainingConfig
+    from schnetgen_pyg.training.fine_tuning import settings_of
 
     parser = command_parser("train", "Train a generator, or continue the run in --out.")
     add_data(parser, "structure files")
+    add_labels(parser)
     parser.add_argument(
         "--preset",
         choices=sorted(PRESETS),
-        default="paper",
+        default=DEFAULT_PRESET,
         help="settings to start from; options and --config override them",
     )
+    add_init(parser)
     parser.add_argument("--out", type=str, required=True, help="folder of the run")
     names = {field.name for field in fields(GeneratorConfig)}
     parser.add_class_arguments(GeneratorConfig, skip={"elements", "settings"} & names)
     parser.add_class_arguments(TrainingConfig)
     general = {action.dest for action in parser._actions}
 
-    said = given(arguments, "preset", "representation")
-    path = PRESETS.get(said.get("preset", "paper"), PRESETS["paper"])  # the parser refuses others
-    preset = yaml.safe_load(path.read_text())
-    its_own = preset.get("representation", "schnet")
+    said = given(arguments, "preset", "representation", "init")
+    init, chosen_preset = said.get("init"), said.get("preset")
+    if init and chosen_preset:
+        raise InputError(
+            f"--init {init} has settings of its own, --preset {chosen_preset} has others; give one"
+        )
+    if init:
+        source = f"the model {init}"
+        start = settings_of(init, "generator", GeneratorConfig, TrainingConfig)
+        start |= start.pop("settings", {})
+        start.pop("elements")
+    else:
+        known = chosen_preset or DEFAULT_PRESET
+        known = known if known in PRESETS else DEFAULT_PRESET  # the parser refuses others
+        source, start = f"preset {known}", preset(known)
+    its_own = start.get("representation", "schnet")
     name = said.get("representation", its_own)
     network = add_network(parser, name)
-    foreign = [key for key in preset if key not in general] if name != its_own else []
-    parser.set_defaults({key: value for key, value in preset.items() if key not in foreign})
+    foreign = [key for key in start if key not in general] if name != its_own else []
+    parser.set_defaults({key: value for key, value in start.items() if key not in foreign})
     options = parser.parse_args(arguments)
+    if init:
+        del options["preset"]  # nothing is of it
     if foreign:
         print(
-            f"preset {path.stem} is one of {its_own}: its {', '.join(foreign)} are left out, "
+            f"{source} is one of {its_own}: its {', '.join(foreign)} are left out, "
             f"{name} has settings of its own"
         )
     architecture = (names - {"elements", "settings"}) | set(network)
@@ -78,15 +99,15 @@ def train(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.training.generator import fit
 
     options, architecture = _training_options(arguments)
-    data = datasets.load(*options.data, path=options.path)
-    elements = tuple(sorted({int(n) for d in data for n in d.z}))
+    data = datasets.load(*options.data, path=options.path, **reading(options))
+    elements = elements_of(data, options.init, SchNetGen)
     settings = chosen(TrainingConfig, options)
     torch.manual_seed(settings.seed)
     model = SchNetGen(elements=elements, **architecture)
     out = Path(options.out)
     print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
     with recorded(options, out):
-        fit(model, data, out, settings)
+        fit(model, data, out, settings, init=options.init)
     print(f"wrote {out / 'model.safetensors'}")
     with contextlib.suppress(InputError):  # a run of a few steps has logged nothing
         report.draw_loss(out / "loss.png", out)
@@ -95,9 +116,10 @@ def train(arguments: Sequence[str]) -> None:
 
 def generate(arguments: Sequence[str]) -> None:
     """generate molecules of a formula"""
-    from tqdm import tqdm
-
+    from schnetgen_pyg.commands.output import say
+    from schnetgen_pyg.commands.progress import progress
     from schnetgen_pyg.data.readers import read
+    from schnetgen_pyg.data.writers import SUFFIXES, file_format
     from schnetgen_pyg.generator.model import SchNetGen
     from schnetgen_pyg.generator.sampling.config import SamplingConfig
     from schnetgen_pyg.generator.sampling.streaming import generate_file
@@ -119,18 +141,18 @@ def generate(arguments: Sequence[str]) -> None:
         help="structure file whose first structure is built upon",
     )
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
-    parser.add_argument(
-        "--out",
-        type=str,
-        required=True,
-        help="structure file; the format follows the suffix (.extxyz, .xyz, .db)",
+    add_out(
+        parser,
+        f"file whose suffix names the format: {', '.join(SUFFIXES)}; .smi and .csv have SMILES and "
+        "no positions. The same command continues what was stopped",
     )
     parser.add_class_arguments(SamplingConfig)
     options = parser.parse_args(arguments)
 
+    file_format(options.out)
     model = SchNetGen.from_pretrained(options.checkpoint).to(usable_device(options.device))
     fragment = read(options.fragment)[0] if options.fragment else None
-    generate_file(
+    done = generate_file(
         model,
         options.formula,
         options.num,
@@ -138,6 +160,10 @@ def generate(arguments: Sequence[str]) -> None:
         seed=options.seed,
         fragment=fragment,
         config=chosen(SamplingConfig, options),
-        progress=tqdm,
+        progress=progress,
+        overwrite=options.overwrite,
     )
-    print(f"wrote {options.num} structures to {options.out}")
+    if done:
+        say(f"wrote {options.num} structures to {options.out}", options.out)
+    else:
+        say(f"{options.out} holds these {options.num} structures already: nothing to do")

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from schnetgen_pyg.commands.options import DEFAULT_CHECKPOINT, Parser, command_parser
+from schnetgen_pyg.commands.options import (
+    DEFAULT_CHECKPOINT,
+    add_labels,
+    add_out,
+    claim,
+    command_parser,
+    reading,
+    require_suffix,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from schnetgen_pyg.commands.parser import Parser
     from schnetgen_pyg.evaluation.evaluation import Evaluation
     from schnetgen_pyg.evaluation.replicates import Replicates
+
+
+#: Files in the folder of an evaluation.
+WRITTEN = ("table.txt", "figures.json", "molecules.csv", "valid.sdf", "best.png")
 
 
 def _add_judges(parser: Parser) -> None:
@@ -31,6 +44,7 @@ def _add_judges(parser: Parser) -> None:
 def _evaluate_parser() -> Parser:
     parser = command_parser("evaluate", "Judge generated structures.")
     parser.add_argument("files", nargs="+", type=str, help="structure files")
+    add_labels(parser)
     parser.add_argument(
         "--each",
         action="store_true",
@@ -62,12 +76,7 @@ def _evaluate_parser() -> Parser:
         "--test", nargs="+", type=str, default=[], help="files or names of structures held out"
     )
     parser.add_argument("--json", type=str | None, default=None, help="write the figures here")
-    parser.add_argument(
-        "--out",
-        type=str | None,
-        default=None,
-        help="folder for table.txt, figures.json, valid.sdf, best.png",
-    )
+    add_out(parser, f"folder for {', '.join(WRITTEN)}", required=False)
     parser.add_argument(
         "--jobs", type=int | None, default=None, help="processes; by default one per core"
     )
@@ -76,20 +85,22 @@ def _evaluate_parser() -> Parser:
 
 def evaluate(arguments: Sequence[str]) -> None:
     """judge structures: valid, unique, in the training or test set"""
-    from tqdm import tqdm
-
+    from schnetgen_pyg.commands.progress import progress
     from schnetgen_pyg.evaluation.evaluation import evaluate_each
     from schnetgen_pyg.evaluation.replicates import Replicates
     from schnetgen_pyg.evaluation.structures import judgeable
 
     options = _evaluate_parser().parse_args(arguments)
+    require_suffix(options.json or "x.json", ".json")
+    folder = [Path(options.out) / name for name in WRITTEN] if options.out else []
+    written = claim(options, options.json, *folder)
 
     samples = [[file] for file in options.files] if options.each else [options.files]
 
-    def read(files: list[str]) -> list[Atoms]:
-        return [atoms for file in files for atoms in judgeable(file)]
+    def read(files: list[str], **how: Any) -> list[Atoms]:
+        return [atoms for file in files for atoms in judgeable(file, **how)]
 
-    structures = [read(files) for files in samples]
+    structures = [read(files, **reading(options)) for files in samples]
     results = evaluate_each(
         structures,
         model=options.checkpoint,
@@ -98,7 +109,7 @@ def evaluate(arguments: Sequence[str]) -> None:
         judges=options.judges or None,
         energy_tests=options.energy_tests,
         jobs=options.jobs,
-        progress=tqdm,
+        progress=progress,
     )
     result = Replicates(results, options.files) if options.each else results[0]
     print(result.summary())
@@ -106,6 +117,7 @@ def evaluate(arguments: Sequence[str]) -> None:
         result.save(options.json)
     if options.out:
         _write(Path(options.out), structures, results, result)
+    written()
 
 
 def _write(
@@ -114,16 +126,20 @@ def _write(
     results: list[Evaluation],
     result: Evaluation | Replicates,
 ) -> None:
-    """The table, the figures, and the different valid molecules with a picture of the first."""
+    """The table, the figures, a row of every structure, and the different valid molecules with a
+    picture of the first."""
+    from schnetgen_pyg.evaluation.molecules import write_molecules
     from schnetgen_pyg.report import pictures as report
 
     result.save(folder / "figures.json")
     (folder / "table.txt").write_text(result.summary() + "\n")
+    write_molecules(folder / "molecules.csv", structures, results)
     pairs = zip(structures, results, strict=True)
     found = [mol for pair in pairs for mol in report.valid_molecules(*pair)]
     mols = list({mol.GetProp("smiles"): mol for mol in reversed(found)}.values())[::-1]
     report.write_sdf(folder / "valid.sdf", mols)
-    written = ["table.txt", "figures.json", f"valid.sdf ({len(mols)} different molecules)"]
+    written = ["table.txt", "figures.json", "molecules.csv"]
+    written.append(f"valid.sdf ({len(mols)} different molecules)")
     if mols:
         report.draw_molecules(folder / "best.png", mols[:16])
         written.append("best.png")
@@ -132,8 +148,7 @@ def _write(
 
 def report(arguments: Sequence[str]) -> None:
     """write one HTML file that shows a run"""
-    from tqdm import tqdm
-
+    from schnetgen_pyg.commands.progress import progress
     from schnetgen_pyg.report import runs
 
     parser = command_parser(
@@ -167,10 +182,10 @@ def report(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--jobs", type=int | None, default=None, help="processes; by default one per core"
     )
-    parser.add_argument(
-        "--out", type=str | None, default=None, help="by default report.html in the run's folder"
-    )
+    add_out(parser, "page; by default report.html in the run's folder", required=False)
     options = parser.parse_args(arguments)
+    require_suffix(options.out or "x.html", ".html", ".htm")
+    written = claim(options, options.out)
 
     out = runs.report(
         options.run,
@@ -183,8 +198,9 @@ def report(arguments: Sequence[str]) -> None:
         max_molecules=options.num,
         judges=options.judges or None,
         jobs=options.jobs,
-        progress=tqdm,
+        progress=progress,
     )
+    written()
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -201,8 +217,9 @@ def view(arguments: Sequence[str]) -> None:
         "them is built atom by atom (GIF).",
     )
     parser.add_argument("file", type=str, help="structure file, or name of a data set")
+    add_labels(parser)
     parser.add_argument("--num", type=int, default=12, help="how many structures to draw")
-    parser.add_argument("--out", type=str | None, default=None, help="write a .png or .gif file")
+    add_out(parser, "write a .png or .gif file", required=False)
     parser.add_argument(
         "--checkpoint",
         type=str,
@@ -212,16 +229,20 @@ def view(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
 
     require(options.num >= 1, "num", options.num, "at least 1")
-    structures = [to_ase(data) for data in datasets.load(options.file)]
+    require_suffix(options.out or "x.png", ".png", ".gif")
+    written = claim(options, options.out)
+    structures = [to_ase(data) for data in datasets.load(options.file, **reading(options))]
     if options.out and options.out.endswith(".gif"):
         from schnetgen_pyg.generator.model import SchNetGen
         from schnetgen_pyg.report.animation import animate
 
         animate(options.out, SchNetGen.from_pretrained(options.checkpoint), structures[0])
+        written()
         print(f"wrote {options.out}")
         return
     if options.out:
         report.draw_structures(options.out, structures[: options.num])
+        written()
         print(f"wrote {options.out}")
         return
     try:

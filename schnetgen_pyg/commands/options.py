@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
-import re
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
+
+from schnetgen_pyg.commands.parser import Parser
 
 DEFAULT_CHECKPOINT = "c7h10o2"
 DEFAULT_POTENTIAL = "c7h10o2-painn-potential"
 
-
-class Parser(ArgumentParser):
-    """Flags and one flat YAML file; a misspelt key is answered with the nearest valid one."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        found = re.search(r"[Oo]ption '([\w.-]+)'|arguments: --([\w-]+)|Key '([\w.-]+)'", message)
-        if found:
-            wrong = next(group for group in found.groups() if group)
-            known = [action.dest for action in self._actions]
-            near = difflib.get_close_matches(wrong.replace("-", "_"), known, n=1)
-            message += f" (did you mean {near[0]!r}?)" if near else ""
-        print(f"{self.prog}: error: {message}\nSee {self.prog} --help", file=sys.stderr)
-        sys.exit(2)
+#: Options that do not change what is written.
+COSMETIC = ("batch_size", "config", "device", "jobs", "overwrite")
 
 
 def command_parser(command: str, description: str) -> Parser:
@@ -92,6 +80,102 @@ def add_data(parser: Parser, files: str) -> None:
         default=None,
         help="for a name: the published archive, if it is on the disk already",
     )
+
+
+def add_out(parser: Parser, help: str, required: bool = True) -> None:
+    """Options ``--out`` and ``--overwrite``; ``help`` says what is written there."""
+    parser.add_argument("--out", type=str if required else str | None, required=required, help=help)
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what is there of other settings, of other input or of unknown origin",
+    )
+
+
+def require_suffix(path: str, *suffixes: str) -> None:
+    """Refuse a path of an option whose suffix names none of the formats that are written."""
+    from schnetgen_pyg.errors import InputError
+
+    if Path(path).suffix.lower() not in suffixes:
+        raise InputError(
+            f"{Path(path)}: is written as {' or '.join(suffixes)}; give it such a suffix"
+        )
+
+
+def claim(options: Namespace, *paths: str | Path | None) -> Callable[[], None]:
+    """Refuse, before anything is computed, files that cannot be written or that hold results of
+    another command line. Call what it returns when they are written: then they are known to be of
+    this one."""
+    from schnetgen_pyg.storage.atomic import is_stream
+    from schnetgen_pyg.storage.finished import finish, is_finished
+
+    said = options.as_dict()
+    settings = {name: value for name, value in said.items() if name not in COSMETIC}
+    files = [Path(path) for path in paths if path is not None]
+    for file in files:
+        is_finished(file, settings, options.overwrite)
+
+    def written() -> None:
+        for file in files:
+            if file.is_file() and not is_stream(file):
+                finish(file, settings)
+
+    return written
+
+
+def add_init(parser: Parser) -> None:
+    """Option ``--init`` of a training."""
+    parser.add_argument(
+        "--init",
+        type=str | None,
+        default=None,
+        help="trained model to start from, the name of a bundled one or a model.safetensors; its "
+        "settings are the defaults, and what the data hold of other elements is learned anew",
+    )
+
+
+def elements_of(structures: Sequence[Any], init: str | None, kind: Any) -> tuple[int, ...]:
+    """Elements of a new model: those of the model that its training starts from (of this ``kind``),
+    if there is one, and those of the structures."""
+    known = [] if init is None else list(kind.from_pretrained(init).config.elements)
+    found = {int(number) for data in structures for number in data.z}
+    return (*known, *sorted(found - {*known}))
+
+
+def add_labels(parser: Parser) -> None:
+    """Options ``--keys`` and ``--units`` of commands that read structure files."""
+    parser.add_argument(
+        "--keys",
+        type=str | None,
+        default=None,
+        help="names of labels in the files, such as energy=REF_energy,forces=REF_forces",
+    )
+    parser.add_argument(
+        "--units",
+        type=str | None,
+        default=None,
+        help="units that the files do not state, such as energy=kcal/mol,pos=Bohr",
+    )
+
+
+def reading(options: Namespace) -> dict[str, Any]:
+    """Keyword arguments of `schnetgen_pyg.data.datasets.load` of the options of `add_labels`.
+
+    Raises:
+        InputError: naming a part that is no pair.
+    """
+    from schnetgen_pyg.errors import InputError
+
+    found: dict[str, dict[str, str]] = {"keys": {}, "units": {}}
+    for option, pairs in found.items():
+        for part in filter(None, (options[option] or "").split(",")):
+            name, equals, value = (word.strip() for word in part.partition("="))
+            if not (name and equals and value):
+                raise InputError(
+                    f"--{option}: {part!r} is no pair NAME=VALUE; write several with commas between"
+                )
+            pairs[name] = value
+    return found
 
 
 def chosen(kind: type, options: Namespace) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pooch
 from torch_geometric.data import Data
 
+from schnetgen_pyg.data.labels import Labels
 from schnetgen_pyg.data.readers import find_reader, read
 from schnetgen_pyg.data.readers.npz import read_npz, save_npz
 from schnetgen_pyg.errors import InputError
@@ -18,7 +19,7 @@ from schnetgen_pyg.errors import InputError
 LARGE = 2**20
 
 #: Of what the readers make of a file; a new one leaves all that is in the cache behind.
-VERSION = 5
+VERSION = 6
 
 
 def cache_folder() -> Path:
@@ -26,7 +27,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SCHNETGEN_CACHE") or pooch.os_cache("schnetgen_pyg"))
 
 
-def read_cached(path: Path) -> list[Data]:
+def read_cached(path: Path, labels: Labels | None = None) -> list[Data]:
     """`read`, with large files kept in parsed form until they change.
 
     What a reader of your own gives is not kept: the reader may change while the file does not.
@@ -34,16 +35,18 @@ def read_cached(path: Path) -> list[Data]:
     reader = find_reader(path.name)
     ours = reader is None or reader.__module__.startswith("schnetgen_pyg.")
     if not ours or reader is read_npz or not path.is_file() or path.stat().st_size < LARGE:
-        return read(path)
+        return read(path, labels=labels)
     status = path.stat()
     text = f"{VERSION} {path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    if labels:
+        text += f" {sorted(labels.keys.items())} {sorted(labels.units.items())}"
     cached = cache_folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
     if cached.is_file():
         try:
             return read(cached)
         except InputError:
             cached.unlink()
-    structures = read(path)
+    structures = read(path, labels=labels)
     # Without room or the right to write there, the next call reads the file again.
     with contextlib.suppress(InputError, OSError):
         save_npz(cached, structures)

@@ -11,7 +11,7 @@ to the structures::
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.data.cache import read_cached
 from schnetgen_pyg.data.download import download, figshare
+from schnetgen_pyg.data.labels import Labels
 from schnetgen_pyg.data.readers import read
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.registry import Registry, nearest
@@ -79,7 +80,10 @@ DATASETS: Registry[DataSet] = Registry(
 
 
 def load(
-    *sources: str | os.PathLike[str], path: str | os.PathLike[str] | None = None
+    *sources: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None = None,
+    keys: Mapping[str, str] | None = None,
+    units: Mapping[str, str] | None = None,
 ) -> list[Data]:
     """Load data sets by name or file, one after the other.
 
@@ -88,17 +92,25 @@ def load(
             archives as published, PyG's ``gdb9.sdf``, ISO17's databases, npz of MD17 and rMD17,
             and what readers of your own take (`schnetgen_pyg.data.readers.READERS`).
         path: for a name, the published archive where it is already on the disk.
+        keys: of files, where labels have other names: ``{"energy": "REF_energy"}``.
+        units: of files that do not state them: ``{"energy": "kcal/mol", "pos": "Bohr"}``; forces
+            are then in kcal/mol/Bohr, unless their own unit is given.
 
     Returns:
-        list of ``Data`` with ``z``, ``pos`` (Å) and, where known, ``energy`` (eV),
-        ``forces`` (eV/Å) and ``cell`` (Å).
+        list of ``Data`` with ``z``, ``pos`` (Å) and, where known, ``energy`` (eV), ``forces``
+        (eV/Å), ``cell`` (Å), ``charge`` (e), ``spin_multiplicity``, ``info`` and other attributes.
 
     Raises:
         InputError: naming the file, the structure and what is wrong.
     """
+    labels = Labels(keys or {}, units or {})
     names = {source for source in sources if isinstance(source, str) and source in DATASETS}
     if path is not None and not names:
         raise InputError(f"the path {path} is for data sets by name; give the file itself instead")
+    if labels and len(names) == len(sources) > 0:
+        raise InputError(
+            "keys and units are for files; data sets by name have labels of known names and units"
+        )
     structures: list[Data] = []
     for source in sources:
         if source in names:
@@ -109,5 +121,5 @@ def load(
                 f"are {', '.join(DATASETS)})"
             )
         else:
-            structures += read_cached(Path(source))
+            structures += read_cached(Path(source), labels)
     return structures

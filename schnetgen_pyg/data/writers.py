@@ -1,41 +1,88 @@
-"""Structure files, written whole or not at all."""
+"""Structure files, written whole or not at all; the suffix names the writer.
+
+Everything that structures carry is kept where the format has a place for it: ``info`` and
+``arrays`` in extxyz files and ASE databases, ``info`` as properties in SDF files and as columns in
+CSV files. What a format has no place for is refused or said.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import ase
-import ase.data
-import ase.formula
 import ase.io
+from ase.io.formats import UnknownFileTypeError
 
+from schnetgen_pyg.data.database_rows import write_database
+from schnetgen_pyg.data.molecule_tables import write_csv, write_sdf, write_smiles
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.storage.atomic import replacing
+from schnetgen_pyg.registry import nearest
+from schnetgen_pyg.storage.atomic import is_stream, replacing, require_writable
+
+Writer = Callable[[Path, Sequence[ase.Atoms]], None]
+
+#: Writers of suffixes; all other formats are ASE's.
+WRITERS: dict[str, Writer] = {
+    ".db": write_database,
+    ".sdf": write_sdf,
+    ".smi": write_smiles,
+    ".csv": write_csv,
+}
+
+#: Suffixes that messages and help texts name.
+SUFFIXES = (".extxyz", ".xyz", ".db", ".sdf", ".smi", ".csv")
 
 
 def file_format(path: str | os.PathLike[str]) -> str:
-    """ASE's name of the format that the suffix stands for.
+    """What a file of this name is: a suffix of `WRITERS`, or ASE's name of the format. A device or
+    a pipe without suffix gets extxyz.
 
     Raises:
-        InputError: if ASE writes no such format.
+        InputError: if no format for several structures has this suffix, or no file can be written
+            there; nothing has been computed then.
     """
-    name = str(ase.io.formats.filetype(str(path), read=False))
+    require_writable(path)
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix in WRITERS:
+        return suffix
+    if not suffix and is_stream(path):
+        return "extxyz"
+    try:
+        name = str(ase.io.formats.filetype(path.name, read=False)) if suffix else ""
+    except UnknownFileTypeError:
+        name = ""
     known = ase.io.formats.ioformats.get(name)
     if known is None or not known.can_write or known.single:
-        raise InputError(
-            f"{path}: no format for several structures is known by this suffix; take .extxyz, "
-            ".xyz or .db"
-        )
+        said = f"no format for several structures is known by the suffix {suffix!r}"
+        said += nearest(suffix, list(SUFFIXES))
+        said = said if suffix else "has no suffix that says which format to write"
+        raise InputError(f"{path}: {said}; take {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     return name
 
 
 def write(path: str | os.PathLike[str], structures: Sequence[ase.Atoms]) -> None:
-    """Write ASE structures atomically; the format follows the file's suffix."""
+    """Write ASE structures atomically; the format follows the file's suffix.
+
+    Raises:
+        InputError: if it cannot be written, or the format has no place for what they are.
+    """
     name = file_format(path)
     with replacing(path) as temporary:
-        ase.io.write(temporary, list(structures), format=name)
+        try:
+            if name in WRITERS:
+                WRITERS[name](temporary, structures)
+            else:
+                ase.io.write(temporary, list(structures), format=name)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
+            raise InputError(
+                f"{path}: the structures cannot be written as {name.lstrip('.')} ({error}); take "
+                ".extxyz or .db, which keep all that they carry"
+            ) from error
 
 
 def keep_whole_frames(path: str | os.PathLike[str]) -> int:

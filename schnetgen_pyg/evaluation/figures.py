@@ -129,10 +129,10 @@ def _novelty(figures: Mapping[str, Any]) -> str:
             "novelty is not judged, as nothing says what the generator was trained on; name it "
             "(model=, --checkpoint) or its training structures (train=, --train)"
         )
-    share = f"{100 * figures['novelty']:.1f} % of {figures['unique']['smiles']:,} different valid"
+    share = f"{100 * figures['novelty']:.1f} % of {figures['unique']['smiles']:,}"
     if "seen" in figures:
         seen = figures["seen"]
         known = f"{seen['different']['smiles']:,} that {seen['generator']} was trained on"
     else:
         known = f"{figures['references']['train']['unique']['smiles']:,} of train"
-    return f"novel are {share} molecules: they are not among the {known}"
+    return f"novelty: {share} different valid molecules are not among the {known}"

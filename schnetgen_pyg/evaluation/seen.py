@@ -49,13 +49,13 @@ class Seen:
 
 
 def told_by(structures: Sequence[ase.Atoms]) -> Counter[tuple[str, str]]:
-    """Names of the generators that structures say they were made by, with the digest of what it
-    has seen, and how many say so."""
+    """Names of the generators that structures say they were made by, with the digests of what
+    these have seen, and how many say so."""
     pairs = [
         tuple(str(atoms.info.get(name, "")) for name in ("generator", "training_set"))
         for atoms in structures
     ]
-    return Counter((name, digest) for name, digest in pairs if name or digest)
+    return Counter((name, digest) for name, digest in pairs if digest)
 
 
 def seen_by(model: Any, structures: Sequence[ase.Atoms]) -> tuple[Seen | None, list[str]]:
@@ -85,7 +85,7 @@ def seen_by(model: Any, structures: Sequence[ase.Atoms]) -> tuple[Seen | None, l
         f"{count:,} structures say that {other or 'a model without a file'} made them, which has "
         f"seen other molecules than {name}"
         for (other, digest), count in told.items()
-        if digest and digest != generator.training_set.digest
+        if digest != generator.training_set.digest
     ]
     return Seen(name, generator.training_set), wrong
 
@@ -101,7 +101,7 @@ def _recalled(name: str, digest: str) -> tuple[Seen | None, str]:
         return None, f"{name}, which made the structures, cannot be asked what it has seen: {error}"
     if training_set is None:
         return None, _without_record(name)
-    if digest and digest != training_set.digest:
+    if digest != training_set.digest:
         return None, (
             f"{name} has seen other molecules (record {training_set.digest}) than the {name} that "
             f"made the structures (record {digest}); {cure}"

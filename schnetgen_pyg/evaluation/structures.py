@@ -18,7 +18,7 @@ from schnetgen_pyg.errors import InputError
 ELECTRONS = ("charge", "spin_multiplicity")
 
 
-def judgeable(structures: Any, where: str = "structure") -> list[ase.Atoms]:
+def judgeable(structures: Any, where: str = "structure", **reading: Any) -> list[ase.Atoms]:
     """Structures of any accepted kind as ASE ``Atoms`` (Å), whose info has the ``charge`` and
     ``spin_multiplicity`` that they state.
 
@@ -26,13 +26,14 @@ def judgeable(structures: Any, where: str = "structure") -> list[ase.Atoms]:
         structures: ASE ``Atoms`` or ``Data``, or what `schnetgen_pyg.load` takes: a file or the
             name of a data set.
         where: how messages name a structure, before its number.
+        reading: how a file is read: ``keys`` and ``units`` of `schnetgen_pyg.load`.
 
     Raises:
         InputError: naming the structure that is periodic, or cannot be used.
     """
     if isinstance(structures, (str, os.PathLike)):
         where = f"{structures}: structure"
-        structures = load(structures)
+        structures = load(structures, **reading)
     checked = as_data(structures, where)
     given = list(structures) if isinstance(structures, list) else checked
     if len(given) != len(checked):  # batches among them

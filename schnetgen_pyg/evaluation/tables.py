@@ -60,6 +60,7 @@ def table(figures: dict[str, Any]) -> pandas.DataFrame:
     made = columns["generated"]
     if "seen" in figures:
         made |= {f"seen in training ({k})": n for k, n in figures["seen"]["found"].items()}
+        made["seen in training, out of (smiles)"] = figures["seen"]["different"]["smiles"]
     for reference, matches in figures.get("matches", {}).items():
         made |= {f"{reference} found ({k})": n for k, n in matches.items()}
     made |= {f"new ({k})": n for k, n in figures.get("new", {}).items()}

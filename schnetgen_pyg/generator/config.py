@@ -10,6 +10,7 @@ from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.conditions import CONDITIONS
 from schnetgen_pyg.generator.decisions import DECISIONS
 from schnetgen_pyg.generator.orders import ORDERS
+from schnetgen_pyg.generator.presets import preset
 from schnetgen_pyg.registry import nearest
 from schnetgen_pyg.representations import REPRESENTATIONS
 
@@ -134,6 +135,25 @@ class GeneratorConfig:
             start.pop("settings", None)  # those of another network
         settings = {**start.get("settings", {}), **own.get("settings", {}), **further}
         return cls(**(start | own | {"settings": settings}))
+
+    @classmethod
+    def from_preset(cls, name: str, **changes: Any) -> GeneratorConfig:
+        """The architecture of a preset.
+
+        Args:
+            name: such as ``"focus"``, one of `schnetgen_pyg.generator.presets.PRESETS`.
+            changes: values that replace its own, as in `split`. With another representation the
+                preset's settings of its own one are left out.
+
+        Raises:
+            InputError: for an unknown preset or setting.
+        """
+        values = preset(name)
+        network = REPRESENTATIONS[values.get("representation", "schnet")]
+        known = {*(one.name for one in fields(cls)), *network.setting_names()}
+        own = cls.split({key: value for key, value in values.items() if key in known})
+        result: GeneratorConfig = cls.split(changes, own)
+        return result
 
     def representation_settings(self) -> dict[str, Any]:
         """All settings of the representation."""

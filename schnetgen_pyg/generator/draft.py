@@ -23,10 +23,10 @@ class StepRecord:
     """What the model said at one step.
 
     Attributes:
-        distance_log_prob: of the distances to the new atom [count, size, bins], before any
-            temperature; with a focus, given the one in ``focus``.
-        focus_log_prob: that each placed atom is the focus [count, size], with temperature and
-            valence rules; ``None`` for models without.
+        distance_log_prob: of the distances to the new atom [count, size, bins]; with a focus,
+            given the one in ``focus``.
+        focus_log_prob: that each placed atom is the focus [count, size], with the valence rules;
+            ``None`` for models without.
         focus: by which atom the new one was most probably placed [count], or ``None``.
     """
 
@@ -43,7 +43,7 @@ class State:
         z: atomic numbers in the order of placement [count, atoms].
         pos: positions in Å [count, atoms, 3].
         valence_state: as far as the model has said [count, atoms], or `UNKNOWN`.
-        log_prob: of all draws so far [count].
+        log_prob: of the finished molecules [count]; NaN where nobody asked for it.
         known: what decisions of one's own keep, and what conditions were given, by name
             [count, …].
     """
@@ -56,7 +56,8 @@ class State:
 
     @classmethod
     def start(cls, z: Tensor, pos: Tensor, known: Mapping[str, Tensor] | None = None) -> State:
-        return cls(z, pos, torch.full_like(z, UNKNOWN), pos.new_zeros(len(z)), dict(known or {}))
+        unasked = pos.new_full((len(z),), torch.nan)
+        return cls(z, pos, torch.full_like(z, UNKNOWN), unasked, dict(known or {}))
 
     def _parts(self) -> dict[str, Tensor]:
         own = ("z", "pos", "valence_state", "log_prob")
@@ -93,8 +94,11 @@ class Draft:
         config: how they are sampled.
         restart: how often each was begun before [count].
         forced: no choices: the molecules are followed, to say how probable they are.
-        scored: whether the probability of what is drawn is asked for.
-        history: a list gets a `StepRecord` of every step.
+        history: a list gets a `StepRecord` of every step, where molecules are followed.
+        parts: natural logarithm of how probable it was that each decision came out as it did
+            [count], by its name, summed over the steps.
+        error: of the log-densities of all positions together, at most [count].
+        told: valence states to follow, where they are known from the start [count, atoms].
         bonds: of the placed atoms [count, placed, placed], at the step at hand.
         missing: hydrogens that every atom lacks [count, atoms], once the scaffold is there.
     """
@@ -106,8 +110,10 @@ class Draft:
     config: SamplingConfig
     restart: Tensor
     forced: bool = False
-    scored: bool = True
     history: list[StepRecord] | None = None
+    parts: dict[str, Tensor] = field(init=False, default_factory=dict)
+    error: Tensor = field(init=False)
+    told: Tensor = field(init=False)
     bonds: Tensor = field(init=False)
     missing: Tensor | None = field(init=False, default=None)
 
@@ -115,9 +121,10 @@ class Draft:
         state, device = self.state, self.state.z.device
         self.index, self.restart = self.index.to(device), self.restart.to(device)
         self.z, self.pos, self.valence_state = state.z, state.pos, state.valence_state
-        self.log_prob = state.log_prob
-        if not self.scored:
-            self.log_prob.fill_(torch.nan)
+        self.told = state.valence_state.clone()
+        if self.forced:  # nobody knows a state before it is decided
+            self.valence_state.fill_(UNKNOWN)
+        self.error = torch.zeros_like(state.log_prob)
         count, atoms = self.z.shape
         self.rows = torch.arange(count, device=device)
         self.bonds = torch.zeros(count, 0, 0, dtype=torch.bool, device=device)
@@ -142,6 +149,11 @@ class Draft:
         """Of the random numbers for one purpose of a step."""
         number = (step + 100_000 * purpose + 1_000_000 * self.restart).int()
         return step_keys(self._keys, number)
+
+    def add(self, name: str, log_prob: Tensor | None) -> None:
+        """A decision came out as it did with this log-probability [count]."""
+        if log_prob is not None:
+            self.parts[name] = self.parts.get(name, torch.zeros_like(log_prob)) + log_prob
 
     def see_bonds(self, size: int) -> None:
         """Look for the bonds of the first ``size`` atoms."""

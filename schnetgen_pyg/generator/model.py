@@ -24,6 +24,7 @@ from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.conditions import CONDITIONS, Condition
 from schnetgen_pyg.generator.config import GeneratorConfig
 from schnetgen_pyg.generator.decisions import DECISIONS, Decision, Distance, Focus
+from schnetgen_pyg.generator.presets import DEFAULT_PRESET
 from schnetgen_pyg.generator.step import Step
 from schnetgen_pyg.generator.steps import partial_molecules, step_graph
 from schnetgen_pyg.generator.training_set import TrainingSet
@@ -268,6 +269,20 @@ class SchNetGen(nn.Module):
         if self.training_set is not None:
             tensors = tensors | {SEEN: self.training_set.to_tensor()}
         save_model(path, "generator", asdict(self.config), self.provenance, tensors)
+
+    @classmethod
+    def from_preset(cls, name: str = DEFAULT_PRESET, **changes: Any) -> SchNetGen:
+        """A new model with the architecture of a preset; `TrainingConfig.from_preset` has how it is
+        trained.
+
+        Args:
+            name: such as ``"focus"``, one of `schnetgen_pyg.generator.presets.PRESETS`.
+            changes: values that replace its own, e.g. ``elements=(1, 6, 7, 8)``.
+
+        Raises:
+            InputError: for an unknown preset or setting.
+        """
+        return cls(GeneratorConfig.from_preset(name, **changes))
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str]) -> SchNetGen:

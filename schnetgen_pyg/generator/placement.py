@@ -197,9 +197,9 @@ class Shell:
         lattice = ball(self.largest + spacing, spacing, device)
         return lattice[first:last], torch.arange(first, last, device=device)
 
-    def _fine(self, keys: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Fine candidates in the lattice [num_molecules, num_fine, 3], their scores, their Gumbel
-        numbers with weights, and the log of the norm of the density (Å³)."""
+    def _fine(self, keys: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
+        """Fine candidates in the lattice [num_molecules, num_fine, 3], and their Gumbel numbers
+        with weights."""
         device = self.pos.device
         cubes, number = self._lattice(device)
         number = number.expand(len(turn), -1)
@@ -222,20 +222,17 @@ class Shell:
             if depth:
                 log_weight = log_weight.gather(1, drawn)
             log_weight = (log_weight - taken).repeat_interleave(len(offsets), 1)
-        scores = self._scores(cubes, turn)
-        weighted = scores + log_weight
-        log_norm = weighted.logsumexp(1) + 3 * math.log(spacing)
-        noisy = weighted + gumbel(keys, _counter(number, len(self.levels)))
-        return cubes, scores, noisy, log_norm
+        weighted = self._scores(cubes, turn) + log_weight
+        return cubes, weighted + gumbel(keys, _counter(number, len(self.levels)))
 
-    def sample(self, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions [num_molecules, 3] and their log-densities (1/Å³) [num_molecules]."""
+    def sample(self, keys: Tensor) -> Tensor:
+        """Positions [num_molecules, 3]."""
         turn = rotations(keys)
-        fine, scores, noisy, log_norm = self._fine(keys, turn)
+        fine, noisy = self._fine(keys, turn)
         choice = noisy.argmax(1)
         rows = torch.arange(len(choice), device=fine.device)
         position = torch.matmul(turn, fine[rows, choice].unsqueeze(2)).squeeze(2)
-        return self.center + position, scores[rows, choice] - log_norm
+        return self.center + position
 
     def below_peak(self, position: Tensor, margin: float) -> Tensor:
         """How much less than the largest the log-probabilities of the distances at given positions
@@ -248,13 +245,6 @@ class Shell:
         beyond = torch.arange(most + 1, device=position.device) > longest
         peak = self.log_prob.masked_fill(beyond, -torch.inf).amax(2)
         return (peak - self.log_prob.gather(2, bins).squeeze(2)).mean(1)
-
-    def log_density(self, position: Tensor, keys: Tensor) -> Tensor:
-        """Log-density of given positions [num_molecules, 3], with the same norm."""
-        turn = rotations(keys)
-        log_norm = self._fine(keys, turn)[3]
-        placed = torch.matmul((position - self.center).unsqueeze(1), turn)
-        return self._scores(placed, turn).squeeze(1) - log_norm
 
 
 def _counter(number: Tensor, depth: int) -> Tensor:
@@ -299,15 +289,6 @@ def sample(
         choice = torch.where(better, start + where, choice)
         score = torch.where(better, scores.gather(1, where.unsqueeze(1)).squeeze(1), score)
     return choice, score - log_norm
-
-
-def log_prob(
-    candidates: Tensor, pos: Tensor, log_prob: Tensor, spacing: float, index: Tensor
-) -> Tensor:
-    """Log-probability [num_molecules] that `sample` chooses candidates ``index``
-    [num_molecules]."""
-    scores = log_scores(candidates, pos, log_prob, spacing)
-    return scores.gather(1, index.unsqueeze(1)).squeeze(1) - scores.logsumexp(1)
 
 
 def forbid(table: Tensor, centers: Tensor, below: Tensor) -> None:

@@ -10,17 +10,27 @@ from torch import Tensor
 from schnetgen_pyg.chem.bonds import bond_limits
 from schnetgen_pyg.chem.elements import valences
 from schnetgen_pyg.chem.saturation import rings_left
+from schnetgen_pyg.generator.density import PositionDensity
 from schnetgen_pyg.generator.placement import PENALTY, Shell, forbid
 from schnetgen_pyg.generator.valence_states import UNKNOWN
 
 if TYPE_CHECKING:
     from schnetgen_pyg.generator.decisions.distance import Distance
     from schnetgen_pyg.generator.draft import Draft
+    from schnetgen_pyg.generator.sampling.config import SamplingConfig
 
 #: Shortest bond looked for, relative to the longest distance that counts as one.
 SHORTEST_BOND = 0.65
+#: Farthest position from the focus where no rules hold, relative to the same distance.
+FREE = 1.5
 #: More bonds than any atom has.
 UNCOUNTED = 99
+
+
+def shell_factors(config: SamplingConfig) -> tuple[float, float]:
+    """Least and largest distance of a new atom from its focus, relative to the longest that counts
+    as a bond: with valence rules the two are bonded, without them it lies anywhere near."""
+    return (SHORTEST_BOND, 1.0) if config.valence_rules else (0.0, FREE)
 
 
 def shell(decision: Distance, draft: Draft, y: Tensor, rows: Tensor, focus: Tensor) -> Shell:
@@ -31,21 +41,23 @@ def shell(decision: Distance, draft: Draft, y: Tensor, rows: Tensor, focus: Tens
     z, new, pos = draft.z[rows, :size], draft.z[rows, size, None], draft.pos[rows, :size]
     here = torch.arange(len(rows), device=rows.device)
     bond = bond_limits(z, new)
-    longest = bond[here, focus]
+    least, most = shell_factors(config)
+    longest, shortest = most * bond[here, focus], least * bond[here, focus]
     reach = float(longest.max()) + config.shell_spacing
     log_prob = decision.tables(draft, y[rows], pos, focus, reach)
     centers = centers[: log_prob.shape[2]]
-    too_far = (centers > longest[:, None]) | (centers < SHORTEST_BOND * longest[:, None])
+    too_far = (centers > longest[:, None]) | (centers < shortest[:, None])
     at_focus = log_prob[here, focus] + PENALTY * too_far
     limit = None
     if config.valence_rules:
-        limit = _forbid_bonds(draft, rows, size, bond, log_prob, centers)
+        below, limit = _rules(draft, rows, size, bond)
+        forbid(log_prob, centers, below)
     log_prob[here, focus] = at_focus
     return Shell(
         center=pos[here, focus],
-        inner=SHORTEST_BOND * float(longest.min()),
+        inner=least * float(bond[here, focus].min()),
         outer=float(longest.max()),
-        largest=decision.longest_bond,
+        largest=most * decision.longest_bond,
         pos=pos,
         log_prob=log_prob,
         spacing=decision.bins.spacing,
@@ -55,12 +67,41 @@ def shell(decision: Distance, draft: Draft, y: Tensor, rows: Tensor, focus: Tens
     )
 
 
-def _forbid_bonds(
-    draft: Draft, rows: Tensor, size: int, bond: Tensor, log_prob: Tensor, centers: Tensor
-) -> Tensor | None:
-    """Forbid bonds [num, size] to atoms that have no valence left in the tables ``log_prob``
-    [num, size, bins]; how many bonds the new atom may have at most [num], or nothing where the
-    tables say all."""
+def densities(
+    decision: Distance, draft: Draft, y: Tensor, rows: Tensor, focus: Tensor
+) -> list[PositionDensity]:
+    """What the model itself says of the positions around each ``focus`` [num], with arguments as
+    in `shell`: no temperature, and the same rules to the letter."""
+    config, size = draft.config, y.shape[1]
+    z, new, pos = draft.z[rows, :size], draft.z[rows, size, None], draft.pos[rows, :size]
+    bond = bond_limits(z, new)
+    log_prob = decision.normalised(y[rows], pos, focus)
+    below, limit = torch.zeros_like(bond), None
+    if config.valence_rules:
+        below, limit = _rules(draft, rows, size, bond)
+        # What the shell says of the focus itself.
+        below.scatter_(1, focus.unsqueeze(1), 0.0)
+    least, most = shell_factors(config)
+    return [
+        PositionDensity(
+            pos=pos[k],
+            log_prob=log_prob[k],
+            spacing=decision.bins.spacing,
+            center=pos[k, atom],
+            inner=least * float(bond[k, atom]),
+            outer=most * float(bond[k, atom]),
+            width=decision.bins.label_width,
+            below=below[k],
+            bond=bond[k],
+            limit=None if limit is None else int(limit[k]),
+        )
+        for k, atom in enumerate(focus.tolist())
+    ]
+
+
+def _rules(draft: Draft, rows: Tensor, size: int, bond: Tensor) -> tuple[Tensor, Tensor | None]:
+    """How near the new atom may not come to atoms that have no valence left [num, size], and how
+    many bonds it may have at most [num], or nothing where the former say all."""
     z, new = draft.z[rows, :size], draft.z[rows, size, None]
     bonds = draft.bonds[rows]
     closures = rings_left(draft.z[rows], size, bonds)
@@ -71,6 +112,6 @@ def _forbid_bonds(
     places = valences(z) - bonds.sum(2)
     places = torch.where(new == 1, places, draft.open_places(size, rows))
     full = (places < 1) | (limit < 2).unsqueeze(1)
-    forbid(log_prob, centers, torch.where(full, bond, 0.0))
-    # Where only the focus may be bonded to, that table says so already.
-    return limit.masked_fill(limit < 2, UNCOUNTED) if (limit > 1).any() else None
+    below = torch.where(full, bond, 0.0)
+    # Where only the focus may be bonded to, that says so already.
+    return below, limit.masked_fill(limit < 2, UNCOUNTED) if (limit > 1).any() else None

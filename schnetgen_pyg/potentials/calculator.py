@@ -11,17 +11,19 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch_geometric.data import Data
 
+from schnetgen_pyg.data.electrons import require_neutral
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.potentials.ensemble import Ensemble
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.prediction import evaluate
+from schnetgen_pyg.potentials.prediction import evaluate, require_finite
 
 
 class PotentialCalculator(Calculator):
     """A potential as an ASE calculator.
 
     Energy and free energy in eV, forces in eV/Å, of periodic structures the stress in eV/Å³; with
-    an ensemble ``results`` also has ``energy_variance`` and ``forces_variance``.
+    an ensemble ``results`` also has ``energy_variance`` and ``forces_variance``. A structure with a
+    charge, or with more unpaired electrons than it must have, is refused.
 
     Args:
         potential: a `Potential` or `Ensemble`, used where it is: ``potential.double()`` makes a
@@ -44,6 +46,7 @@ class PotentialCalculator(Calculator):
     ) -> None:
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
+        require_neutral(self.atoms, "the potential")
         periodic = bool(self.atoms.pbc.all())
         if "stress" in properties and not periodic:
             raise PropertyNotImplementedError("stress needs a structure periodic in 3 directions")
@@ -55,6 +58,8 @@ class PotentialCalculator(Calculator):
             data.cell = torch.as_tensor(self.atoms.cell.array * self.atoms.pbc[:, None])
         derivatives = not set(properties) <= {"energy", "free_energy"}
         found = evaluate(self.potential, [data], derivatives, derivatives and periodic)
+        for name, value in found.items():
+            require_finite(data, value, name, self.atoms.get_chemical_formula())
         energy = float(found.energy)
         self.results: dict[str, Any] = {"energy": energy, "free_energy": energy}
         if "forces" in found:

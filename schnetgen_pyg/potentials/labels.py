@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch_geometric.data import Data
 
+from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data
+from schnetgen_pyg.data.electrons import require_neutral
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.potentials.targets import TARGETS, Target
 
 #: Derivatives that are trained on where all structures have them.
 TRAINED_DERIVATIVES = ("forces",)
+
+#: Names that other programs give to a label, in lower case; and any with the label's in it.
+OTHER_NAMES = {"energy": ("e", "u0", "u", "y"), "forces": ("f", "force", "grad", "gradient")}
 
 
 def labelled(
@@ -25,10 +31,13 @@ def labelled(
 ) -> list[Data]:
     """Structures of any kind, checked to have the labels of the targets, and forces all or none.
 
-    A label of a structure may also be an entry of its ``info``, as files have them.
+    A label of a structure may also be an entry of its ``info``, as files have them. Where no
+    structure has a derivative that could be trained on, but something that is called like it, there
+    is a warning.
 
     Returns:
-        copies; labels of graphs have shape [1] and double precision.
+        copies; labels have the shape [1] for each graph, [num_atoms] for each atom, followed by
+        that of the quantity ([num_atoms, 3] of forces), and double precision, forces single.
 
     Raises:
         InputError: naming the structure, and what it lacks.
@@ -39,28 +48,56 @@ def labelled(
     trained = [target.name for target in trained_targets(result[0], targets)]
     for index, data in enumerate(result):
         place = f"{where} {index}"
-        for name in targets:
-            label = label_of(data, TARGETS[name], place)
-            if label is None:
-                raise _no_label(TARGETS[name], place)
-            data[name] = label
-        for name in TRAINED_DERIVATIVES:
-            has = data.get(name) is not None
-            if TARGETS[name].derivative_of in targets and has != (name in trained):
-                raise InputError(
-                    f"{place}: {'' if has else 'no '}{name}, unlike {where} 0; "
-                    f"train on structures that all have {name}, or none"
-                )
+        _set_labels(data, targets, trained, place, f"{where} 0")
+        _check_cell(data, place)
+        require_neutral(data, "a potential", place)
+        require_distinct(data, place)
         unseen = sorted(set(data.z.tolist()) - set(elements))
         if unseen:
             raise InputError(
                 f"{place}: holds atomic numbers {unseen}, the model is for "
                 f"{list(elements)}; build it with their union"
             )
-        for name in trained:
-            if not torch.isfinite(data[name]).all():
-                raise InputError(f"{place}: the label {name} is not finite; leave it out")
+    _tell_unused(result, targets, trained, where)
     return result
+
+
+def _set_labels(
+    data: Data, targets: Sequence[str], trained: Sequence[str], place: str, first: str
+) -> None:
+    """Give a structure its labels in their full shape; ``trained`` are those that ``first`` has."""
+    for name in targets:
+        label = label_of(data, TARGETS[name], place)
+        if label is None:
+            raise _no_label(data, TARGETS[name], place)
+        data[name] = label
+    for name in TRAINED_DERIVATIVES:
+        if TARGETS[name].derivative_of not in targets:
+            continue
+        label = label_of(data, TARGETS[name], place)
+        if (label is not None) != (name in trained):
+            raise InputError(
+                f"{place}: {'no ' if label is None else ''}{name}, unlike {first}; "
+                f"train on structures that all have {name}, or none"
+            )
+        if label is not None:
+            data[name] = label.float()
+    for name in trained:
+        if not torch.isfinite(data[name]).all():
+            raise InputError(f"{place}: the label {name} is not finite; leave it out")
+
+
+def _check_cell(data: Data, place: str) -> None:
+    cell = data.get("cell")
+    if cell is None:
+        return
+    if cell.shape not in ((3, 3), (1, 3, 3)):
+        raise InputError(
+            f"{place}: `cell` must have shape [1, 3, 3] (cell vectors as rows in Å), "
+            f"got {list(cell.shape)}"
+        )
+    if not torch.isfinite(cell).all():
+        raise InputError(f"{place}: its cell is not finite: {cell.reshape(3, 3).tolist()}")
 
 
 def trained_targets(data: Data, targets: Sequence[str]) -> list[Target]:
@@ -68,9 +105,15 @@ def trained_targets(data: Data, targets: Sequence[str]) -> list[Target]:
     derivatives = [
         name
         for name in TRAINED_DERIVATIVES
-        if TARGETS[name].derivative_of in targets and data.get(name) is not None
+        if TARGETS[name].derivative_of in targets and _said(data, name) is not None
     ]
     return [TARGETS[name] for name in (*targets, *derivatives)]
+
+
+def _said(data: Data, name: str) -> Any:
+    """What the attribute, or the entry of ``info``, holds."""
+    value = data.get(name)
+    return (data.get("info") or {}).get(name) if value is None else value
 
 
 def label_of(data: Data, target: Target, place: str = "structure") -> Tensor | None:
@@ -78,33 +121,75 @@ def label_of(data: Data, target: Target, place: str = "structure") -> Tensor | N
     the name of the target; ``None``: there is none.
 
     Raises:
-        InputError: if it is no number, or none for each atom.
+        InputError: if it is no number, or has another shape than the quantity.
     """
-    name = target.name
-    label = data.get(name)
-    label = (data.get("info") or {}).get(name) if label is None else label
+    name, label = target.name, _said(data, target.name)
     if label is None:
         return None
     try:
         value = torch.as_tensor(label, dtype=torch.float64).detach()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{place}: the label {name} is no number: {label!r}") from error
     size = 1 if target.per == "graph" else data.z.numel()
-    value = value.reshape(1) if value.numel() == size == 1 else value
-    if value.shape[:1] != (size,):
-        expected = "[1]" if target.per == "graph" else f"[num_atoms] = [{size}]"
+    full = (size, *target.shape)
+    alone = value.shape == target.shape and size == 1  # without the dimension of the graph
+    if alone or (value.numel() == 1 and full == (1,)):
+        value = value.reshape(full)
+    if value.shape != full:
+        meant = ["1" if target.per == "graph" else "num_atoms", *map(str, target.shape)]
+        same = "" if target.per == "graph" else f" = {list(full)}"
         raise InputError(
-            f"{place}: the label {name} must have shape {expected}, got {list(value.shape)}"
+            f"{place}: the label {name} must have shape [{', '.join(meant)}]{same}, "
+            f"got {list(value.shape)}"
         )
     return value
 
 
-def _no_label(target: Target, place: str) -> InputError:
+def similar_names(data: Data, name: str) -> list[str]:
+    """Attributes of a structure, and entries of its ``info``, that may be the label of this name
+    under another one, such as ``REF_energy``, ``dft_forces`` or ``force``."""
+    stem = name.removesuffix("s")
+    known = [*data.to_dict(), *(data.get("info") or {})]
+    known = [one for one in known if one not in TARGETS and one not in ("z", "pos")]
+    alike = [
+        one for one in known if stem in one.lower() or one.lower() in OTHER_NAMES.get(name, ())
+    ]
+    return [one for one in dict.fromkeys(alike) if not one.endswith(("_std", "_variance"))]
+
+
+def _no_label(data: Data, target: Target, place: str) -> InputError:
+    alike = similar_names(data, target.name)
+    if alike:
+        unit = f", in {target.unit}" if target.unit else ""
+        verb = "is" if len(alike) == 1 else "are"
+        return InputError(
+            f"{place}: has no {target.name}, but {', '.join(alike)} {verb} there; "
+            f"name the one that is meant {target.name}{unit} "
+            f"(data.{target.name} = data.{alike[0]})"
+        )
     cure = "label it (schnetgen label), or take a file with energies in eV"
     if target.name != "energy":
         unit = f" in {target.unit}" if target.unit else ""
         cure = f"set data.{target.name}{unit}, or leave it out"
     return InputError(f"{place}: has no {target.name}; {cure}")
+
+
+def _tell_unused(
+    structures: Sequence[Data], targets: Sequence[str], trained: Sequence[str], where: str
+) -> None:
+    """Warn of what looks like a derivative that could be trained on, where none is."""
+    for name in TRAINED_DERIVATIVES:
+        if TARGETS[name].derivative_of not in targets or name in trained:
+            continue
+        found = [similar_names(data, name) for data in structures]
+        places = [number for number, alike in enumerate(found) if alike]
+        if places:
+            rank_zero_warn(
+                f"no {name}, but {len(places)} of {len(structures)} structures have "
+                f"{', '.join(found[places[0]])} ({where} {places[0]} first), which is not used: "
+                f"training is on {', '.join(targets)} alone. To use it, name it {name}, "
+                f"in {TARGETS[name].unit}"
+            )
 
 
 def errors(
@@ -125,7 +210,11 @@ def errors(
     for name in names:
         target = TARGETS[name]
         said = [value for one in found if (value := label_of(one, target)) is not None]
-        labels = [value for one in structures if (value := label_of(one, target)) is not None]
+        labels = [
+            value
+            for number, one in enumerate(structures)
+            if (value := label_of(one, target, f"structure {number}")) is not None
+        ]
         if len(said) == len(labels) == len(structures):
             result |= target.errors(said, labels, sizes)
     return result

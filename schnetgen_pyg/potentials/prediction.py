@@ -11,8 +11,10 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import cumsum
 
+from schnetgen_pyg.data.coincidence import coincident_atoms, require_distinct
 from schnetgen_pyg.data.conversion import as_data, to_ase
-from schnetgen_pyg.errors import require
+from schnetgen_pyg.data.electrons import require_neutral
+from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.potentials.targets import TARGETS
 
 if TYPE_CHECKING:
@@ -59,10 +61,18 @@ def predict(
         copies of the structures with what was predicted in place of their labels, such as
         ``energy`` [1] (eV) and ``forces`` [num_atoms, 3] (eV/Å); of an ensemble also
         ``energy_variance`` and so on.
+
+    Raises:
+        InputError: naming the structure with a charge or unpaired spin, which potentials do not
+            know, of which two atoms lie in the same place, or of which what the potential says is
+            not finite.
     """
     require(batch_size >= 1, "batch_size", batch_size, "at least 1")
     forces = "energy" in potential.targets if forces is None else forces
     result = as_data(structures)
+    for number, data in enumerate(result):
+        require_neutral(data, "the potential", f"structure {number}")
+        require_distinct(data, f"structure {number}")
     starts: Any = range(0, len(result), batch_size)
     for start in progress(starts) if progress else starts:
         part = result[start : start + batch_size]
@@ -75,7 +85,24 @@ def predict(
                 per_atom = TARGETS[name.removesuffix("_variance")].per == "atom"
                 rows = slice(ends[index], ends[index + 1]) if per_atom else slice(index, index + 1)
                 data[name] = values[rows].cpu()
+                require_finite(data, data[name], name, f"structure {start + index}")
     return result
+
+
+def require_finite(data: Data, value: Tensor, name: str, where: str) -> None:
+    """Refuse what a potential says of a structure if that is not finite.
+
+    Raises:
+        InputError: naming the structure, the quantity and, if there are any, two atoms that lie in
+            the same place.
+    """
+    if bool(value.isfinite().all()):
+        return
+    found = coincident_atoms(data.pos)
+    cause = "are there atoms far apart or very near, or a model that was never trained well?"
+    if found is not None:
+        cause = f"its atoms {found[0]} and {found[1]} are {found[2]:.2g} Å apart; remove one"
+    raise InputError(f"{where}: the predicted {name} is not finite; {cause}")
 
 
 def evaluate(
@@ -108,8 +135,9 @@ def annotated(data: Data) -> ase.Atoms:
     deviations, such as ``energy_std``."""
     atoms = to_ase(data)
     for name, target in TARGETS.items():
+        atoms.arrays.pop(f"{name}_variance", None)
         for key, value in ((name, data.get(name)), (f"{name}_std", data.get(f"{name}_variance"))):
-            if value is None or key in ("energy", "forces"):
+            if value is None or key in ("energy", "forces", "stress"):
                 continue
             value = (value if key == name else value.sqrt()).numpy()
             if target.per == "atom":

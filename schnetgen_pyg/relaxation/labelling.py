@@ -1,7 +1,8 @@
 """Energies and forces of perturbed configurations, computed by quantum chemistry.
 
 Configurations are taken from short Langevin trajectories with GFN2-xTB, one for each structure, and
-labelled with GFN2-xTB or with density-functional theory.
+labelled with GFN2-xTB or with density-functional theory; in the structure's cell, and with its
+charge and spin.
 """
 
 from __future__ import annotations
@@ -19,14 +20,12 @@ import ase.units
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
-from torch_geometric.data import Data
 
-from schnetgen_pyg.data.conversion import as_data, to_ase
 from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.data.writers import file_format, write
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.parallel import Failure, in_order, in_processes, job_count
-from schnetgen_pyg.relaxation.calculators import XTB, calculator, check, reason
+from schnetgen_pyg.relaxation.calculators import XTB, calculator, check, prepared, reason
 from schnetgen_pyg.storage.resumable import ResumableFile
 
 
@@ -36,7 +35,7 @@ class LabelConfig:
 
     Attributes:
         method: ``gfn2-xtb``, ``gfn1-xtb`` or FUNCTIONAL/BASIS as PySCF names them, such as
-            ``pbe/def2-svp`` (with density fitting); neutral molecules.
+            ``pbe/def2-svp`` (with density fitting; no cells).
         num_perturbed: configurations taken from the structure's trajectory; the structure itself
             comes before them.
         temperatures: of the thermostat in K; configuration k has the k-th, in turn.
@@ -101,7 +100,7 @@ def label(atoms: ase.Atoms, config: LabelConfig, index: int = 0) -> list[dict[st
         ``temperature`` (K; 0 for the structure itself), as plain numbers.
     """
     moving = atoms.copy()
-    moving.calc = judge = calculator(config.method)
+    moving.calc = judge = calculator(config.method, atoms=atoms)
     frames: list[dict[str, Any]] = []
 
     def add(temperature: float) -> None:
@@ -124,7 +123,7 @@ def label(atoms: ase.Atoms, config: LabelConfig, index: int = 0) -> list[dict[st
     add(0.0)
     if config.num_perturbed:
         if config.method not in XTB:
-            moving.calc = calculator("gfn2-xtb")
+            moving.calc = calculator("gfn2-xtb", atoms=atoms)
         for temperature in trajectory(moving, config, (config.seed, index)):
             add(temperature)
     return frames
@@ -156,7 +155,9 @@ def _frames(record: dict[str, Any], atoms: ase.Atoms, method: str) -> Iterator[a
             "temperature": frame["temperature"],
             "method": method,
         }
-        labelled = ase.Atoms(atoms.numbers, frame["positions"], info=info)
+        labelled = ase.Atoms(
+            atoms.numbers, frame["positions"], cell=atoms.cell, pbc=atoms.pbc, info=info
+        )
         labelled.calc = SinglePointCalculator(
             labelled, energy=frame["energy"], forces=np.array(frame["forces"])
         )
@@ -186,8 +187,9 @@ def label_file(
     *,
     jobs: int | None = None,
     progress: Callable[..., Any] | None = None,
+    overwrite: bool = False,
     **changes: Any,
-) -> list[str]:
+) -> list[str] | None:
     """Label structures into a file; a run that was killed keeps what it has and continues.
 
     Records go to ``PATH.partial.jsonl`` as they are finished, and to ``path`` at the end, with
@@ -195,26 +197,31 @@ def label_file(
     energies (eV) and forces (eV/Å).
 
     Args:
-        structures: ``Data`` or ASE ``Atoms`` of neutral molecules.
+        structures: ``Data`` or ASE ``Atoms``, whose cell, charge and spin count and are written.
         path: structure file; the format follows the suffix.
         config: what to compute; keyword arguments replace its fields.
         jobs: processes; by default one per core.
         progress: such as ``tqdm``.
+        overwrite: whether what is there of other structures or settings may be replaced.
 
     Returns:
-        which structures failed and why; they are not in the file.
+        which structures failed and why; they are not in the file. ``None`` where the file holds
+        these labels already.
 
     Raises:
-        InputError: if the partial file is of other structures or settings.
+        InputError: if the file or the partial one is of other structures or settings, or naming the
+            structure that the method cannot compute as it is (cell, charge, spin).
     """
     config, jobs = replace(config or LabelConfig(), **changes), job_count(jobs)
     path = Path(path)
     file_format(path)
     check(config.method)
-    data: list[Data] = as_data(structures)
-    atoms = [to_ase(single) for single in data]
+    moved_by = {"gfn2-xtb"} if config.num_perturbed else set()
+    data, atoms = prepared(structures, *{config.method} | moved_by)
     settings = {"structures": digest(data), "config": asdict(config)}
-    file = ResumableFile(path, "jsonl", settings)
+    file = ResumableFile(path, "jsonl", settings, overwrite=overwrite)
+    if file.finished:
+        return None
     lines: Any = _lines(atoms, config, file.done, jobs)
     if progress:
         lines = progress(lines, initial=file.done, total=len(atoms))

@@ -9,7 +9,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import takewhile
@@ -17,21 +17,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ase
-import ase.db
-from ase.calculators.singlepoint import SinglePointCalculator
 
 from schnetgen_pyg.chem.elements import hill_formula
-from schnetgen_pyg.data.conversion import as_data, to_ase
 from schnetgen_pyg.data.datasets import load
 from schnetgen_pyg.data.digest import digest
+from schnetgen_pyg.data.electrons import CHARGE
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.evaluation.judging import perceive_all
 from schnetgen_pyg.parallel import Failure, each_in_processes, in_processes, job_count
-from schnetgen_pyg.relaxation.calculators import XTB, check, energies, reason
+from schnetgen_pyg.relaxation.calculators import XTB, check, energies, prepared
+from schnetgen_pyg.relaxation.comparison import not_judged
 from schnetgen_pyg.relaxation.single import RelaxConfig, relax_one
+from schnetgen_pyg.relaxation.store import Store
 from schnetgen_pyg.storage.atomic import replacing
 from schnetgen_pyg.storage.provenance import versions
-from schnetgen_pyg.storage.resumable import as_json, require_same_settings
+from schnetgen_pyg.storage.settings import as_json
 
 if TYPE_CHECKING:
     import pandas
@@ -48,7 +48,15 @@ SPARE = 120.0
 #: Columns of the table, in this order.
 COLUMNS = (
     *("structure", "status", "predicted_energy", "energy_before", "energy_after", "released"),
-    *("rmsd", "rmsd_heavy", "bonds_mean", "bonds_max", "angles_mean", "angles_max"),
+    *(
+        "largest_force",
+        "rmsd",
+        "rmsd_heavy",
+        "bonds_mean",
+        "bonds_max",
+        "angles_mean",
+        "angles_max",
+    ),
     *("torsions_mean", "torsions_max", "changed", "failure_before", "failure_after"),
     *("smiles_before", "smiles_after", "steps", "seconds", "error"),
 )
@@ -151,42 +159,12 @@ class Relaxation:
             temporary.write_text(text)
 
 
-class _Store:
-    """An ASE database with a row for every result: what is there is not computed again."""
-
-    def __init__(self, path: Path, structures: Sequence[ase.Atoms], wanted: dict[str, Any]):
-        self.path, self.structures = path, structures
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # One process writes; a lock file would outlive it if it is killed.
-        self.database = ase.db.connect(path, type="db", use_lock_file=False)
-        try:
-            fresh = not path.is_file() or (not self.database.metadata and not self.database.count())
-            found = wanted if fresh else self.database.metadata.get("schnetgen_relax")
-        except Exception as error:
-            raise InputError(f"{path}: not an ASE database ({reason(error)})") from error
-        require_same_settings(path, found, wanted)
-        if fresh:
-            self.database.metadata = {"schnetgen_relax": wanted}
-
-    def rows(self, kind: str) -> dict[int, Any]:
-        return {row.structure: row for row in self.database.select(kind=kind)}
-
-    def write(
-        self, kind: str, index: int, record: dict[str, Any], energy: float | None, positions: Any
-    ) -> None:
-        atoms = ase.Atoms(self.structures[index].numbers, positions)
-        if energy is not None:
-            atoms.calc = SinglePointCalculator(atoms, energy=energy)
-        status = {"status": record["status"]} if "status" in record else {}
-        self.database.write(atoms, kind=kind, structure=index, data={"record": record}, **status)
-
-
 def _rank(
-    store: _Store, chosen: Sequence[int], method: str, jobs: int, progress: Any
+    store: Store, chosen: Sequence[int], method: str, jobs: int, progress: Any
 ) -> dict[int, Any]:
     """Predicted energy of the chosen structures, or why there is none; computed where it is not
     stored."""
-    known = store.rows("energy")
+    known = store.energies()
     missing = [k for k in chosen if k not in known]
     items = [store.structures[k] for k in missing]
     results: Any = each_in_processes(
@@ -195,24 +173,32 @@ def _rank(
     if progress:
         results = progress(results, total=len(items), desc=f"energies, {method}")
     for place, result in results:
-        k = missing[place]
-        why = result.reason if isinstance(result, Failure) else result
-        energy = None if isinstance(why, str) else why
-        record = {"error": why} if energy is None else {}
-        store.write("energy", k, record, energy, store.structures[k].positions)
-    rows = store.rows("energy")
-    return {k: rows[k].get("energy", rows[k].data["record"].get("error")) for k in chosen}
+        store.write_energy(missing[place], _energy(result))
+    known = store.energies()
+    return {k: known[k] for k in chosen}
+
+
+def _cores() -> int:
+    """That may be used: so many as ``OMP_NUM_THREADS`` says, or there are."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdigit() else os.cpu_count() or 1
+
+
+def _energy(result: Any) -> float | str:
+    if isinstance(result, Failure):
+        return "took too long" if result.reason == "timeout" else "its process died"
+    return result
 
 
 def _relax(
-    store: _Store,
+    store: Store,
     chosen: Sequence[int],
     config: RelaxConfig,
     jobs: int,
     seconds: float,
     progress: Any,
 ) -> None:
-    done = store.rows("relaxed")
+    done = store.results()
     missing = [k for k in chosen if k not in done]
     end = time.monotonic() + seconds
     cheap = config.method in XTB or config.method.startswith(("potential:", "orca"))
@@ -221,19 +207,18 @@ def _relax(
         takewhile(lambda _: time.monotonic() < end, (store.structures[k] for k in missing)),
         jobs=jobs,
         timeout=config.max_seconds + SPARE,
-        threads=1 if cheap else max(1, (os.cpu_count() or 1) // jobs),
+        threads=1 if cheap else max(1, _cores() // jobs),
     )
     if progress:
         results = progress(results, total=len(missing), desc=f"relaxation, {config.method}")
     for place, result in results:
         k = missing[place]
         if isinstance(result, Failure):
-            why = "took too long" if result.reason == "timeout" else "its process died"
-            record = {"status": result.reason, "error": why}
-            store.write("relaxed", k, record, None, store.structures[k].positions)
+            record = {"status": result.reason, "error": _energy(result)}
+            store.write(k, record, store.structures[k].positions, config.method)
         else:
             record, positions = result
-            store.write("relaxed", k, record, record.get("energy_after"), positions)
+            store.write(k, record, positions, config.method)
 
 
 def relax(
@@ -256,7 +241,8 @@ def relax(
     ``with joblib.parallel_config("dask"):`` (or another backend of joblib) the work goes there.
 
     Args:
-        structures: ASE ``Atoms`` or ``Data`` in Å of neutral molecules, or a file.
+        structures: ASE ``Atoms`` or ``Data`` in Å, or a file. A cell stays as it is, and charge
+            and spin count (`schnetgen_pyg.data.electrons`).
         config: `RelaxConfig`; keyword arguments such as ``method="gfn2-xtb"`` replace its fields.
         top: only so many, of lowest predicted energy.
         rank: method that predicts it; by default ``config.method`` where that is cheap, else
@@ -265,25 +251,26 @@ def relax(
         seconds: after this time no relaxation is begun; those left are not in the result.
         jobs: structures at a time; by default one per core.
         out: ASE database (``.db``) that takes each result as it comes; a call that was killed
-            continues there.
+            continues there. Its rows are the structures that converged.
         progress: such as ``tqdm.tqdm``.
 
     Raises:
-        InputError: if the method cannot be computed here, or ``out`` holds something else.
+        InputError: if the method cannot be computed here, or not for a structure as it is (cell,
+            charge, spin), or ``out`` holds something else.
     """
     config, jobs = replace(config or RelaxConfig(), **changes), job_count(jobs)
     if isinstance(structures, (str, os.PathLike)):
         structures = load(structures)
-    data = as_data(structures)
-    atoms = [to_ase(single) for single in data]
-    rank = _ranked_by(rank, top, config, atoms)
+    rank = _ranked_by(rank, top, config)
+    data, atoms = prepared(structures, *{config.method, rank or config.method})
+    _comparable(atoms, config, rank, valid_only)
     if out is not None and Path(out).suffix != ".db":
         raise InputError(f"{out}: results go to an ASE database; choose a name that ends in .db")
     wanted = as_json({"structures": digest(data), "config": asdict(config), "rank": rank})
     with contextlib.ExitStack() as stack:
         if out is None:
             out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "relaxed.db"
-        store = _Store(Path(out), atoms, wanted)
+        store = Store(Path(out), atoms, wanted)
         chosen: list[int] = list(range(len(atoms)))
         if valid_only:
             found = perceive_all(atoms, jobs=jobs, progress=progress)
@@ -297,9 +284,7 @@ def relax(
         return _result(store, chosen, config, predicted, unranked)
 
 
-def _ranked_by(
-    rank: str | None, top: int | None, config: RelaxConfig, structures: Sequence[ase.Atoms]
-) -> str | None:
+def _ranked_by(rank: str | None, top: int | None, config: RelaxConfig) -> str | None:
     """The method that ranks the structures, if any; it and that of the relaxation can be computed
     here."""
     require(top is None or top >= 1, "top", top, "at least 1, or none for all")
@@ -308,49 +293,45 @@ def _ranked_by(
         rank = config.method if cheap else "gfn2-xtb"
     for method in filter(None, (config.method, rank)):
         check(method)
-    formulas = sorted({hill_formula(atoms.numbers) for atoms in structures}) if rank else []
+    return rank
+
+
+def _comparable(
+    structures: Sequence[ase.Atoms], config: RelaxConfig, rank: str | None, valid_only: bool
+) -> None:
+    """Whether energies rank the structures, it is known what a valid one is, and the optimiser can
+    move all of them."""
+    names = {hill_formula(a.numbers) + f" charge {a.info.get(CHARGE, 0):+d}" for a in structures}
+    formulas = sorted(name.removesuffix(" charge +0") for name in names) if rank else []
     if len(formulas) > 1:
         raise InputError(
             f"energies rank isomers, and these have different formulas: {', '.join(formulas[:5])}"
             f"{', …' if len(formulas) > 5 else ''}; rank each formula by itself"
         )
-    return rank
+    for number, atoms in enumerate(structures):
+        if config.optimizer == "geometric" and atoms.pbc.any():
+            raise InputError(
+                f"optimizer geometric knows no cell, and structure {number} is periodic; take bfgs"
+            )
+        if valid_only and (why := not_judged(atoms)):
+            raise InputError(
+                f"structure {number}: valid_only knows neutral closed-shell molecules, and this is "
+                f"none ({why}); leave valid_only out"
+            )
 
 
 def _result(
-    store: _Store,
+    store: Store,
     chosen: Sequence[int],
     config: RelaxConfig,
     predicted: dict[int, Any],
     unranked: dict[int, str],
 ) -> Relaxation:
-    rows = store.rows("relaxed")
-    chosen = [k for k in chosen if k in rows]
+    found = store.results()
+    chosen = [k for k in chosen if k in found]
     records = []
     for k in chosen:
         energy = {"predicted_energy": predicted[k]} if k in predicted else {}
-        records.append({"structure": k, **energy, **rows[k].data["record"]})
+        records.append({"structure": k, **energy, **found[k][0]})
     before = [store.structures[k] for k in chosen]
-    return Relaxation(config, records, before, [rows[k].toatoms() for k in chosen], unranked)
-
-
-def stored(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any], ase.Atoms]]:
-    """Number, record and last geometry of every structure of a database that `relax` wrote, also of
-    one that was killed.
-
-    Raises:
-        InputError: if the file is none.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        database = ase.db.connect(path, type="db", use_lock_file=False)
-        rows = list(database.select(kind="relaxed"))
-        ours = "schnetgen_relax" in database.metadata
-    except Exception as error:
-        raise InputError(f"{path}: not an ASE database ({reason(error)})") from error
-    if not ours:
-        raise InputError(f"{path}: not written by `schnetgen relax`")
-    for row in rows:
-        yield row.structure, row.data["record"], row.toatoms()
+    return Relaxation(config, records, before, [found[k][1] for k in chosen], unranked)

@@ -15,12 +15,9 @@ import ase.optimize
 import ase.units
 import numpy as np
 
-from schnetgen_pyg.chem.bonds import connectivity
-from schnetgen_pyg.chem.geometry import changes, rmsd
-from schnetgen_pyg.chem.identity import smiles
-from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.relaxation.calculators import METHODS, calculator, quiet, reason
+from schnetgen_pyg.relaxation.comparison import compared, constitution
 
 #: ASE's optimisers by their name here.
 ASE_OPTIMIZERS = {
@@ -89,6 +86,7 @@ class _Watch:
         self.positions = self.start
         self.energy: float | None = None
         self.first: float | None = None
+        self.largest_force = float("inf")
         self.steps = -1
 
     def __call__(self, positions: Any, energy: float, forces: Any) -> None:
@@ -99,6 +97,7 @@ class _Watch:
             atom = int(moved.argmax())
             raise _Stopped("exploded", f"atom {atom} moved by {moved[atom]:.1f} Å")
         self.positions, self.energy = np.array(positions), float(energy)
+        self.largest_force = float(np.linalg.norm(forces, axis=1).max())
         self.first = self.energy if self.first is None else self.first
         self.steps += 1
         if time.monotonic() > self.deadline:
@@ -149,41 +148,20 @@ def _with_geometric(atoms: ase.Atoms, config: RelaxConfig, watch: _Watch) -> boo
     return True
 
 
-def constitution(atoms: ase.Atoms) -> tuple[str, str]:
-    """SMILES, of a structure that is not valid with its bonds' orders unknown; and why it is not
-    valid."""
-    found = perceive(atoms)
-    if found.mol is not None:
-        return smiles(found.mol), ""
-    from rdkit import Chem
-
-    return str(Chem.MolToSmiles(connectivity(atoms))), found.failure
-
-
-def _compared(before: ase.Atoms, after: ase.Atoms) -> dict[str, Any]:
-    """What changed in the geometry."""
-    new, failure = constitution(after)
-    return {
-        "rmsd": rmsd(before, after),
-        "rmsd_heavy": rmsd(before, after, heavy=True) if (before.numbers != 1).any() else None,
-        **changes(before, after),
-        "smiles_after": new,
-        "failure_after": failure,
-    }
-
-
 def relax_one(atoms: ase.Atoms, config: RelaxConfig) -> tuple[dict[str, Any], Any]:
-    """Relax one structure.
+    """Relax one structure, in its cell (which stays as it is) and with its charge and spin.
 
     Returns:
         a record of plain values: ``status`` (`STATUSES`), ``error`` (why, empty if converged),
         ``steps``, ``seconds``, ``energy_before`` and ``energy_after`` (eV), ``released`` (their
-        difference in kcal/mol), and of the last sound geometry ``rmsd``, ``rmsd_heavy`` (Å), mean
-        and largest change of bonds (Å), angles and torsions (°), SMILES before and after and why
-        not valid, ``changed`` (whether the constitution did); and that geometry's positions.
+        difference in kcal/mol), and of the last sound geometry ``largest_force`` (eV/Å) and what
+        `schnetgen_pyg.relaxation.comparison.compared` says; and that geometry's positions.
+
+    Raises:
+        InputError: if the method or the optimiser lacks a package.
     """
     begun = time.monotonic()
-    before = ase.Atoms(atoms.numbers, atoms.positions)
+    before = atoms.copy()
     moving, watch = before.copy(), _Watch(before, config)
     optimize: Callable[..., bool] = (
         _with_geometric if config.optimizer == "geometric" and len(atoms) > 1 else _with_ase
@@ -192,12 +170,17 @@ def relax_one(atoms: ase.Atoms, config: RelaxConfig) -> tuple[dict[str, Any], An
     record["smiles_before"], record["failure_before"] = constitution(before)
     try:
         with tempfile.TemporaryDirectory() as folder, quiet():
-            moving.calc = calculator(config.method, folder)
+            moving.calc = calculator(config.method, folder, atoms)
             if not optimize(moving, config, watch):
                 record["status"] = "not converged"
                 record["error"] = f"not within {config.max_steps} steps"
+            elif watch.largest_force > config.fmax:
+                record["status"] = "not converged"
+                record["error"] = f"the largest force is {watch.largest_force:.3g} eV/Å"
     except _Stopped as stop:
         record |= {"status": stop.status, "error": str(stop)}
+    except ImportError as error:  # of no structure, and mended by the next run
+        raise InputError(f"{config.method}: {reason(error)}; install what is missing") from error
     except Exception as error:
         # An optimiser that lost its way asks for what no calculator can compute.
         lost = not np.isfinite(moving.positions).all()
@@ -208,7 +191,9 @@ def relax_one(atoms: ase.Atoms, config: RelaxConfig) -> tuple[dict[str, Any], An
             "energy_before": watch.first,
             "energy_after": watch.energy,
             "released": (watch.first - watch.energy) / KCAL,
+            "largest_force": watch.largest_force,
         }
-        record |= _compared(before, ase.Atoms(atoms.numbers, watch.positions))
-        record["changed"] = record["smiles_before"] != record["smiles_after"]
+        after = before.copy()
+        after.positions = watch.positions
+        record |= compared(before, after)
     return record, watch.positions

@@ -20,7 +20,7 @@ from schnetgen_pyg.evaluation.evaluation import Evaluation, evaluate
 from schnetgen_pyg.evaluation.seen import told_by
 from schnetgen_pyg.evaluation.structures import judgeable
 from schnetgen_pyg.generator.model import SchNetGen
-from schnetgen_pyg.relaxation.many import stored
+from schnetgen_pyg.relaxation.store import stored
 from schnetgen_pyg.report.page import page_data, write_page
 from schnetgen_pyg.report.pictures import training_log
 

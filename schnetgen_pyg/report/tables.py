@@ -42,9 +42,8 @@ def summary_rows(
         ("different scaffolds, bond orders ignored", figures["unique"]["scaffold"], "scaffolds"),
     ]
     if seen:
-        rows.append(
-            ("scaffolds seen in training found", _seen(seen, "scaffold"), "train scaffolds")
-        )
+        key = "" if "train" in matches else "train scaffolds"
+        rows.append(("scaffolds seen in training found", _seen(seen, "scaffold"), key))
     rows += [
         (f"{name} scaffolds found", _share(m, references[name], "scaffold"), f"{name} scaffolds")
         for name, m in matches.items()

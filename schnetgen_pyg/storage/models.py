@@ -44,12 +44,33 @@ def save_model(
     provenance: Mapping[str, Any],
     weights: Mapping[str, Tensor],
 ) -> None:
-    """Write a model to one safetensors file, atomically."""
+    """Write a model to one safetensors file, atomically.
+
+    Raises:
+        InputError: if a weight is not finite; what was there before stays.
+    """
+    require_finite_weights(weights, str(path))
     header = {"format": FORMAT, "kind": kind, "config": config, "provenance": provenance}
     contiguous = {name: value.contiguous() for name, value in weights.items()}
     content = safetensors.torch.save(contiguous, metadata={"schnetgen_pyg": json.dumps(header)})
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def require_finite_weights(weights: Mapping[str, Tensor], where: str) -> None:
+    """Refuse weights of which any is not finite: such a model says nothing.
+
+    Raises:
+        InputError: naming the first such tensor.
+    """
+    for name, value in weights.items():
+        if not bool(value.isfinite().all()):
+            number = int((~value.isfinite()).sum())
+            raise InputError(
+                f"{where}: {number} of {value.numel()} weights in {name} are not finite, as "
+                "after a training that diverged; take an earlier checkpoint, or train anew with a "
+                "lower learning_rate"
+            )
 
 
 def _kind(header: Any) -> str | None:
@@ -70,6 +91,13 @@ def bundled(kind: str) -> list[str]:
     return names
 
 
+def find_model(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of a bundled model, or the path itself, whether there is a file or not."""
+    path = Path(name_or_path)
+    beside = CHECKPOINTS / f"{name_or_path}.safetensors"
+    return beside if not path.is_file() and beside.is_file() else path
+
+
 def load_model(name_or_path: str | os.PathLike[str], kind: str, config: type) -> Stored:
     """Read a bundled model by its name, or any file that `save_model` wrote.
 
@@ -81,10 +109,7 @@ def load_model(name_or_path: str | os.PathLike[str], kind: str, config: type) ->
     Raises:
         InputError: if there is no such model, or the file is none of this kind and version.
     """
-    path = Path(name_or_path)
-    beside = CHECKPOINTS / f"{name_or_path}.safetensors"
-    if not path.is_file() and beside.is_file():
-        path = beside
+    path = find_model(name_or_path)
     if not path.is_file():
         known = ", ".join(bundled(kind))
         raise InputError(
@@ -117,6 +142,7 @@ def load_model(name_or_path: str | os.PathLike[str], kind: str, config: type) ->
             f"{path}: unknown settings {unknown}; was it written by a newer "
             "version of schnetgen_pyg?"
         )
+    require_finite_weights(weights, str(path))
     return Stored(path, settings, header.get("provenance", {}), weights)
 
 

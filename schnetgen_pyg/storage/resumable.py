@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.storage.atomic import replacing
-
-#: Values longer than this (digests, say) are not quoted.
-SHORT = 40
+from schnetgen_pyg.storage.atomic import copy_to_stream, is_stream, naming, replacing
+from schnetgen_pyg.storage.finished import finish, is_finished
+from schnetgen_pyg.storage.settings import as_json, require_same_settings
 
 
 def keep_whole_lines(path: Path) -> int:
@@ -23,60 +23,18 @@ def keep_whole_lines(path: Path) -> int:
     return content[:end].count(b"\n")
 
 
-def as_json(settings: Mapping[str, Any]) -> Any:
-    """Settings as they come back from JSON."""
-    return json.loads(json.dumps(settings))
-
-
-def require_same_settings(
-    path: Path, found: Any, wanted: Mapping[str, Any], remove: str = "it"
-) -> None:
-    """Refuse to continue a file that was begun with other settings.
-
-    Args:
-        path: of the file.
-        found: settings that it was begun with.
-        wanted: those of now, both as JSON has them.
-        remove: what has to go to begin anew.
-
-    Raises:
-        InputError: naming the settings that differ.
-    """
-    if found == wanted:
-        return
-    before, now = _flat(found), _flat(wanted)
-    differing = [name for name in {**now, **before} if before.get(name) != now.get(name)]
-    told = [_told(name, before.get(name), now.get(name)) for name in differing]
-    raise InputError(
-        f"{path}: holds results of other settings ({', '.join(told)}); remove {remove}, or name "
-        "another output"
-    )
-
-
-def _flat(settings: Any) -> dict[str, Any]:
-    """One level of settings within settings beside the others."""
-    result: dict[str, Any] = {}
-    for name, value in settings.items() if isinstance(settings, dict) else ():
-        result |= value if isinstance(value, dict) else {name: value}
-    return result
-
-
-def _told(name: str, before: Any, now: Any) -> str:
-    texts = [json.dumps(value) for value in (before, now)]
-    if max(map(len, texts)) > SHORT:
-        return f"other {name}"
-    return f"{name} was {texts[0]}, is now {texts[1]}"
-
-
 class ResumableFile:
     """A file of records that is written beside its place and put there when it is whole.
 
     Records go to ``PATH.partial.SUFFIX`` as they come; the settings that decide them are in
-    ``PATH.partial.json``, so that nothing is continued with others.
+    ``PATH.partial.json``, so that nothing is continued with others. What goes to a device or a pipe
+    is gathered in a folder of its own and not continued.
 
     Attributes:
+        path: of the result: the file that a symbolic link points to.
         partial: path of the records.
         done: whole records that an earlier run has left there.
+        finished: whether the result is there already; then there is nothing to do.
 
     Args:
         path: where the result belongs.
@@ -84,9 +42,11 @@ class ResumableFile:
         settings: all that decides the records.
         keep_whole: cuts a file after its last whole record and returns their number; by default
             every line is one.
+        result: what beside the settings decides the result, such as how many records it has.
+        overwrite: whether a result or records of other settings may be replaced.
 
     Raises:
-        InputError: if the partial file is of other settings, or they cannot be read.
+        InputError: if the result or the partial file is of other settings, or they cannot be read.
     """
 
     def __init__(
@@ -95,16 +55,29 @@ class ResumableFile:
         suffix: str,
         settings: Mapping[str, Any],
         keep_whole: Callable[[Path], int] = keep_whole_lines,
+        *,
+        result: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
     ):
-        path = Path(path)
+        self._made_of = {**settings, **(result or {})}
+        self.finished = is_finished(path, self._made_of, overwrite)
+        self.path = path = Path(path) if is_stream(path) else Path(os.path.realpath(path))
+        if is_stream(path):
+            self._folder = tempfile.TemporaryDirectory()
+            path = Path(self._folder.name) / path.name
         self.partial = path.with_name(f"{path.name}.partial.{suffix}")
         self._settings = path.with_name(f"{path.name}.partial.json")
-        wanted = as_json(settings)
         self.done = 0
-        if self._settings.is_file():
+        if not self.finished:
+            self._begin(as_json(settings), keep_whole, overwrite)
+
+    def _begin(self, wanted: Any, keep_whole: Callable[[Path], int], overwrite: bool) -> None:
+        """Take the records that are there, or begin anew."""
+        if self._settings.is_file() and not (overwrite and self._saved() != wanted):
             both = f"it and {self._settings.name}"
             require_same_settings(self.partial, self._saved(), wanted, remove=both)
-            self.done = keep_whole(self.partial) if self.partial.is_file() else 0
+            with naming(self.partial):
+                self.done = keep_whole(self.partial) if self.partial.is_file() else 0
             return
         self.partial.unlink(missing_ok=True)
         with replacing(self._settings) as temporary:
@@ -125,22 +98,27 @@ class ResumableFile:
         Raises:
             InputError: if the disk takes no more; what came before is kept.
         """
-        try:
-            with self.partial.open("a") as file:
-                for record in records:
-                    file.write(record)
-                    file.flush()
-        except OSError as error:
-            raise InputError(
-                f"{self.partial}: could not be written ({error}); the records before are kept, the "
-                "same command continues with the next one"
-            ) from error
+        left = "the records before are kept, the same command continues with the next one"
+        for record in records:
+            with naming(self.partial, left), self.partial.open("a") as file:
+                file.write(record)
 
-    def close(self, path: str | os.PathLike[str] | None = None) -> None:
-        """The result is whole: move the records to ``path``, or where their content is in another
-        file already, remove them."""
-        if path is None:
+    def publish(self) -> None:
+        """The records are the result: put them in its place."""
+        if is_stream(self.path):
+            with naming(self.path):
+                copy_to_stream(self.partial, self.path)
             self.partial.unlink()
         else:
-            self.partial.replace(path)
+            with naming(self.path):
+                self.partial.replace(self.path)
+        self._end()
+
+    def close(self) -> None:
+        """The result is in its place: remove the records."""
+        self.partial.unlink()
+        self._end()
+
+    def _end(self) -> None:
+        finish(self.path, self._made_of)
         self._settings.unlink()

@@ -4,24 +4,45 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from tqdm import tqdm
 
 from schnetgen_pyg.data.batches import BatchSampler
+from schnetgen_pyg.training.finite import require_finite_run
 from schnetgen_pyg.training.module import RunModule
+
+#: Seconds to the first line about a run without a terminal.
+LINE = 10.0
 
 
 class Resume(Callback):
-    """Tell the batch sampler where the run stands and which process it serves."""
+    """Tell the batch sampler where the run stands and which process it serves; and the optimiser
+    its learning rate, if that is another one than before."""
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         sampler = getattr(trainer.train_dataloader, "sampler", None)
         assert isinstance(sampler, BatchSampler)
         sampler.start = trainer.global_step
         sampler.rank, sampler.world_size = trainer.global_rank, trainer.world_size
+        assert isinstance(module, RunModule)
+        for schedule in trainer.lr_scheduler_configs:
+            _set_rate(schedule.scheduler, module.config.learning_rate)
+
+
+def _set_rate(schedule: Any, rate: float) -> None:
+    """A checkpoint brings the learning rate that the run had: give it the one it is to have."""
+    (before,) = schedule.base_lrs
+    if before == rate:
+        return
+    schedule.base_lrs = [rate]
+    for group in schedule.optimizer.param_groups:
+        group["lr"] *= rate / before
 
 
 class ProgressBar(TQDMProgressBar):
@@ -33,6 +54,29 @@ class ProgressBar(TQDMProgressBar):
         bar.set_description("Training")
         bar.reset(total=trainer.max_steps)
         bar.initial = bar.n = trainer.global_step
+
+
+class ProgressLines(Callback):
+    """Where no terminal shows a bar: now and then a line, ever fewer of them."""
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.start, self.first = time.monotonic(), trainer.global_step
+        self.next, self.wait = self.start + LINE, LINE
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        now, step = time.monotonic(), trainer.global_step
+        if now < self.next or not trainer.is_global_zero or step == self.first:
+            return
+        left = (now - self.start) / (step - self.first) * (trainer.max_steps - step)
+        found = ", ".join(f"{k} {v:.4g}" for k, v in trainer.progress_bar_metrics.items())
+        done, left_text = (tqdm.format_interval(s) for s in (now - self.start, left))
+        print(
+            f"step {step:,} of {trainer.max_steps:,} after {done}, about {left_text} left: {found}",
+            file=sys.stderr,
+            flush=True,
+        )
+        self.wait *= 1.5
+        self.next = now + self.wait
 
 
 class Validation(Callback):
@@ -129,6 +173,8 @@ class Checkpoint(Callback):
     def _save(self, trainer: pl.Trainer) -> None:
         step = trainer.global_step
         if step % self.interval == 0 or step == trainer.max_steps or trainer.should_stop:
+            assert isinstance(trainer.lightning_module, RunModule)
+            require_finite_run(trainer.lightning_module)
             trainer.save_checkpoint(self.path, weights_only=False)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:

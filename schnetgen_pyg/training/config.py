@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from schnetgen_pyg.errors import require
+from schnetgen_pyg.generator.presets import DEFAULT_PRESET, preset
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,20 @@ class TrainingConfig(RunConfig):
     partial_molecules: int = 0
     hydrogen_steps: int = 0
     num_samples: int = 100
+
+    @classmethod
+    def from_preset(cls, name: str = DEFAULT_PRESET, **changes: Any) -> TrainingConfig:
+        """How the models of a preset are trained: ``SchNetGen.from_preset`` has their architecture.
+
+        Args:
+            name: one of `schnetgen_pyg.generator.presets.PRESETS`.
+            changes: values that replace its own.
+
+        Raises:
+            InputError: for an unknown preset or a value that cannot be used.
+        """
+        names = [one.name for one in fields(cls)]
+        return replace(cls(**preset(name, names)), **changes)
 
     def __post_init__(self) -> None:
         super().__post_init__()

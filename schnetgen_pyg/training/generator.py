@@ -10,22 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.data.batches import seeded
+from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data
 from schnetgen_pyg.data.splits import split
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.losses import loss_terms
 from schnetgen_pyg.generator.model import SchNetGen
+from schnetgen_pyg.generator.reach import out_of_reach, told
 from schnetgen_pyg.generator.sampling.generate import sample
 from schnetgen_pyg.generator.training_set import TrainingSet
 from schnetgen_pyg.storage.provenance import provenance
 from schnetgen_pyg.training.callbacks import metrics
+from schnetgen_pyg.training.checkpoints import MODEL
 from schnetgen_pyg.training.config import TrainingConfig
+from schnetgen_pyg.training.fine_tuning import begin
 from schnetgen_pyg.training.module import RunModule, Terms
-from schnetgen_pyg.training.trainer import MODEL, check_continues, make_trainer, run
+from schnetgen_pyg.training.trainer import check_continues, make_trainer, run
 
 
 class GeneratorModule(RunModule):
@@ -79,15 +84,27 @@ class GeneratorModule(RunModule):
 
 
 def _with_required(model: SchNetGen, structures: Sequence[Data]) -> list[Data]:
-    """Types, positions and what the model's conditions require of every structure."""
+    """Types, positions, what the model's conditions require of every structure, and its number."""
     for number, data in enumerate(structures):
+        require_distinct(data, f"structure {number}")
+        if data.get("cell") is not None and bool(data.cell.any()):
+            raise InputError(
+                f"structure {number}: is periodic, and a generator builds molecules; if it is one "
+                "in a box, remove its cell (atoms.pbc = False), else leave it out"
+            )
         missing = [name for name in model.required if data.get(name) is None]
         if missing:
             raise InputError(
                 f"structure {number}: has no {missing[0]!r}, which the model's conditions require"
             )
+        for name in model.required:
+            if not bool(torch.as_tensor(data[name]).isfinite().all()):
+                raise InputError(f"structure {number}: its {name!r} is not finite; leave it out")
     names = ("z", "pos", *model.required)
-    return [Data(**{name: data[name] for name in names}) for data in structures]
+    return [
+        Data(**{name: data[name] for name in names}, index=number)
+        for number, data in enumerate(structures)
+    ]
 
 
 def _check_elements(model: SchNetGen, data: Sequence[Data]) -> None:
@@ -109,11 +126,37 @@ def _seen(model: SchNetGen, data: Sequence[Data], out: Path) -> TrainingSet:
     return TrainingSet.of(data).merged(model.training_set)
 
 
+def _check_reach(model: SchNetGen, structures: Sequence[Data]) -> dict[str, Any]:
+    """Say how many of the structures the rules of valence exclude, where the model's molecules are
+    made by them; for the provenance.
+
+    Raises:
+        InputError: if they exclude all.
+    """
+    if model.focus is None or not structures:
+        return {}
+    found = out_of_reach(structures)
+    number = sum(map(len, found.values()))
+    if not number:
+        return {}
+    text = told(found, len(structures))
+    if number == len(structures):
+        raise InputError(
+            f"{text}. Train on neutral closed-shell molecules, or without rules (preset paper)"
+        )
+    rank_zero_warn(
+        f"{text}. The model learns from them, but makes them with valence_rules=False alone"
+    )
+    return {"out_of_reach": {reason: len(numbers) for reason, numbers in found.items()}}
+
+
 def fit(
     model: SchNetGen,
     structures: Any,
     out: str | os.PathLike[str],
     config: TrainingConfig | None = None,
+    *,
+    init: str | os.PathLike[str] | None = None,
     **changes: Any,
 ) -> SchNetGen:
     """Train a generator, or continue the run in ``out``.
@@ -127,6 +170,8 @@ def fit(
         out: folder of the run: ``model.safetensors``, ``last.ckpt`` and the ``previous.ckpt``
             before it, ``split.json`` (indices of the structures), ``logs/`` (CSV and TensorBoard).
         config: settings; keyword arguments replace its fields.
+        init: a trained model to start from, by the name of a bundled one or its file. The
+            architecture must be the same, but there may be further elements.
 
     Returns:
         the trained generator (with averaged weights, if they are averaged).
@@ -136,10 +181,13 @@ def fit(
     """
     config = replace(config or TrainingConfig(), **changes)
     out = Path(out)
-    data = _with_required(model, as_data(structures))
+    whole = as_data(structures)
+    data = _with_required(model, whole)
     _check_elements(model, data)
+    beyond = _check_reach(model, whole)
     out.mkdir(parents=True, exist_ok=True)
     check_continues(out, model)
+    parent = begin(model, out, init)
     trainer = make_trainer(config, out, keep="last")
     parts = split(
         data,
@@ -151,7 +199,8 @@ def fit(
     train, validation = ([data[k] for k in parts[name]] for name in ("train", "validation"))
     if trainer.is_global_zero:  # which writes the files
         model.training_set = _seen(model, [*train, *validation], out)
-    model.provenance = {"training": asdict(config), "num_training": len(train)} | provenance()
+    model.provenance = {"training": asdict(config), "num_training": len(train)} | beyond
+    model.provenance |= parent | provenance()
     run(trainer, GeneratorModule(model, config, train), train, validation)
     trained = SchNetGen.from_pretrained(out / MODEL)
     if trainer.is_global_zero and metrics(trainer):

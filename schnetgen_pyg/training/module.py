@@ -15,6 +15,11 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.training.config import RunConfig
+from schnetgen_pyg.training.finite import (
+    require_finite_gradient,
+    require_finite_loss,
+    require_finite_validation,
+)
 
 
 class Terms(NamedTuple):
@@ -111,14 +116,21 @@ class RunModule(pl.LightningModule):
         ]
         for name, value in values(whole).items():
             self.log(name, value, prog_bar=name == "loss", batch_size=batch.ptr.numel() - 1)
-        return torch.stack(shares).sum()
+        loss = torch.stack(shares).sum()
+        require_finite_loss(self, loss)
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.config.precision != "16-mixed":  # which leaves such steps out itself
+            require_finite_gradient(self)
 
     def on_validation_epoch_start(self) -> None:
         self._validated = {}
 
     def validation_step(self, batch: Data, index: int) -> None:
-        known = self._validated
-        for name, mean in self.terms(batch, index, 3).parts().items():
+        known, found = self._validated, self.terms(batch, index, 3).parts()
+        require_finite_validation(self, batch, index, found)
+        for name, mean in found.items():
             known[name] = known[name].join(mean) if name in known else mean
 
     def validation_errors(self) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.data.splits import split
+from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.potentials.labels import errors, labelled, trained_targets
 from schnetgen_pyg.potentials.model import Potential
 from schnetgen_pyg.potentials.prediction import predict
 from schnetgen_pyg.storage.provenance import provenance
+from schnetgen_pyg.training.checkpoints import MODEL
 from schnetgen_pyg.training.config import PotentialTrainingConfig
+from schnetgen_pyg.training.fine_tuning import begin, correct_references
 from schnetgen_pyg.training.module import RunModule, Terms
-from schnetgen_pyg.training.trainer import MODEL, check_continues, make_trainer, run
+from schnetgen_pyg.training.trainer import check_continues, make_trainer, run
 
 
 class PotentialModule(RunModule):
@@ -53,6 +57,7 @@ def fit_potential(
     config: PotentialTrainingConfig | None = None,
     *,
     test: Any = (),
+    init: str | os.PathLike[str] | None = None,
     **changes: Any,
 ) -> Potential:
     """Train a potential, or continue the run in ``out``.
@@ -69,6 +74,9 @@ def fit_potential(
             ``split.json``, ``logs/`` (CSV and TensorBoard).
         config: settings; keyword arguments replace its fields.
         test: more structures for the test errors, which go to ``provenance["test"]``.
+        init: a trained potential to start from, by the name of a bundled one or its file. The
+            architecture must be the same, but there may be further elements. Its references are
+            brought to the new labels, whose zero may be another one.
 
     Returns:
         the potential with the best (averaged) weights.
@@ -81,6 +89,8 @@ def fit_potential(
     targets = tuple(model.targets)
     data = labelled(structures, model.elements, targets)
     further = labelled(test, model.elements, targets, "test structure") if len(test) else []
+    _require_cutoff(model, data, "structure")
+    _require_cutoff(model, further, "test structure")
     out.mkdir(parents=True, exist_ok=True)
     check_continues(out, model)
     trainer = make_trainer(config, out, keep="best")
@@ -93,17 +103,21 @@ def fit_potential(
         group_by=config.group_by,
     )
     parts = {name: [data[i] for i in part] for name, part in chosen.items()}
-    if not model.fitted:
+    parent = begin(model, out, init)
+    if init is not None:
+        correct_references(model, parts["train"])
+    elif not model.fitted:
         model.fit_statistics(parts["train"])
     methods = sorted({str((d.get("info") or {}).get("method", "not stated")) for d in data})
     model.provenance = {
         "training": asdict(config),
         "method": ", ".join(methods),
         "num_training": len(parts["train"]),
-    } | provenance()
+    }
+    model.provenance |= parent | provenance()
     names = ["z", "pos", "cell", *(target.name for target in trained_targets(data[0], targets))]
     train, validation = (
-        [_with(names, one) for one in parts[part]] for part in ("train", "validation")
+        [_with(names, data[i], i) for i in chosen[part]] for part in ("train", "validation")
     )
     run(trainer, PotentialModule(model, config), train, validation, config.batch_size)
     trained = Potential.from_pretrained(out / MODEL)
@@ -115,6 +129,23 @@ def fit_potential(
     return trained
 
 
-def _with(names: list[str], data: Data) -> Data:
-    """A structure with these attributes alone, where it has them."""
-    return Data(**{name: data[name] for name in names if data.get(name) is not None})
+def _with(names: list[str], data: Data, number: int) -> Data:
+    """A structure with these attributes alone, where it has them, and its number."""
+    kept = {name: data[name] for name in names if data.get(name) is not None}
+    return Data(**kept, index=number)
+
+
+def _require_cutoff(model: Potential, structures: Sequence[Data], where: str) -> None:
+    """Refuse periodic structures where the network sees all pairs of atoms.
+
+    Raises:
+        InputError: naming the first of them.
+    """
+    if model.representation.cutoff is not None:
+        return
+    for number, data in enumerate(structures):
+        if data.get("cell") is not None and bool(data.cell.any()):
+            raise InputError(
+                f"{where} {number}: is periodic, and the representation has no cutoff, so that its "
+                "pairs of atoms have no end; build the model with one (cutoff=5.0)"
+            )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,15 +20,21 @@ from torch_geometric.data import Data
 from schnetgen_pyg.data.batches import BatchSampler
 from schnetgen_pyg.data.molecules import Molecules
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.training.callbacks import Checkpoint, Export, ProgressBar, Resume, Validation
-from schnetgen_pyg.training.checkpoints import LAST, CheckpointFiles
+from schnetgen_pyg.training.callbacks import (
+    Checkpoint,
+    Export,
+    ProgressBar,
+    ProgressLines,
+    Resume,
+    Validation,
+)
+from schnetgen_pyg.training.checkpoints import LAST, MODEL, CheckpointFiles
 from schnetgen_pyg.training.config import RunConfig
+from schnetgen_pyg.training.fine_tuning import flat
 from schnetgen_pyg.training.module import RunModule
 
 #: Settings of where and how a run computes; Lightning judges them together.
 PLACE = ("accelerator", "devices", "strategy", "precision")
-
-MODEL = "model.safetensors"
 
 
 def make_trainer(config: RunConfig, out: Path, keep: Literal["last", "best"]) -> pl.Trainer:
@@ -45,7 +51,9 @@ def make_trainer(config: RunConfig, out: Path, keep: Literal["last", "best"]) ->
     interval = config.validation_interval
     if keep == "best":  # there must be one
         interval = min(interval, config.steps)
-    callbacks: list[Callback] = [Resume(), ProgressBar(refresh_rate=10)]
+    seen = sys.stdout.isatty()
+    bar = ProgressBar(refresh_rate=10) if seen else ProgressLines()
+    callbacks: list[Callback] = [Resume(), bar]
     callbacks.append(Validation(out / MODEL if keep == "best" else None))
     if config.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
@@ -65,6 +73,7 @@ def make_trainer(config: RunConfig, out: Path, keep: Literal["last", "best"]) ->
         "logger": [CSVLogger(out, name="logs"), TensorBoardLogger(out, name="logs")],
         "default_root_dir": out,
         "enable_model_summary": False,
+        "enable_progress_bar": seen,
         "enable_checkpointing": False,
         "val_check_interval": interval,
         "inference_mode": False,  # forces are derivatives, also in a validation
@@ -140,16 +149,11 @@ def check_continues(out: Path, model: Any) -> None:
     """
     if not (out / MODEL).is_file():
         return
-    here = _flat(model.config)
-    there = _flat(type(model).from_pretrained(out / MODEL).config)
+    here = flat(model.config)
+    there = flat(type(model).from_pretrained(out / MODEL).config)
     changed = sorted(n for n in here.keys() | there.keys() if here.get(n) != there.get(n))
     if changed:
         raise InputError(
             f"{out}: holds a run with other values of {', '.join(changed)}; use the same ones "
             "to continue it, or another folder"
         )
-
-
-def _flat(config: Any) -> dict[str, Any]:
-    settings = asdict(config)
-    return settings | dict(settings.pop("settings", {}))

@@ -129,14 +129,13 @@ def test_same_positions_around_a_focus(monkeypatch):
             reach=torch.full((4, 6), 1.6, device=device),
             limit=torch.full((4,), 2, device=device),
         )
-        return [t.cpu() for t in shell.sample(keys.to(device))]
+        return shell.sample(keys.to(device)).cpu()
 
-    position, log_density = draw("cpu")
+    position = draw("cpu")
     monkeypatch.setattr(placement, "kernels", lambda _: triton_kernels)
     fused = draw(DEVICE)
-    same = (position - fused[0]).norm(dim=1) < 1e-4
+    same = (position - fused).norm(dim=1) < 1e-4
     assert same.sum() >= 3  # rounding may move a candidate to the next bin
-    assert torch.allclose(log_density[same], fused[1][same], atol=1e-2)
 
 
 def test_nothing_possible_and_nothing_finite():

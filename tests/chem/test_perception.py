@@ -5,6 +5,8 @@ import ase
 import numpy as np
 import pytest
 from ase.build import molecule
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom
 
 from schnetgen_pyg import load
 from schnetgen_pyg.chem.identity import describe, fingerprint, smiles
@@ -110,3 +112,32 @@ def test_a_system_without_libraries_for_drawing(monkeypatch):
     monkeypatch.setitem(sys.modules, "rdkit.Chem.Draw", None)
     with pytest.raises(InputError, match=r"RDKit cannot draw here .*libxrender1"):
         drawing_tools()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[NH4+]", "C[NH3+]", "C[N+](C)(C)C", "[OH3+]", "c1cc[nH+]cc1", "C[C+](C)C"),
+        *("CC(=O)[O-]", "C[S-]", "NCC(=O)[O-]", "F[B-](F)(F)F"),
+    ],
+)
+def test_ions_are_perceived_with_their_charge(text):
+    mol = Chem.AddHs(Chem.MolFromSmiles(text))
+    rdDistGeom.EmbedMolecule(mol, randomSeed=1)
+    numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
+    atoms = ase.Atoms(numbers, mol.GetConformer().GetPositions())
+    assert not perceive(atoms).valid
+    charge = Chem.GetFormalCharge(mol)
+    atoms.info["charge"] = charge
+    assert smiles(perceive(atoms).mol) == Chem.CanonSmiles(text)
+    for other in (charge + 1, charge - 1):  # an electron stays unpaired
+        atoms.info["charge"] = other
+        assert not perceive(atoms).valid
+
+
+def test_stated_unpaired_electrons_make_a_radical():
+    atoms = molecule("CH4")
+    atoms.info["spin_multiplicity"] = 3
+    assert perceive(atoms).failure == "radical"
+    atoms.info["spin_multiplicity"] = 1
+    assert perceive(atoms).valid

@@ -2,6 +2,7 @@
 
 import ase.io
 import pytest
+import torch
 import yaml
 
 from schnetgen_pyg import SchNetGen
@@ -54,6 +55,51 @@ def test_the_presets_own_representation_keeps_its_settings(train, tmp_path, caps
     config = SchNetGen.from_pretrained(tmp_path / "run" / "model.safetensors").config
     settings = {name: config.settings[name] for name in ("num_filters", "num_interactions")}
     assert settings == {"num_filters": 8, "num_interactions": 3}
+
+
+def test_without_a_word_it_is_the_strong_preset(train, tmp_path):
+    """With all that the guide says helps most: noise, averaged weights, bonded orders."""
+    assert train("run", "--num_filters=8", "--num_interactions=1") == 0
+    model = SchNetGen.from_pretrained(tmp_path / "run" / "model.safetensors")
+    assert model.config.order == "bonded"
+    assert "focus" in model.config.decisions
+    training = model.provenance["training"]
+    assert training["position_noise"] > 0
+    assert training["ema_decay"] > 0
+    assert training["schedule"] == "cosine"
+
+
+def test_fine_tuning(train, tmp_path, capsys):
+    """Settings are those of the checkpoint, but for what is said; a file repeats the run."""
+    first = ["--preset", "small", "--num_filters=8", "--num_interactions=1", "--seed=3"]
+    assert train("parent", *first) == 0
+    parent = tmp_path / "parent" / "model.safetensors"
+    init = [f"--init={parent}", "--learning_rate=1e-4"]
+    assert train("child", *init) == 0
+    child = SchNetGen.from_pretrained(tmp_path / "child" / "model.safetensors")
+    assert child.config == SchNetGen.from_pretrained(parent).config
+    assert child.provenance["parent"]["name"] == str(parent)
+    training = child.provenance["training"]
+    assert (training["learning_rate"], training["ema_decay"]) == (1e-4, 0.99)
+    assert training["seed"] == 3
+    saved = yaml.safe_load((tmp_path / "child" / "config.yaml").read_text())
+    file = tmp_path / "again.yaml"
+    file.write_text(yaml.safe_dump({n: v for n, v in saved.items() if n not in ("out", "data")}))
+    assert train("again", "--config", str(file)) == 0
+    again = SchNetGen.from_pretrained(tmp_path / "again" / "model.safetensors")
+    for name, value in child.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+    capsys.readouterr()
+    for wrong, message in (
+        (["--num_interactions=2"], "num_interactions is 1 there, 2 here"),
+        (["--representation=painn"], "representation is 'schnet' there, 'painn' here"),
+        (["--preset=focus"], "give one"),
+    ):
+        assert train("never", *init, *wrong) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "never").exists()
+    assert train("never", "--init=c7h10o3") == 2
+    assert "neither a file nor a bundled checkpoint" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
+import ase
 import numpy as np
 import pytest
 import torch
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
 from torch_geometric.data import Batch, Data
 from torch_geometric.datasets import MD17
 from torch_geometric.loader import DataLoader
@@ -9,6 +11,10 @@ from torch_geometric.loader import DataLoader
 from schnetgen_pyg import InputError
 from schnetgen_pyg.data.conversion import as_data, check, from_ase, to_ase
 from tests.conftest import METHANE
+
+
+def labelled(**labels) -> Data:
+    return Data(z=torch.tensor([6, 1]), pos=torch.eye(3)[:2], **labels)
 
 
 @pytest.mark.parametrize(
@@ -21,6 +27,16 @@ from tests.conftest import METHANE
         (Data(z=torch.ones(1), pos=torch.full((1, 3), torch.nan)), "atom 0 is not finite"),
         (Data(z=torch.tensor([6.5]), pos=torch.zeros(1, 3)), "atomic number of atom 0 is 6.5"),
         (Data(z=torch.tensor([6, 0]), pos=torch.ones(2, 3)), "atom 1 has atomic number 0"),
+        (labelled(energy=[1.0, 2.0]), r"energy must have shape \[1\], got \[2\]"),
+        (labelled(energy="low"), "energy must be a number, got 'low'"),
+        (labelled(energy=torch.tensor([torch.nan])), "energy is not finite: nan"),
+        (labelled(forces=torch.ones(3, 2)), r"forces must have shape \[2, 3\], got \[3, 2\]"),
+        (labelled(forces=torch.ones(6)), r"forces must have shape \[2, 3\], got \[6\]"),
+        (labelled(forces=[[0, 0, 0], [0, torch.inf, 0]]), "forces of atom 1 is not finite: inf"),
+        (labelled(cell=torch.ones(3)), r"cell must have shape \[1, 3, 3\], got \[3\]"),
+        (labelled(cell=torch.full((3, 3), torch.nan)), "cell is not finite"),
+        (labelled(cell=torch.tensor([[1, 0, 0], [0, 1, 0], [1, 1.0, 0]])), "lie in one plane"),
+        (labelled(charge=0.5), "charge must be a whole number, got 0.5"),
     ],
 )
 def test_check_names_structure_and_value(data, message):
@@ -48,6 +64,41 @@ def test_ase_round_trip():
     assert (back.pbc == atoms.pbc).all()
     assert back.cell[:2] == pytest.approx(atoms.cell[:2])
     assert back.info == {"smiles": "C", "weight": 0.1}
+
+
+def test_all_that_atoms_say_comes_back(tmp_path):
+    atoms = labelled_methane()
+    atoms.info |= {"path": np.arange(3), "tree": {"a": [1]}, "charge": -2, "spin_multiplicity": 3}
+    atoms.arrays["shift"] = np.linspace(0, 1, 15).reshape(5, 3)
+    atoms.arrays["site"] = np.array(["a", "b", "b", "b", "c"])
+    atoms.set_masses([12, 2, 1, 1, 1])
+    stress, dipole = np.arange(6.0), np.array([0.1, 0.2, 0.3])
+    atoms.calc = SinglePointCalculator(
+        atoms, energy=-1.0, stress=stress, dipole=dipole, magmoms=np.ones(5), free_energy=-1.5
+    )
+    first = from_ase(atoms)
+    back = to_ase(first)
+    assert back.info == atoms.info | {"path": [0, 1, 2], "free_energy": -1.5}
+    assert back.get_stress() == pytest.approx(stress)
+    assert back.get_dipole_moment() == pytest.approx(dipole)
+    for name in ("shift", "site", "masses"):
+        assert (back.arrays[name] == atoms.arrays[name]).all()
+    again = from_ase(back).to_dict()
+    for name, value in first.to_dict().items():
+        same = torch.equal(again[name], value) if torch.is_tensor(value) else again[name] == value
+        assert same, name
+
+
+def test_periodic_without_a_cell():
+    with pytest.raises(InputError, match=r"periodic .* without a cell"):
+        from_ase(ase.Atoms("H", pbc=True))
+
+
+def test_constraints_are_not_lost_in_silence():
+    atoms = METHANE.copy()
+    atoms.set_constraint(FixAtoms([0]))
+    with pytest.warns(UserWarning, match="constraints of atoms are not kept"):
+        from_ase(atoms)
 
 
 @pytest.mark.parametrize("default", [torch.float32, torch.float64])

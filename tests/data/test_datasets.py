@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from schnetgen_pyg import InputError, load
-from schnetgen_pyg.data import datasets, download
+from schnetgen_pyg.data import cache, datasets, download
 from schnetgen_pyg.data.cache import LARGE
 from schnetgen_pyg.data.conversion import to_ase
 from tests.conftest import METHANE
@@ -63,6 +63,15 @@ def test_a_large_file_is_parsed_once(tmp_path, isomers):
     os.utime(path)
     with pytest.raises(InputError, match=r"large.extxyz"):
         load(path)
+
+
+def test_a_large_file_is_parsed_anew_for_other_labels(tmp_path, monkeypatch, isomers):
+    monkeypatch.setattr(cache, "LARGE", 1)
+    ase.io.write(tmp_path / "a.extxyz", to_ase(isomers[0]))
+    (first,) = load(tmp_path / "a.extxyz")
+    (other,) = load(tmp_path / "a.extxyz", units={"energy": "meV"})
+    assert other.energy.item() == pytest.approx(first.energy.item() / 1000)
+    assert load(tmp_path / "a.extxyz")[0].energy == first.energy
 
 
 def test_embedded(isomers):

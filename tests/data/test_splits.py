@@ -2,6 +2,7 @@ import json
 from itertools import pairwise
 
 import pytest
+import torch
 from torch_geometric.data import Data
 
 from schnetgen_pyg import InputError
@@ -90,3 +91,19 @@ def test_groups_stay_together():
     assert all(not (a & b) for a, b in pairwise([*sources, sources[0]]))
     with pytest.raises(InputError, match=r"structure 0: no 'family' .*'method', 'source'"):
         split(structures, num_validation=8, seed=0, group_by="family")
+
+
+def test_parts_are_drawn_not_cut_off():
+    """Data are often sorted, by size or by energy: every structure is held out by some seed, and no
+    seed takes a run of neighbours."""
+    data = [Data(z=torch.tensor([6, 1]), pos=torch.eye(3)[:2] + k) for k in range(40)]
+    held_out, neighbors = set(), 0
+    for seed in range(40):
+        parts = split(data, num_validation=8, num_test=2, seed=seed)
+        chosen = parts["validation"]
+        held_out |= set(chosen)
+        neighbors += max(chosen) - min(chosen) == len(chosen) - 1
+        every = [number for part in parts.values() for number in part]
+        assert sorted(every) == list(range(40))
+    assert held_out == set(range(40))
+    assert neighbors == 0

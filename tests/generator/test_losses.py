@@ -122,3 +122,24 @@ def test_every_part_learns(molecules, settings, names, rate, steps):
     for name in history[0]:
         assert sum(h[name] for h in history[-10:]) < sum(h[name] for h in history[:10]), name
     assert all(p.grad is not None for p in model.parameters())
+
+
+def test_noise_is_that_of_the_seed(molecules):
+    """Whatever other random numbers were drawn before; of a strength up to what was asked for."""
+    found = []
+    for seed, other in ((0, 1), (0, 2), (3, 1)):
+        torch.manual_seed(other)
+        noisy = perturbed(molecules, 0.1, torch.Generator().manual_seed(seed))
+        found.append(noisy.pos - molecules.pos)
+    assert torch.equal(found[0], found[1])
+    assert (found[0] - found[2]).abs().max() > 0.01
+    assert 0 < found[0].std() < 0.1
+
+
+def test_losses_with_noise_are_those_of_the_seed(molecules):
+    model, found = small_model(**PARTS), []
+    for seed, other in ((0, 1), (0, 2), (3, 1)):
+        torch.manual_seed(other)
+        generator = torch.Generator().manual_seed(seed)
+        found.append(float(sum(losses(model, molecules, generator, noise=0.1).values())))
+    assert found[0] == found[1] != found[2]

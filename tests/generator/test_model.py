@@ -42,13 +42,10 @@ def test_every_representation(inputs, name):
     assert torch.allclose(log_prob.exp().sum(1), torch.ones(14), atol=1e-5)
     parts = losses(model, batch_of([5, 8]), torch.Generator().manual_seed(0))
     assert all(torch.isfinite(part) for part in parts.values())
-    molecules = generate(model, "C2H4O", 6, seed=0, temperature=1.0, gibbs_rounds=0)
-    again = log_prob_of(model, molecules, seed=0, temperature=1.0)
+    molecules = generate(model, "C2H2O", 2, seed=0, temperature=1.0, log_prob=True)
+    again = log_prob_of(model, molecules).value
     sampled = torch.tensor([atoms.info["log_prob"] for atoms in molecules])
-    # Random weights may put atoms on top of each other or where the rules leave nothing.
-    possible = torch.isfinite(again)
-    assert possible.sum() >= 2
-    assert torch.allclose(again[possible], sampled[possible], atol=0.05)
+    assert torch.allclose(again, sampled, atol=1e-3)
 
 
 @pytest.mark.parametrize("cutoff", [None, 3.0])

@@ -78,3 +78,12 @@ def test_what_is_missing_is_named(told, isomers, tmp_path):
         generate(told, "C4H8O", 2, targets={"extent": 2.0, "gap": 4.0})
     with pytest.raises(InputError, match=r"structure 0.*'extent'"):
         fit(told, isomers[:20], tmp_path, steps=1, num_validation=2, accelerator="cpu")
+
+
+def test_what_is_not_finite_is_refused(told, isomers, tmp_path):
+    data = [with_extent(one) for one in isomers[:20]]
+    data[7].extent = torch.tensor([torch.nan])
+    with pytest.raises(InputError, match="structure 7: its 'extent' is not finite"):
+        fit(told, data, tmp_path / "run", steps=1, num_validation=2, accelerator="cpu")
+    with pytest.raises(InputError, match="'extent' is not finite"):
+        generate(told, "C4H8O", 2, targets={"extent": float("nan")})

@@ -16,6 +16,7 @@ from schnetgen_pyg.representations import REPRESENTATIONS, SchNet
 from schnetgen_pyg.storage.models import save_model
 from tests.conftest import METHANE, batch_of, needs_gpu, small_model
 from tests.potentials.small import SETTINGS, crystal, small_potential
+from tests.potentials.test_labels import springs
 
 
 def test_references_are_exact_on_linear_data():
@@ -44,6 +45,59 @@ def test_references_stay_in_double_precision():
     assert head.references.dtype == torch.float64
     assert float(head.references[6]) == -1030.123456789
     assert potential.heads["energy"].readout[0].weight.dtype == torch.float32
+
+
+def test_large_references_lose_nothing():
+    """Energies of single atoms are some ten thousand eV; what tells structures apart are meV."""
+    potential, z = small_potential().float(), torch.tensor([8, 6, 1] * 40)
+    pos = 3.0 * torch.randn(len(z), 3)
+    plain = potential(z, pos).energy
+    head, sizes = potential.heads["energy"], [-13.605693, -1036.1234567, -2043.7654321]
+    head.references.zero_()
+    alone = potential(z, pos).energy
+    head.references[[1, 6, 8]] = torch.tensor(sizes, dtype=torch.float64)
+    found = potential(z, pos).energy
+    assert found.dtype == torch.float64
+    assert float(found - alone) == pytest.approx(40 * sum(sizes), abs=1e-7)
+    assert float(plain - alone) == pytest.approx(40 * -60.0, abs=1e-7)
+
+
+@pytest.mark.parametrize("with_forces", [True, False])
+def test_the_scale_has_the_unit_of_what_it_scales(with_forces):
+    """Labels in another unit: ten times the numbers, ten times the scale."""
+    scales = []
+    for unit in (1.0, 10.0):
+        data = springs(20)
+        for one in data:
+            one.energy = unit * one.energy
+            one.forces = unit * one.forces if with_forces else None
+        potential = small_potential(elements=(1, 6))
+        potential.fit_statistics(data)
+        scales.append(float(potential.heads["energy"].scale))
+    assert scales[1] == pytest.approx(10 * scales[0], rel=1e-5)
+    if with_forces:  # the root mean square of a component
+        every = torch.cat([one.forces for one in springs(20)]).numpy()
+        assert scales[0] == pytest.approx(np.sqrt(np.mean(every**2)), rel=1e-5)
+
+
+def test_what_is_not_finite_is_no_prediction():
+    """The structure is named, and so are atoms that lie on top of each other."""
+    potential, twice = small_potential(), METHANE.copy()
+    twice.positions[3] = twice.positions[1]
+    with pytest.raises(InputError, match=r"structure 1: atoms 1 and 3 are 0 Å apart"):
+        predict(potential, [METHANE, twice])
+    broken = small_potential()
+    with torch.no_grad():
+        broken.heads["energy"].references[6] = torch.inf
+    water = ase.build.molecule("H2O")
+    with pytest.raises(InputError, match=r"structure 1: the predicted energy is not finite"):
+        predict(broken, [water, METHANE])
+    atoms = METHANE.copy()
+    atoms.calc = PotentialCalculator(broken)
+    with pytest.raises(InputError, match=r"CH4: the predicted energy is not finite"):
+        atoms.get_potential_energy()
+    water.calc = PotentialCalculator(broken)
+    assert np.isfinite(water.get_potential_energy())
 
 
 def test_calculator():

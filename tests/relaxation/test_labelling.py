@@ -61,7 +61,8 @@ def labelled(tmp_path_factory):
     """The file of an undisturbed run in two processes."""
     path = tmp_path_factory.mktemp("labelled") / "whole.extxyz"
     assert label_file(STRUCTURES, path, jobs=2, **SHORT) == []
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    left = sorted(p.name for p in path.parent.iterdir())
+    assert left == [f".{path.name}.made.json", path.name]
     return path
 
 
@@ -103,6 +104,9 @@ def test_killed_run_continues(labelled, tmp_path):
     label_file(STRUCTURES, path, jobs=2, progress=watched, **SHORT)
     assert begun == [(1, 3)]
     assert path.read_text() == labelled.read_text()
+    assert label_file(STRUCTURES, path, jobs=2, **SHORT) is None
+    with pytest.raises(InputError, match=r"other structures\); .*--overwrite"):
+        label_file(STRUCTURES[:2], path, jobs=2, **SHORT)
 
 
 def test_structures_that_fail_are_named(tmp_path):

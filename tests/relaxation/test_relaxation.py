@@ -10,17 +10,20 @@ from pathlib import Path
 
 import ase
 import ase.db
+import ase.io
 import numpy as np
 import pytest
+import scipy.constants
 import torch
 from ase.build import molecule
 from joblib.externals.loky import get_reusable_executor
 
-from schnetgen_pyg import InputError, Potential
+from schnetgen_pyg import InputError, Potential, load
 from schnetgen_pyg.relaxation import calculators as methods
 from schnetgen_pyg.relaxation import single as optimizers
-from schnetgen_pyg.relaxation.many import relax, stored
+from schnetgen_pyg.relaxation.many import relax
 from schnetgen_pyg.relaxation.single import RelaxConfig, relax_one
+from schnetgen_pyg.relaxation.store import stored
 
 WATER = molecule("H2O")
 
@@ -89,6 +92,33 @@ def test_structures_without_a_predicted_energy_are_named(orca):
     assert result.records == []
     assert set(result.unranked) == {0, 1}
     assert "structure 1: no predicted energy" in result.summary()
+
+
+def test_the_database_holds_minima_only(orca, tmp_path):
+    """Neither the structures as they were, nor what did not get there; `load`, ASE and whatever
+    else reads databases find the same."""
+    out = tmp_path / "r.db"
+    flying, stiff, soft = pair("Cl", 2.0), pair("N", 1.3), pair("N", 1.2)
+    soft.info = {"name": "soft", "status": "of an earlier relaxation"}
+    relax([flying, stiff, pair("F", 1.4), soft], method="orca", jobs=1, out=out)
+    ranked = tmp_path / "ranked.db"
+    relax([stiff, soft], method="orca", rank="orca", top=1, jobs=1, out=ranked)
+    for path, number in ((out, 2), (ranked, 1)):
+        for found in (load(path), ase.io.read(path, ":")):
+            assert len(found) == number
+        assert list(ase.db.connect(path).select(status="converged"))
+        for row in ase.db.connect(path).select():
+            atoms = row.toatoms()
+            assert atoms.get_distance(0, 1) == pytest.approx(2.1 * 0.529177, abs=0.01)
+            assert (row.status, row.changed, row.smiles_after) == ("converged", False, "N#N")
+            assert row.released > 0
+    assert [row.structure for row in ase.db.connect(out).select()] == [1, 3]
+    after = {number: atoms for number, _, atoms in stored(out)}
+    assert list(after) == [0, 1, 2, 3]
+    assert after[3].info["name"] == "soft"
+    assert after[0].get_distance(0, 1) > 2.0
+    again = relax([flying, stiff, pair("F", 1.4), soft], method="orca", jobs=1, out=out)
+    assert np.allclose(again.after[0].positions, after[0].positions)
 
 
 SCRIPT = """
@@ -231,6 +261,40 @@ def test_no_convergence_and_no_time(monkeypatch):
     assert (record["status"], record["steps"]) == ("not converged", 3)
     record, _ = relax_one(WATER, RelaxConfig(max_seconds=1e-9))
     assert record["status"] == "timeout"
+
+
+@pytest.mark.parametrize("optimizer", ["bfgs", "lbfgs", "fire", "linesearch", "geometric"])
+def test_forces_at_the_end_are_below_fmax(optimizer):
+    """Computed anew; and no step more is made than that takes."""
+    pytest.importorskip("geometric" if optimizer == "geometric" else "tblite")
+    start = molecule("CH3OH")
+    start.rattle(0.05, seed=1)
+    largest = []
+    for fmax in (0.4, 0.003):
+        record, positions = relax_one(start, RelaxConfig(optimizer=optimizer, fmax=fmax))
+        relaxed = ase.Atoms(start.numbers, positions, calculator=methods.calculator("gfn2-xtb"))
+        largest.append(np.linalg.norm(relaxed.get_forces(), axis=1).max())
+        assert record["status"] == "converged"
+        assert largest[-1] < fmax
+        assert record["largest_force"] == pytest.approx(largest[-1], abs=1e-4)
+    assert largest[0] > 0.003
+
+
+def test_an_optimiser_that_stops_too_early_has_not_converged(monkeypatch):
+    """Whatever it says itself."""
+    monkeypatch.setattr(optimizers, "calculator", lambda *_: Spring(force=1.0))
+    monkeypatch.setattr(optimizers.ase.optimize.BFGS, "irun", lambda *_, **__: iter([True]))
+    record, _ = relax_one(WATER, RelaxConfig())
+    assert record["status"] == "not converged"
+    assert "largest force is" in record["error"]
+
+
+def test_released_energy_is_in_kcal_per_mol(orca):
+    record = relax([pair("N", 1.4)], method="orca", jobs=1).records[0]
+    joule = (record["energy_before"] - record["energy_after"]) * scipy.constants.e
+    kcal = joule * scipy.constants.N_A / (1000 * scipy.constants.calorie)
+    assert record["released"] == pytest.approx(kcal, rel=1e-6)
+    assert record["energy_before"] > record["energy_after"]
 
 
 @pytest.mark.parametrize("optimizer", ["bfgs", "geometric"])

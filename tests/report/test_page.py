@@ -4,13 +4,11 @@ import json
 import re
 import shutil
 
-import ase.db
 import ase.io
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from ase.calculators.singlepoint import SinglePointCalculator
 
 from schnetgen_pyg import evaluate
 from schnetgen_pyg.chem.perception import perceive
@@ -18,7 +16,9 @@ from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.evaluation.evaluation import Evaluation
 from schnetgen_pyg.evaluation.judges import Record
-from schnetgen_pyg.generator.sampling.likelihood import log_prob, trace
+from schnetgen_pyg.generator.sampling.likelihood import trace
+from schnetgen_pyg.generator.training_set import TrainingSet
+from schnetgen_pyg.relaxation.store import Store
 from schnetgen_pyg.report.gallery import verdicts
 from schnetgen_pyg.report.page import (
     construction,
@@ -27,6 +27,7 @@ from schnetgen_pyg.report.page import (
     page_data,
     write_page,
 )
+from schnetgen_pyg.report.pictures import valid_molecules
 from schnetgen_pyg.report.runs import Sources, read_relaxed
 from tests.conftest import METHANE, deciding, small_model
 from tests.test_cli import run
@@ -114,6 +115,89 @@ def test_a_structure_that_hung_is_not_looked_at_again():
     assert (row["status"], row["bonds"]) == ("timeout", [])
     assert page["drawings"] == {}
     assert page["construction"] is None
+
+
+def test_values_that_are_not_finite_are_left_out_and_named(tmp_path):
+    structures = [METHANE.copy() for _ in range(4)]
+    for atoms, value in zip(structures, (float("nan"), float("inf"), "many", -3.0), strict=True):
+        atoms.info["log_prob"] = value
+    judged = evaluate(structures, jobs=1)
+    relaxed = {1: {"energy": float("nan"), "rmsd": float("inf"), "pos": METHANE.positions}}
+    log = pd.DataFrame({"loss": [4.0, np.inf, np.nan, 3.0]})
+    page = page_data(structures, judged, relaxed=relaxed, log=log)
+    write_page(tmp_path / "r.html", page)
+    rows = page["molecules"]
+    assert [row.get("log_prob") for row in rows] == [None, None, None, -3.0]
+    assert not {"energy", "rmsd"} & rows[1].keys()
+    assert page["loss"]["loss"]["y"] == [4.0, 3.0]
+    html = (tmp_path / "r.html").read_text()
+    for remark in (
+        "structure 0: log_prob is nan",
+        "structure 1: log_prob is inf",
+        "structure 2: log_prob is many",
+        "structure 1: energy after relaxation is nan",
+        "structure 1: rmsd after relaxation is inf",
+        "training: loss is infinite at 1 steps",
+    ):
+        assert f"{remark}, which" in html
+    (mol,) = valid_molecules(structures, judged)
+    assert mol.GetProp("known_from") == "new"
+
+
+def test_many_values_that_are_not_finite_are_counted():
+    structures = [METHANE.copy() for _ in range(14)]
+    for atoms in structures:
+        atoms.info["log_prob"] = float("nan")
+    remarks = page_data(structures, Evaluation([Record(failure="timeout")] * 14))["remarks"]
+    assert remarks[-1] == "and 4 more such values"
+
+
+def test_what_the_generator_has_seen_is_shown(structures, isomers):
+    model = small_model()
+    model.training_set = TrainingSet.of(isomers[:4])
+    page = page_data(structures, evaluate(structures, model=model, test=isomers[2:6], jobs=1))
+    assert [row["status"] for row in page["molecules"]] == [
+        *["seen"] * 4,
+        *["test"] * 2,
+        *["new"] * 5,
+        *("seen", "fragments"),
+    ]
+    table = {row["label"]: (row["value"], row["paper"]) for row in page["summary"]}
+    assert table["molecules seen in training found"] == ("4 of 4", "")
+    assert table["scaffolds seen in training found"][1] == "266"
+    assert table["test molecules found"] == ("2 of 2", "")
+    assert table["novel, of the different ones"] == ("63.6 %", "")
+    assert any("not among the 4 that the model was trained on" in r for r in page["remarks"])
+
+
+def test_a_run_is_judged_by_the_generator_of_its_structures(isomers, tmp_path, capsys):
+    """Another model was trained in the same folder."""
+    (tmp_path / "run" / "training" / "logs" / "version_0").mkdir(parents=True)
+    (tmp_path / "run/training/logs/version_0/metrics.csv").write_text("step,epoch,loss\n9,0,3.0\n")
+    ase.io.write(tmp_path / "known.extxyz", [to_ase(d) for d in isomers[:8]])
+    settings = f"data: [{tmp_path / 'known.extxyz'}]\n"
+    (tmp_path / "run/training/config.yaml").write_text(settings)
+    maker, trained = small_model(), small_model()
+    maker.training_set, trained.training_set = (
+        TrainingSet.of(isomers[:1]),
+        TrainingSet.of(isomers[:8]),
+    )
+    maker.save(tmp_path / "maker.safetensors")
+    trained.save(tmp_path / "run/training/model.safetensors")
+    made = [to_ase(data) for data in isomers[:4]]
+    for atoms in made:
+        atoms.info |= {"generator": str(tmp_path / "maker.safetensors")}
+        atoms.info |= {"training_set": maker.training_set.digest}
+    ase.io.write(tmp_path / "run/generated.extxyz", made)
+    assert run("report", tmp_path / "run", "--jobs=1") == 0
+    html = (tmp_path / "run/report.html").read_text()
+    assert "75.0 % of 4 different valid molecules are not among the 1 that" in html
+    assert "train molecules found" not in html
+    ase.io.write(tmp_path / "run/generated.extxyz", [to_ase(data) for data in isomers[6:10]])
+    assert run("report", tmp_path / "run", "--jobs=1") == 0
+    html = (tmp_path / "run/report.html").read_text()
+    assert "50.0 % of 4 different valid molecules are not among the 8 that" in html
+    assert "train molecules found" in html
 
 
 def test_judges_are_those_of_the_evaluation(data, evaluation):
@@ -219,8 +303,6 @@ def test_the_trace_follows_the_molecule(changes, isomers):
             assert 0 <= int(record.focus[0]) < size
         else:
             assert record.focus is None
-    # To look changes nothing.
-    assert torch.isfinite(log_prob(model, isomers[0])).all()
 
 
 def test_the_trace_is_what_the_model_says(isomers):
@@ -242,16 +324,12 @@ def test_construction_takes_foreign_molecules_in_an_order_of_the_model(structure
 
 def test_relaxed_geometries_lie_on_top(structures, tmp_path):
     path = tmp_path / "relaxed.db"
-    with ase.db.connect(path, type="db", use_lock_file=False) as database:
-        database.metadata = {"schnetgen_relax": {}}
-        for number, status in ((2, "converged"), (3, "exploded")):
-            atoms = ase.Atoms(structures[number].numbers, structures[number].positions)
-            atoms.rotate(70, "x")
-            atoms.calc = SinglePointCalculator(atoms, energy=-2.5)
-            record = {"energy_after": -2.5, "rmsd": 0.0, "rmsd_heavy": 0.0, "status": status}
-            database.write(
-                atoms, kind="relaxed", structure=number, status=status, data={"record": record}
-            )
+    store = Store(path, structures, {})
+    for number, status in ((2, "converged"), (3, "exploded")):
+        atoms = ase.Atoms(structures[number].numbers, structures[number].positions)
+        atoms.rotate(70, "x")
+        record = {"energy_after": -2.5, "rmsd": 0.0, "rmsd_heavy": 0.0, "status": status}
+        store.write(number, record, atoms.positions, "gfn2-xtb")
     found = read_relaxed(path, structures)
     assert list(found) == [2]
     assert found[2]["energy"] == -2.5

@@ -32,9 +32,9 @@ def test_a_killed_run_continues(tmp_path):
     again = ResumableFile(path, "txt", {"seed": 1})
     assert again.done >= 5
     again.extend([f"{again.done}\n"])
-    again.close(path)
+    again.publish()
     assert path.read_text().split() == [str(k) for k in range(again.done + 1)]
-    assert [p.name for p in tmp_path.iterdir()] == ["x.out"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".x.out.made.json", "x.out"]
 
 
 def test_other_settings_are_named(tmp_path):
@@ -71,5 +71,5 @@ def test_a_full_disk_keeps_what_came_before(tmp_path):
     again = ResumableFile(tmp_path / "x.out", "txt", {})
     assert again.done == 10
     again.extend(lines[10:])
-    again.close(tmp_path / "x.out")
+    again.publish()
     assert (tmp_path / "x.out").read_text() == "".join(lines)

@@ -128,6 +128,43 @@ def test_energies_alone(tmp_path):
     assert "forces_mae_mev_per_angstrom" not in model.provenance["test"]
 
 
+def test_uneven_data(tmp_path):
+    """What some structures have and others not, of any kind, changes nothing."""
+    plain = fit_potential(fresh(), springs(), tmp_path / "plain", **QUICK)
+    uneven = springs()
+    for number, one in enumerate(uneven):
+        one.info["note"] = str(number) if number % 2 else number
+        if number % 3 == 0:
+            one.name, one.charges, one.dipole = "some", torch.zeros(5), torch.zeros(3)
+            one.nested = {"a": [1, None]}
+        if number % 3 == 1:
+            one.name, one.charges = 7, torch.zeros(2, 2)
+            del one.info["method"]
+    for data in (uneven, uneven[::-1]):
+        other = fit_potential(fresh(), data, tmp_path / str(id(data)), **QUICK)
+        if data is uneven:
+            assert torch.equal(weights(plain), weights(other))
+
+
+def test_periodic_and_free_structures_in_one_batch(tmp_path):
+    """In a box that is larger than the cutoff a molecule is what it is without one."""
+    plain = fit_potential(fresh(), springs(), tmp_path / "plain", **QUICK)
+    mixed = springs()
+    for one in mixed[::2]:
+        one.cell = 40.0 * torch.eye(3).unsqueeze(0)
+    mixed[5].cell = 40.0 * torch.eye(3)
+    found = fit_potential(fresh(), mixed, tmp_path / "mixed", **QUICK)
+    assert torch.allclose(weights(plain), weights(found), atol=1e-5)
+    for one in mixed[::2]:
+        one.cell = 3.0 * torch.eye(3).unsqueeze(0)  # its images are neighbours now
+    crowded = fit_potential(fresh(), mixed, tmp_path / "crowded", **QUICK)
+    assert not torch.allclose(weights(plain), weights(crowded), atol=1e-3)
+    complete = Potential("schnet", (1, 6), hidden_channels=8, cutoff=None, max_distance=9.0)
+    with pytest.raises(InputError, match=r"structure 0: is periodic, .* no cutoff"):
+        fit_potential(complete, mixed, tmp_path / "complete", **QUICK)
+    assert not (tmp_path / "complete").exists()
+
+
 def test_refused(tmp_path):
     with pytest.raises(InputError, match="energy_weight must be positive, got 0"):
         PotentialTrainingConfig(energy_weight=0)

@@ -1,7 +1,9 @@
 """Structure files: the suffix names the reader.
 
-A reader is a function from the path of a file to its structures, one ``Data`` each. It may stop
-with any error; `read` says which file, and which structure. To add a format::
+A reader is a function from the path of a file to its structures, one ``Data`` each, all that the
+file has. It may stop with any error; `read` says which file, and which structure. Labels in other
+units than the library's it may leave as they are and name the unit
+(`schnetgen_pyg.data.labels`). To add a format::
 
     from schnetgen_pyg.data.readers import READERS
 
@@ -14,22 +16,27 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfileobj
 
 import ase.io.formats
+from ase.io.formats import UnknownFileTypeError
 from torch_geometric.data import Data
 
+from schnetgen_pyg.data.coincidence import require_molecules
 from schnetgen_pyg.data.conversion import check
+from schnetgen_pyg.data.labels import Labels
 from schnetgen_pyg.data.readers.ase_formats import read_ase
 from schnetgen_pyg.data.readers.database import read_database
 from schnetgen_pyg.data.readers.npz import read_npz
 from schnetgen_pyg.data.readers.qm9 import read_qm9
 from schnetgen_pyg.data.readers.sdf import read_sdf
+from schnetgen_pyg.data.readers.xyz import read_xyz
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.registry import Registry
+from schnetgen_pyg.registry import Registry, nearest
 
 Reader = Callable[[Path], Iterable[Data]]
 
@@ -38,11 +45,14 @@ Reader = Callable[[Path], Iterable[Data]]
 READERS: Registry[Reader] = Registry(
     "reader",
     {
-        ".xyz": read_ase,
-        ".extxyz": read_ase,
+        ".xyz": read_xyz,
+        ".extxyz": read_xyz,
         ".db": read_database,
+        ".json": read_database,
         ".npz": read_npz,
         ".sdf": read_sdf,
+        ".sd": read_sdf,
+        ".mol": read_sdf,
         ".tar": read_qm9,
         ".tar.bz2": read_qm9,
         ".tar.gz": read_qm9,
@@ -75,7 +85,7 @@ def _unpacked(path: Path) -> Iterator[Path]:
         yield inner
 
 
-def _structures(path: Path, reader: Reader | None) -> list[Data]:
+def _structures(path: Path, reader: Reader | None, labels: Labels) -> list[Data]:
     """The checked structures of a file; what is wrong is said without its name."""
     if not path.is_file():
         raise InputError("no such file")
@@ -84,39 +94,64 @@ def _structures(path: Path, reader: Reader | None) -> list[Data]:
     known = find_reader(path.name)
     if known is None and path.suffix.lower() in PACKED:
         with _unpacked(path) as inner:
-            return _structures(inner, reader)
-    structures = []
+            return _structures(inner, reader, labels)
+    structures, found = [], set()
     for number, data in enumerate((reader or known or read_ase)(path)):
         if not isinstance(data, Data):
             raise InputError(
                 f"structure {number}: the reader gave {type(data).__name__}, but it has to give "
                 "torch_geometric Data (from_ase converts ASE's Atoms)"
             )
-        structures.append(check(data, f"structure {number}"))
+        where = f"structure {number}"
+        found |= labels.apply(data, where)
+        structures.append(check(data, where))
     if not structures:
         raise InputError("holds no structure")
+    require_molecules(structures)
+    unstated = [k for k, data in enumerate(structures) if "energy" in (data.get("info") or {})]
+    if unstated:
+        warnings.warn(
+            f"{path.name}: structure {unstated[0]} has an energy without a unit; it counts as eV. "
+            "Say another: units={'energy': …}, --units energy=…",
+            stacklevel=2,
+        )
+    for label, key in labels.keys.items():
+        if label not in found and all(data.get(label) is None for data in structures):
+            there = sorted({*structures[0].to_dict(), *structures[0].get("info", {})})
+            raise InputError(
+                f"no structure has {key!r}, which keys name as the {label}"
+                f"{nearest(key, there)}; the first one has {', '.join(there)}"
+            )
     return structures
 
 
-def read(path: str | os.PathLike[str], reader: Reader | None = None) -> list[Data]:
+def read(
+    path: str | os.PathLike[str], reader: Reader | None = None, labels: Labels | None = None
+) -> list[Data]:
     """Read every structure of a file, also one packed by gzip, bzip2 or xz.
 
     Args:
         path: of the file; its suffix chooses from `READERS`, and ASE reads what they do not know.
         reader: one to take instead.
+        labels: names and units of labels, where they are not the library's.
 
     Returns:
         list of ``Data`` with ``z``, ``pos`` (Å) and, where the file has them, ``energy`` (eV),
-        ``forces`` (eV/Å), ``cell`` (Å) and more.
+        ``forces`` (eV/Å), ``cell`` (Å), ``charge`` (e), ``spin_multiplicity`` and more.
 
     Raises:
         InputError: naming the file, and the structure where one is at fault.
     """
     path = Path(path)
     try:
-        return _structures(path, reader)
+        return _structures(path, reader, labels or Labels())
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    except UnknownFileTypeError as error:
+        raise InputError(
+            f"{path}: cannot be read as a structure file: no reader knows {path.suffix!r}; convert "
+            "it to .extxyz or .sdf, or register a reader of your own"
+        ) from error
     except Exception as error:
         raise InputError(
             f"{path}: cannot be read as a structure file ({type(error).__name__}: {error})"

@@ -1,4 +1,4 @@
-"""Arrays of NumPy: our own format, and the trajectories of MD17 and rMD17."""
+"""Arrays of NumPy: our own format, and the trajectories of MD17, rMD17 and sGDML."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import ase.units
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,47 +19,118 @@ from schnetgen_pyg.data.columns import attributes, join
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.storage.atomic import replacing
 
-#: Arrays of the trajectories of MD17 and rMD17, all frames of one molecule: as published, and as in
-#: other copies of them. Energies are in kcal/mol, forces in kcal/mol/Å.
+#: Arrays of the trajectories of MD17, rMD17 and sGDML, all frames of one molecule: as published,
+#: and as in other copies of them.
 TRAJECTORIES = (
     ("nuclear_charges", "coords", "energies", "forces"),
     ("Z", "R", "E", "F"),
     ("z", "R", "E", "F"),
 )
 
+#: Arrays that such a file has beside the frames. Where one is there, energies are in kcal/mol,
+#: positions in Å, unless it says otherwise.
+MARKS = ("nuclear_charges", "old_index", "old_indices", "theory", "md5", "type")
+
 #: Arrays that have to fit; others that do not are left out with a warning.
-LABELS = ("z", "pos", "energy", "forces", "cell")
+LABELS = ("z", "pos", "energy", "forces", "cell", "stress")
+
+#: Labels in the library's units, as `save_npz` writes them; files of others have to say theirs.
+UNITS = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³"}
+
+#: Names of units in files of others.
+OTHER_UNITS = {"e_unit": "energy", "r_unit": "pos"}
 
 
 def read_npz(path: Path) -> Iterable[Data]:
-    """Arrays as `save_npz` describes them, or a trajectory of MD17 or rMD17."""
+    """Arrays as `save_npz` describes them, or a trajectory of MD17, rMD17 or sGDML, in the units
+    that the file states."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
         raise InputError(f"not a readable npz file ({error})") from error
+    units = {
+        name.removesuffix(":unit"): _text(arrays.pop(name))
+        for name in list(arrays)
+        if name.endswith(":unit")
+    }
+    units |= {new: _text(arrays.pop(old)) for old, new in OTHER_UNITS.items() if old in arrays}
     for names in TRAJECTORIES:
-        if all(name in arrays for name in names):
-            return _trajectory(arrays, names)
-    return _structures(path, arrays)
+        if all(name in arrays for name in names[:2]):
+            return _trajectory(path, arrays, names, units)
+    if "energy" in units:
+        units.setdefault("forces", "")  # by the unit of the energy
+    for name in UNITS:
+        units.setdefault(name, "")
+    return _with_units(_structures(path, arrays), units)
 
 
-def _trajectory(arrays: dict[str, np.ndarray], names: Sequence[str]) -> Iterator[Data]:
-    z, pos, energy, forces = (arrays[name] for name in names)
-    unit = ase.units.kcal / ase.units.mol
+def _text(array: np.ndarray) -> str:
+    value = array.item() if array.size == 1 else array.tolist()
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _with_units(structures: Iterable[Data], units: dict[str, str]) -> Iterator[Data]:
+    for data in structures:
+        data.units = dict(units)
+        yield data
+
+
+def _trajectory(
+    path: Path, arrays: dict[str, np.ndarray], names: Sequence[str], units: dict[str, str]
+) -> Iterator[Data]:
+    known = any(mark in arrays for mark in MARKS)
+    units = {"energy": "kcal/mol" if known else "", "pos": "Å"} | units
+    z, pos = (arrays.pop(name) for name in names[:2])
+    labels = {
+        label: arrays.pop(name)
+        for label, name in zip(("energy", "forces"), names[2:], strict=True)
+        if name in arrays
+    }
+    forces = labels.get("forces", pos)
     if pos.ndim != 3 or pos.shape[1:] != (len(z), 3) or forces.shape != pos.shape:
         raise InputError(
             f"{names[1]} and {names[3]} must have shape [num_frames, {len(z)}, 3], got "
             f"{list(pos.shape)} and {list(forces.shape)}"
         )
-    frames = (
-        pos,
-        energy.astype(np.float64).reshape(len(pos), 1) * unit,
-        (forces.astype(np.float64) * unit).astype(np.float32),
-    )
-    for each in zip(*frames, strict=True):  # a tensor of each: a view would take along all frames
-        own_pos, own_energy, own_forces = map(torch.as_tensor, each)
-        yield Data(z=torch.as_tensor(z), pos=own_pos, energy=own_energy, forces=own_forces)
+    if "energy" in labels:
+        if labels["energy"].size != len(pos):
+            raise InputError(
+                f"{names[2]} has {labels['energy'].size} entries, expected {len(pos)}, one a frame"
+            )
+        labels["energy"] = labels["energy"].astype(np.float64).reshape(-1, 1)
+    lattice = arrays.pop("lattice", None)
+    info = {name: _text(arrays.pop(name)) for name in list(arrays) if arrays[name].size == 1}
+    rows = {name: arrays.pop(name) for name in list(arrays) if len(arrays[name]) == len(pos)}
+    _warn_of(path, [f"{name} {list(array.shape)}" for name, array in arrays.items()])
+    columns = {name: array for name, array in rows.items() if array[0].size > 1}
+    values = {
+        name: array.reshape(-1).tolist() for name, array in rows.items() if name not in columns
+    }
+    numbers = torch.as_tensor(z)
+    frames = {
+        name: torch.from_numpy(np.ascontiguousarray(array)).unbind()
+        for name, array in {"pos": pos, **labels}.items()
+    }
+    for frame in range(len(pos)):  # a copy of each: a view would take along all frames
+        own = {name: tensors[frame].clone() for name, tensors in frames.items()}
+        own |= {name: torch.tensor(array[frame]) for name, array in columns.items()}
+        if lattice is not None:  # sGDML has the vectors as columns
+            own["cell"] = torch.tensor(lattice.T)
+        yield Data(
+            z=numbers,
+            info=info | {name: array[frame] for name, array in values.items()},
+            units=dict(units),
+            **own,
+        )
+
+
+def _warn_of(path: Path, left_out: Sequence[str], wanted: str = "each of the frames") -> None:
+    if left_out:
+        warnings.warn(
+            f"left out of {path.name}: {', '.join(left_out)}, which have no entry for {wanted}",
+            stacklevel=2,
+        )
 
 
 def _structures(path: Path, arrays: dict[str, np.ndarray]) -> list[Data]:
@@ -95,12 +165,7 @@ def _structures(path: Path, arrays: dict[str, np.ndarray]) -> list[Data]:
                 part = np.ascontiguousarray(np.moveaxis(part, 0, dim))
                 is_text = part.dtype.kind == "U"
                 structures[owner][name] = part.item() if is_text else torch.as_tensor(part)
-    if left_out:
-        warnings.warn(
-            f"left out of {path}: {', '.join(left_out)}, which have an entry neither for each of "
-            f"the {counts.sum()} atoms nor for each of the {len(counts)} structures",
-            stacklevel=2,
-        )
+    _warn_of(path, left_out, f"each of the {counts.sum()} atoms or {len(counts)} structures")
     return structures
 
 
@@ -120,7 +185,7 @@ def save_npz(path: str | os.PathLike[str], structures: Sequence[Data]) -> None:
     Arrays ``n_atoms`` [num_structures], ``z``, ``pos`` (Å) and every other attribute, the rows of
     all structures one after the other: one row for each atom or for each structure, or as many as
     ``NAME:rows`` says. Where only some structures have it, ``NAME:of`` are their numbers. What is
-    no tensor is a JSON list, ``NAME:json``.
+    no tensor is a JSON list, ``NAME:json``. Labels have their unit as ``NAME:unit``.
 
     Raises:
         InputError: naming the attribute that cannot be written.
@@ -137,6 +202,8 @@ def save_npz(path: str | os.PathLike[str], structures: Sequence[Data]) -> None:
         arrays[name] = _array(name, rows.byte() if name == "z" else rows)
         if len(owners) < len(structures):
             arrays[f"{name}:of"] = owners
+        if name in UNITS:
+            arrays[f"{name}:unit"] = np.array(UNITS[name])
         if not np.array_equal(present, counts[owners]) and set(present) != {1}:
             arrays[f"{name}:rows"] = np.array(present)
     with replacing(path) as temporary, temporary.open("wb") as file:

@@ -1,35 +1,211 @@
-"""SDF files, through RDKit."""
+"""SDF and mol files (V2000 and V3000): records cut out here, molecules through RDKit.
+
+RDKit's own supplier loses the rest of a file in silence where a ``$$$$`` is missing, or the empty
+line that ends a property. Here every record begins with its counts line.
+"""
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ase.units
+import numpy as np
 import torch
+from rdkit import Chem, rdBase
 from torch_geometric.data import Data
 
+from schnetgen_pyg.data.charge_and_spin import state_electrons
+from schnetgen_pyg.data.readers.text import lines_of
 from schnetgen_pyg.errors import InputError
+
+#: The counts line, fourth of a record, which names the version of the format.
+COUNTS = re.compile(r"^.{6}.*V[23]000\s*$")
+END, SEPARATOR = "M  END", "$$$$"
+
+#: The header of a property, with its name.
+PROPERTY = re.compile(r"^>.*?<(.+)>")
+
+#: The name of a property that states a unit, such as ``energy (eV)``.
+WITH_UNIT = re.compile(r"(energy|forces|log_prob) \((.+)\)")
+
+
+@dataclass
+class _Record:
+    """Lines of one record: molecule with ``M  END``, the rest before ``$$$$``; ``first`` is the
+    number of the first line in the file, from 1."""
+
+    first: int
+    molecule: list[str]
+    rest: list[str]
+    separated: bool
 
 
 def read_sdf(path: Path) -> Iterator[Data]:
-    """The records of an SDF file; with QM9's energies U0 where PyG's table lies beside it."""
-    from rdkit import Chem, rdBase
+    """The records of an SDF or mol file.
 
-    with rdBase.BlockLogs(), path.open("rb") as file:
-        mols = list(Chem.ForwardSDMolSupplier(file, sanitize=False, removeHs=False))
-    energies = _energies(path.with_name(path.name + ".csv"), len(mols))
-    for number, mol in enumerate(mols):
-        if mol is None:
-            raise InputError(f"structure {number} is not a valid SDF record")
-        data = Data(
-            z=torch.tensor([atom.GetAtomicNum() for atom in mol.GetAtoms()]),
-            pos=torch.as_tensor(mol.GetConformer().GetPositions(), dtype=torch.float32),
-        )
+    Titles and properties are in ``info`` (``name`` and the properties' names); those whose names
+    state a unit, ``energy (eV)`` and ``forces (eV/Angstrom)``, are labels. The sum of the
+    formal charges is ``charge``, radicals make ``spin_multiplicity``, isotopes ``masses``. With
+    QM9's energies U0 where PyG's table lies beside ``gdb9.sdf``.
+    """
+    lines = list(lines_of(path))
+    records = list(_records(lines))
+    energies = _energies(path.with_name(path.name + ".csv"), len(records))
+    any_separated = any(record.separated for record in records)
+    with rdBase.BlockLogs():
+        structures = [_structure(record, f"structure {k}") for k, record in enumerate(records)]
+    for number, (record, data) in enumerate(zip(records, structures, strict=True)):
+        where = f"structure {number}"
+        if any_separated and not record.separated and any(record.rest):
+            raise InputError(
+                f"{where} (line {record.first}): its properties do not end with {SEPARATOR}; the "
+                "file is cut"
+            )
         if energies is not None:
             data.energy = torch.tensor([energies[number]], dtype=torch.float64)
         yield data
+
+
+def _records(lines: list[str]) -> Iterator[_Record]:
+    """Cut the lines of a file into records."""
+    begins = [place - 3 for place, line in enumerate(lines) if COUNTS.match(line)]
+    done = 0
+    for number, begin in enumerate(begins):
+        stop = begins[number + 1] if number + 1 < len(begins) else len(lines)
+        _nothing_between(lines, done, begin, number)
+        own = lines[begin:stop]
+        separator = next((k for k, line in enumerate(own) if line.startswith(SEPARATOR)), None)
+        own = own[:separator]
+        done = begin + len(own) + (separator is not None)
+        ends = [place for place, line in enumerate(own) if line.rstrip() == END]
+        if len(ends) != 1:
+            raise InputError(
+                f"structure {number} (line {begin + 1}): {len(ends) or 'no'} {END!r}, expected "
+                "one; the record is cut or damaged"
+            )
+        end = ends[0] + 1
+        yield _Record(begin + 1, own[:end], own[end:], separator is not None)
+    _nothing_between(lines, done, len(lines), len(begins))
+
+
+def _nothing_between(lines: list[str], start: int, stop: int, number: int) -> None:
+    """Refuse text that belongs to no record, also where a header lacks lines."""
+    if stop < start:
+        raise InputError(
+            f"structure {number} is not a valid SDF record (line {stop + 4}: fewer than three "
+            "lines before the counts of atoms and bonds)"
+        )
+    for place in range(start, stop):
+        if lines[place].strip():
+            raise InputError(
+                f"structure {number} is not a valid SDF record (line {place + 1}: "
+                f"{lines[place].strip()[:60]!r} belongs to no molecule with a counts line that "
+                "ends with V2000 or V3000)"
+            )
+
+
+def _structure(record: _Record, where: str) -> Data:
+    mol = Chem.MolFromMolBlock("\n".join(record.molecule), sanitize=False, removeHs=False)
+    if mol is None or not mol.GetNumAtoms():
+        raise InputError(
+            f"{where} is not a valid SDF record (line {record.first}: RDKit finds "
+            f"{'no molecule' if mol is None else 'no atoms'} in it)"
+        )
+    atoms = list(mol.GetAtoms())
+    numbers = [atom.GetAtomicNum() for atom in atoms]
+    if not all(numbers):
+        unknown = numbers.index(0)
+        raise InputError(
+            f"{where}: atom {unknown} is {atoms[unknown].GetSymbol()!r}, no element; a pattern or "
+            "a fragment is no molecule"
+        )
+    pos = mol.GetConformer().GetPositions()
+    _require_embedded(record, pos, where)
+    data = Data(
+        z=torch.tensor(numbers),
+        pos=torch.as_tensor(pos, dtype=torch.float32),
+        info=_information(record, where),
+    )
+    if any(atom.GetIsotope() for atom in atoms):
+        data.masses = torch.tensor([atom.GetMass() for atom in atoms], dtype=torch.float64)
+    _set_labels(data, where)
+    unpaired = sum(atom.GetNumRadicalElectrons() for atom in atoms)
+    formal = Chem.GetFormalCharge(mol)
+    state_electrons(data, where, np.array([formal]))
+    if formal and data.charge != formal:
+        raise InputError(
+            f"{where}: a property states a charge of {data.charge:+d}, its atoms {formal:+d}; "
+            "correct one of them"
+        )
+    if unpaired:
+        data.spin_multiplicity = data.get("spin_multiplicity", unpaired + 1)
+    return data
+
+
+def _require_embedded(record: _Record, pos: Any, where: str) -> None:
+    """Refuse a drawing: the header says 2D, and the third coordinate is zero everywhere."""
+    drawn = record.molecule[1][20:22] == "2D"
+    if len(pos) > 1 and drawn and not pos[:, 2].any():
+        raise InputError(
+            f"{where} (line {record.first}): has no 3-D coordinates (its header says 2D and all z "
+            "are 0); embed it first, for example with RDKit or Open Babel"
+        )
+
+
+def _information(record: _Record, where: str) -> dict[str, Any]:
+    """Title, comment and properties; numbers as such."""
+    found: dict[str, Any] = {}
+    for name, line in (("name", record.molecule[0]), ("comment", record.molecule[2])):
+        if line.strip():
+            found[name] = line.strip()
+    values: dict[str, list[str]] = {}
+    open_property = None
+    for line in record.rest:
+        header = PROPERTY.match(line)
+        if header:
+            open_property = values.setdefault(header[1], [])
+        elif not line.strip():
+            open_property = None
+        elif open_property is None:
+            raise InputError(
+                f"{where} (line {record.first}): {line.strip()[:60]!r} after {END!r} belongs to no "
+                "property; write '> <NAME>' before it"
+            )
+        else:
+            open_property.append(line)
+    return found | {name: _number("\n".join(text)) for name, text in values.items()}
+
+
+def _set_labels(data: Data, where: str) -> None:
+    """Make labels of properties that state their unit."""
+    for name in list(data.info):
+        stated = WITH_UNIT.fullmatch(name)
+        if stated is None:
+            continue
+        value = data.info.pop(name)
+        if stated[1] == "log_prob":
+            data.info["log_prob"] = value
+            continue
+        try:
+            rows = [[float(word) for word in row.split()] for row in str(value).splitlines()]
+        except ValueError:
+            raise InputError(f"{where}: {name} must be numbers, got {value!r}") from None
+        data[stated[1]] = torch.tensor(rows if stated[1] == "forces" else rows[0])
+        data.units = {**data.get("units", {}), stated[1]: stated[2]}
+
+
+def _number(text: str) -> str | int | float:
+    """A number where the text is one; ``007`` and ``nan`` are none."""
+    if re.fullmatch(r"-?(0|[1-9]\d*)", text.strip()):
+        return int(text)
+    if re.fullmatch(r"[+-]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?", text.strip()):
+        return float(text)
+    return text
 
 
 def _energies(table: Path, num_structures: int) -> list[float] | None:
@@ -38,6 +214,11 @@ def _energies(table: Path, num_structures: int) -> list[float] | None:
         return None
     with table.open() as file:
         rows = list(csv.DictReader(file))
-    if len(rows) != num_structures or "u0" not in rows[0]:
+    if not rows or "u0" not in rows[0]:
         return None
+    if len(rows) != num_structures:
+        raise InputError(
+            f"{table.name} beside it has {len(rows)} rows for {num_structures} records; move it "
+            "away, or take the table of this file"
+        )
     return [float(row["u0"]) * ase.units.Hartree for row in rows]

@@ -72,7 +72,8 @@ class Decision(nn.Module, ABC):
     @abstractmethod
     def draw(self, step: Step, draft: Draft) -> Tensor | None:
         """Decide for molecules under construction, or follow them where ``draft.forced``: the step
-        is told what, and the draft keeps it. Their log-probabilities [count], or nothing."""
+        is told what, and the draft keeps it. The log-probabilities of what was decided [count],
+        which count where molecules are followed, or nothing."""
 
     def new_atom(self, step: Step) -> Tensor | None:
         """Channels of the next atoms [num_graphs, hidden_channels] that tell later decisions of

@@ -15,10 +15,11 @@ from schnetgen_pyg.chem.bonds import bond_limits
 from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.generator import placement
 from schnetgen_pyg.generator.decisions.base import Decision
+from schnetgen_pyg.generator.density import PositionDensity, log_densities
 from schnetgen_pyg.generator.distances import DistanceBins
 from schnetgen_pyg.generator.draft import StepRecord
 from schnetgen_pyg.generator.placement import PENALTY
-from schnetgen_pyg.generator.shells import SHORTEST_BOND, shell
+from schnetgen_pyg.generator.shells import densities, shell, shell_factors
 from schnetgen_pyg.representations.layers import GaussianSmearing, ShiftedSoftplus, mlp
 
 if TYPE_CHECKING:
@@ -133,69 +134,94 @@ class Distance(Decision):
         return result
 
     def tables(self, draft: Draft, y: Tensor, pos: Tensor, focus: Tensor, reach: float) -> Tensor:
-        """Log-probabilities over temperature of the distances from placed atoms to new ones that
-        are no farther than ``reach`` (Å) from their ``focus`` [count, size, bins], from features
-        [count, size, channels] and positions [count, size, 3]. Where nobody asks for the
-        probability of the result they are not normalised, and end where no distance does."""
-        count, size = pos.shape[:2]
-        here = torch.arange(count, device=pos.device)
-        partial = Data(pos=pos.flatten(0, 1), batch=here.repeat_interleave(size))
-        arguments = y.flatten(0, 1), partial, here * size + focus
-        if draft.scored:
-            log_prob = torch.log_softmax(self.scores(*arguments), dim=-1)
-        else:
-            log_prob = self.scores(*arguments, reach=reach)
-        return log_prob.view(count, size, -1) / self.temperature(draft.config)
+        """Log-probabilities over temperature, up to a constant, of the distances from placed atoms
+        to new ones that are no farther than ``reach`` (Å) from their ``focus`` [count, size, bins],
+        from features [count, size, channels] and positions [count, size, 3]; they end where no
+        distance does."""
+        scores = self.scores(*_flat(y, pos, focus), reach=reach)
+        return scores.view(*pos.shape[:2], -1) / self.temperature(draft.config)
+
+    def normalised(self, y: Tensor, pos: Tensor, focus: Tensor | None) -> Tensor:
+        """Log-probabilities of all distances [count, size, bins], with arguments as those of
+        `tables`."""
+        log_prob = torch.log_softmax(self.scores(*_flat(y, pos, focus)), dim=-1)
+        return log_prob.view(*pos.shape[:2], -1)
 
     def draw(self, step: Step, draft: Draft) -> Tensor | None:
-        return self._on_grid(step, draft) if self.mixer is None else self._in_shell(step, draft)
+        """A position; of one that is followed the log-density in 1/Å³."""
+        if draft.forced:
+            return (self._follow if self.mixer is None else self._follow_mixture)(step, draft)
+        (self._on_grid if self.mixer is None else self._in_shell)(step, draft)
+        return None
 
-    def _on_grid(self, step: Step, draft: Draft) -> Tensor:
+    def _on_grid(self, step: Step, draft: Draft) -> None:
+        size, config = draft.placed, draft.config
+        log_prob = self.log_prob(step).view(len(draft.z), size, -1) / self.temperature(config)
+        candidates = placement.grid(config.grid_extent, config.grid_spacing, log_prob.device)
+        placed, keys = draft.pos[:, :size], draft.keys(size, 0)
+        choice, _ = placement.sample(candidates, placed, log_prob, self.bins.spacing, keys)
+        draft.pos[:, size] = candidates[choice]
+
+    def _in_shell(self, step: Step, draft: Draft) -> None:
         size = draft.placed
-        log_prob = self.log_prob(step).view(len(draft.z), size, -1)
+        assert step.focus is not None
+        focus = step.focus - draft.rows * size
+        y = step.y.view(len(draft.z), size, -1)
+        around = shell(self, draft, y, draft.rows, focus)
+        draft.pos[:, size] = around.sample(draft.keys(size, 0))
+        draft.give_hydrogen(focus)
+
+    def _follow(self, step: Step, draft: Draft) -> Tensor:
+        """Positions about the first atom, as far as the distributions reach."""
+        size = draft.placed
+        pos = draft.pos[:, :size]
+        log_prob = self.normalised(step.y.view(len(pos), size, -1), pos, None)
         if draft.history is not None:
             draft.history.append(StepRecord(log_prob))
-        log_prob = log_prob / self.temperature(draft.config)
-        config = draft.config
-        candidates = placement.grid(config.grid_extent, config.grid_spacing, log_prob.device)
-        placed, spacing = draft.pos[:, :size], self.bins.spacing
-        if draft.forced:
-            nearest = torch.cdist(draft.pos[:, size], candidates).argmin(1)
-            return placement.log_prob(candidates, placed, log_prob, spacing, nearest)
-        keys = draft.keys(size, 0)
-        choice, log_p = placement.sample(candidates, placed, log_prob, spacing, keys)
-        draft.pos[:, size] = candidates[choice]
-        return log_p
+            return pos.new_zeros(len(pos))
+        spacing, outer = self.bins.spacing, float(self.bins.centers[-1])
+        found = [
+            PositionDensity(one, table, spacing, one[0], 0.0, outer, self.bins.label_width)
+            for one, table in zip(pos, log_prob, strict=True)
+        ]
+        value, error = log_densities(found, draft.pos[:, size])
+        draft.error += error
+        return value
 
-    def _in_shell(self, step: Step, draft: Draft) -> Tensor | None:
-        """p(r) = Σ_f p(f) p(r | f) after one f was drawn; the probability is that of the sum."""
+    def _follow_mixture(self, step: Step, draft: Draft) -> Tensor:
+        """p(r) = Σ_f p(f) p(r | f) over all atoms in whose shell the position lies."""
         count, size = len(draft.z), draft.placed
         focus_log_prob = step.focus_log_prob
         assert focus_log_prob is not None
-        terms = torch.full_like(focus_log_prob, -torch.inf)
-        y, keys = step.y.view(count, size, -1), draft.keys(size, 0)
-        if not draft.forced:
-            assert step.focus is not None
-            focus = step.focus - draft.rows * size
-            around = shell(self, draft, y, draft.rows, focus)
-            draft.pos[:, size], terms[draft.rows, focus] = around.sample(keys)
-            draft.give_hydrogen(focus)
-        if not draft.scored:
-            return None
-        # Every other atom whose shell the position lies in could have been the focus.
+        least, most = shell_factors(draft.config)
         bond = bond_limits(draft.z[:, :size], draft.z[:, size, None])
-        distance = (draft.pos[:, :size] - draft.pos[:, size, None]).norm(dim=2)
-        margin = self.bins.spacing
-        possible = (distance < bond + margin) & (distance > SHORTEST_BOND * bond - margin)
-        rows, focus = (possible & terms.isinf()).nonzero(as_tuple=True)
+        position = draft.pos[:, size]
+        distance = (draft.pos[:, :size] - position.unsqueeze(1)).norm(dim=2)
+        rows, focus = ((distance <= most * bond) & (distance >= least * bond)).nonzero(
+            as_tuple=True
+        )
+        terms = torch.full_like(focus_log_prob, -torch.inf)
+        errors = torch.zeros_like(terms)
         if len(rows):
-            around = shell(self, draft, y, rows, focus)
-            terms[rows, focus] = around.log_density(draft.pos[rows, size], keys[:, rows])
+            y = step.y.view(count, size, -1)
+            around = densities(self, draft, y, rows, focus)
+            terms[rows, focus], errors[rows, focus] = log_densities(around, position[rows])
         joint = focus_log_prob + terms
+        # That of the sum: the mean over the focuses, as probable as they are here.
+        draft.error += (joint.softmax(1).nan_to_num(0.0) * errors).sum(1)
+        best = joint.argmax(1)
+        draft.give_hydrogen(best)
         if draft.history is not None:
-            step.decide(focus=draft.rows * size + joint.argmax(1))
+            step.decide(focus=draft.rows * size + best)
             log_prob = self.log_prob(step).view(count, size, -1)
-            draft.history.append(StepRecord(log_prob, focus_log_prob, joint.argmax(1)))
-        if draft.forced:
-            draft.give_hydrogen(joint.argmax(1))
+            draft.history.append(StepRecord(log_prob, focus_log_prob, best))
         return joint.logsumexp(1)
+
+
+def _flat(y: Tensor, pos: Tensor, focus: Tensor | None) -> tuple[Tensor, Data, Tensor | None]:
+    """Features, partial molecules and focuses as `Distance.scores` takes them, from those of
+    equally large molecules [count, size, …]."""
+    count, size = pos.shape[:2]
+    here = torch.arange(count, device=pos.device)
+    partial = Data(pos=pos.flatten(0, 1), batch=here.repeat_interleave(size))
+    return y.flatten(0, 1), partial, None if focus is None else here * size + focus

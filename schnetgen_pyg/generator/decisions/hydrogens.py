@@ -84,7 +84,7 @@ class Hydrogens(Decision):
         total = torch.zeros(count)
         self._assign(draft, log_prob, known, missing, total)
         draft.missing = missing.to(state.device)
-        return total.to(draft.log_prob)
+        return total.to(draft.pos)
 
     def _assign(
         self, draft: Draft, log_prob: Tensor, known: Tensor, missing: Tensor, total: Tensor

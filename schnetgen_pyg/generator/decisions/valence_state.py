@@ -98,6 +98,8 @@ class ValenceState(Decision):
             kinds = draft.z == 1, draft.z != 1
             numbers = [(bonds & kind).sum(1).clamp(max=4) for kind in kinds]
             choice = numbers[0] + 5 * numbers[1]
+            told = draft.told[:, place]
+            choice = torch.where(told == UNKNOWN, choice, told)
         else:
             choice = choose(log_prob, draft.keys(place, 3))
         draft.valence_state[:, place] = choice.masked_fill(hydrogen, UNKNOWN)

@@ -49,10 +49,8 @@ class Builder:
         self._decide_first(atoms)
         for place in range(draft.placed, size or atoms):
             step = self.step(place)
-            for decision in self.model.decisions.values():
-                log_prob = decision.draw(step, draft)
-                if log_prob is not None:
-                    draft.log_prob += log_prob
+            for name, decision in self.model.decisions.items():
+                draft.add(name, decision.draw(step, draft))
             draft.placed = place + 1
         return self
 
@@ -62,7 +60,7 @@ class Builder:
         state = getattr(self.model.decisions, "valence_state", None)
         undecided = draft.placed == 1 < atoms and (draft.valence_state[:, 0] == UNKNOWN).all()
         if isinstance(state, ValenceState) and undecided:
-            draft.log_prob += state.draw_first(self.step(1).x, draft)
+            draft.add("valence_state", state.draw_first(self.step(1).x, draft))
 
     def step(self, size: int) -> Step:
         """What is known of the first ``size`` atoms, before any decision on the next one."""

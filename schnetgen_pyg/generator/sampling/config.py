@@ -21,17 +21,20 @@ class SamplingConfig:
         shell_spacing: of the coarse candidates around a focus in Å; the fine ones are twelve times
             closer.
         valence_rules: place nothing that valences and the formula forbid, and distribute the
-            hydrogens so that no electron stays unpaired (models with a focus).
+            hydrogens so that no electron stays unpaired (models with a focus). Without them an atom
+            need not be bonded to its focus either: it lies up to 1.5 times as far from it as what
+            counts as a bond.
         restarts: how often a scaffold is begun again at most, where the hydrogens that its atoms
             were to have cannot complete it (models that decide on valence states).
         gibbs_rounds: rounds in which heavy atoms of a scaffold are placed once more, given all
             others (models with a focus): all of them in the first, in later ones the third that
-            was the most surprising. Hydrogens of different atoms are then placed at once. Such
-            molecules come without a log-probability.
+            was the most surprising. Hydrogens of different atoms are then placed at once.
         max_surprise: a scaffold is begun anew, too, where after the Gibbs rounds the distances of
             an atom, given all others, are in the mean so many nats less probable than the most
             probable ones; 2 is more than any of 400 training scaffolds has for the bundled model.
             Lower values give fewer different molecules and take longer.
+        log_prob: whether molecules get their log-density in ``info["log_prob"]``, as `log_prob`
+            gives it: the model's own, whatever the temperatures.
         batch_size: molecules built at once; by default 256 on a CPU and 8,192 on a GPU.
         jobs: processes; on GPUs one for each. By default as many as pay: one per core, but none
             for fewer than 256 molecules.
@@ -49,6 +52,7 @@ class SamplingConfig:
     restarts: int = 9
     gibbs_rounds: int = 2
     max_surprise: float = 2.0
+    log_prob: bool = False
     batch_size: int | None = None
     jobs: int | None = None
     max_elements: int | None = None

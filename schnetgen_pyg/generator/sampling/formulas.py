@@ -47,6 +47,21 @@ def check_seen(model: SchNetGen, numbers: Tensor, where: str = "") -> None:
         )
 
 
+def check_neutral(data: Data, where: str) -> None:
+    """Refuse what a generator cannot make: what is periodic, charged or has unpaired electrons."""
+    if data.get("cell") is not None:
+        raise InputError(f"{where}: is periodic, and generators make molecules; remove the cell")
+    said = data.get("info")
+    said = said if isinstance(said, dict) else {}
+    for name, usual in (("charge", 0), ("spin_multiplicity", 1)):
+        value = data.get(name, said.get(name, usual))
+        if value is not None and float(value) != usual:
+            raise InputError(
+                f"{where}: has {name} {float(value):g}, and generators know neutral closed-shell "
+                f"molecules only; they have {name} {usual}"
+            )
+
+
 def check_formula(model: SchNetGen, numbers: Tensor, config: SamplingConfig) -> None:
     """Refuse a formula without any closed-shell molecule, where valence rules are to hold.
 
@@ -89,6 +104,9 @@ def targets_of(model: SchNetGen, given: Mapping[str, Any], count: int) -> dict[s
             f"{', '.join(required) or 'nothing'}"
         )
     values = {name: torch.as_tensor(value) for name, value in given.items()}
+    for name, value in values.items():
+        if not bool(value.isfinite().all()):
+            raise InputError(f"targets: {name!r} is not finite: {value.tolist()}")
     return {
         name: value.expand(count, *value.shape[1:])
         if value.dim() and len(value) == count

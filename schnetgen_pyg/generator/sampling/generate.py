@@ -14,6 +14,7 @@ import ase.io
 import torch
 from torch import Tensor
 
+from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data, check
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.draft import State
@@ -21,6 +22,7 @@ from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import (
     check_formula,
+    check_neutral,
     check_seen,
     numbers_of,
     remaining_of,
@@ -28,6 +30,7 @@ from schnetgen_pyg.generator.sampling.formulas import (
 )
 from schnetgen_pyg.generator.sampling.restarts import assemble
 from schnetgen_pyg.parallel import Failure, in_order, in_processes, job_count
+from schnetgen_pyg.storage.models import require_finite_weights
 
 #: Molecules that pay for another process.
 PER_JOB = 256
@@ -111,8 +114,11 @@ def sample(
     check_seen(model, numbers)
     if outside := model.training_set and model.training_set.outside(numbers.tolist()):
         warnings.warn(outside, stacklevel=2)
+    require_finite_weights(dict(model.named_parameters()), "the model")
     if fragment is not None:
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
+        require_distinct(fragment, "fragment")
+        check_neutral(fragment, "fragment")
     remaining = remaining_of(numbers, fragment)
     asked = targets_of(model, targets or {}, num_molecules)
     batch = _batch_size(model, numbers.numel(), config)
@@ -185,17 +191,17 @@ def generate(
         progress: wraps the iterator, e.g. ``tqdm.tqdm``.
 
     Returns:
-        ASE ``Atoms`` (Å) with ``info["sample"]``, the number in the run, and
-        without Gibbs rounds ``info["log_prob"]``, as `log_prob` gives it; and of a model from a
-        file ``info["generator"]``, its name, and ``info["training_set"]``, the digest of what it
-        has seen, by which `evaluate` judges novelty.
+        ASE ``Atoms`` (Å) with ``info["sample"]``, the number in the run, with
+        ``log_prob=True`` the model's log-density in ``info["log_prob"]``, as `log_prob` gives it,
+        and of a model from a file ``info["generator"]``, its name, and ``info["training_set"]``,
+        the digest of what it has seen, by which `evaluate` judges novelty.
 
     Warns:
         UserWarning: for a formula that is outside of what the model has seen.
 
     Raises:
-        InputError: for elements that the model never saw, a fragment beyond the formula, or a
-            formula that valence rules forbid.
+        InputError: for elements that the model never saw, a fragment beyond the formula, a
+            formula that valence rules forbid, or one that states a charge, a radical or isotopes.
     """
     config = replace(config or SamplingConfig(), **changes)
     check_formula(model, numbers_of(formula), config)

@@ -133,7 +133,7 @@ def _draw(builder: Builder, last: int, keys: Tensor) -> tuple[Shell, Tensor]:
         coarse_spacing=COARSE_SPACING,
         levels=LEVELS,
     )
-    return around, around.sample(keys)[0]
+    return around, around.sample(keys)
 
 
 def _bonded(draft: Draft, last: int, position: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ def add_hydrogens(builder: Builder) -> None:
     draft = builder.draft
     size, left = draft.placed, draft.z[:, draft.placed :]
     decided = "hydrogens" in builder.model.decisions
-    able = draft.config.valence_rules and decided and not draft.scored
+    able = draft.config.valence_rules and decided and draft.config.gibbs_rounds > 0
     tame = valences(draft.z[:, :size]).max() <= AT_MOST + 1
     if not (able and tame and size > 1 and left.numel() and (left == 1).all()):
         return
@@ -69,7 +69,7 @@ def _place(builder: Builder, number: int) -> None:
     focus = priority.topk(number, dim=1).indices
     rows = draft.rows.repeat_interleave(number)
     around = shell(model.distance, draft, step.y.view(count, size, -1), rows, focus.flatten())
-    position, _ = around.sample(_keys(builder, size, number))
+    position = around.sample(_keys(builder, size, number))
     draft.pos[:, size : size + number] = position.view(count, number, 3)
     draft.missing.scatter_add_(1, focus, -torch.ones_like(focus).to(missing))
     draft.missing.clamp_(min=0)

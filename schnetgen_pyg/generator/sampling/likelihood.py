@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import ase
 import torch
@@ -12,56 +12,88 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.conversion import as_data
+from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.draft import Draft, State, StepRecord
 from schnetgen_pyg.generator.model import SchNetGen
+from schnetgen_pyg.generator.placement import PENALTY
 from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
-from schnetgen_pyg.generator.sampling.formulas import check_seen, targets_of
+from schnetgen_pyg.generator.sampling.formulas import check_neutral, check_seen, targets_of
 from schnetgen_pyg.modes import evaluating
+
+
+class LogProb(NamedTuple):
+    """Log-densities of molecules.
+
+    Attributes:
+        value: natural logarithm of the density, positions in Å [num_molecules].
+        error: that of ``value`` at most, from the norms of the positions [num_molecules].
+        parts: what each decision contributes to ``value``, by its name [num_molecules]; the
+            focus is in ``distance``, which sums over it.
+    """
+
+    value: Tensor
+    error: Tensor
+    parts: dict[str, Tensor]
 
 
 def log_prob(
     model: SchNetGen,
     molecules: Any,
     *,
-    seed: int = 0,
     targets: Mapping[str, Any] | None = None,
-    config: SamplingConfig | None = None,
-    **changes: Any,
-) -> Tensor:
-    """Log-probability that the sampler would place the atoms where they are, in their order.
+    placed: int = 1,
+    valence_rules: bool = True,
+) -> LogProb:
+    """The model's own log-density of molecules, log p(types, valence states, positions | formula).
 
-    With a focus it is the density (1/Å³ for each atom but the first) of the mixture over all
-    focuses, up to the error of its norm, and includes the types, valence states and numbers of
-    hydrogens where the model predicts them; that a scaffold was kept because it leads somewhere
-    adds a constant, which is left out. On a grid, positions are taken relative to the first atom
-    and to the nearest grid point.
+    It is that of the learned distributions as they are (T = 1), not of what `generate` makes of
+    them by a temperature, restarts and Gibbs rounds, so that molecules can be ranked by it:
+
+    - positions r₂, …, rₙ given the first atom at the origin, a density in Å^(−3(n − 1)). With a
+      focus it is the mixture over all focuses; the position lies in the shell where it is bonded to
+      the focus. Without one it lies no farther from the first atom than the model's
+      ``max_distance``. The norm of every position is integrated numerically, and its ``error``
+      given;
+    - types, valence states and numbers of hydrogens, where the model decides on them: that of the
+      states which the finished molecule has. What is certain by a formula or a state costs nothing;
+    - the atoms in the order they have here, the first of them being there from the start. Each has
+      to be bonded to an earlier one (see `schnetgen_pyg.generator.orders`), hydrogens last;
+    - −∞ for what the rules forbid.
 
     Args:
         molecules: ``Data``, ``Atoms`` or a list of them.
-        seed: turns the candidates around a focus; the molecules' ``info["sample"]`` and the seed
-            they were generated with give the very candidates of that run.
         targets: as those of `generate`.
-        config: sampling settings; keyword arguments replace its fields.
-
-    Returns:
-        [num_molecules], natural logarithm.
+        placed: so many of the first atoms are given, such as those of a fragment.
+        valence_rules: as in `SamplingConfig`.
 
     Raises:
-        InputError: for elements that the model never saw.
+        InputError: for elements that the model never saw, and charged or periodic structures.
     """
-    config = replace(config or SamplingConfig(), **changes)
     given = [molecules] if isinstance(molecules, (Data, ase.Atoms)) else list(molecules)
     asked = targets_of(model, targets or {}, len(given))
-    result = []
+    config = SamplingConfig(valence_rules=valence_rules)
+    found = []
     for place, (item, data) in enumerate(zip(given, as_data(given), strict=True)):
-        check_seen(model, data.z, f"structure {place}: ")
-        number = item.info.get("sample", place) if isinstance(item, ase.Atoms) else place
+        _check(model, data, f"structure {place}", placed)
         mine = {name: value[place : place + 1] for name, value in asked.items()}
         mine |= _kept(model, item)
-        draft = _followed(model, data, number, seed, config, mine)
-        result.append(draft.log_prob.cpu())
-    return torch.cat(result)
+        state = State.start(data.z[None], data.pos[None], mine)
+        found.append(log_prob_of(follow(model, state, config, placed)))
+    names = dict.fromkeys(name for one in found for name in one.parts)
+    zero = torch.zeros(1)
+    return LogProb(
+        torch.cat([one.value for one in found]),
+        torch.cat([one.error for one in found]),
+        {name: torch.cat([one.parts.get(name, zero) for one in found]) for name in names},
+    )
+
+
+def _check(model: SchNetGen, data: Data, where: str, placed: int) -> None:
+    check_seen(model, data.z, f"{where}: ")
+    check_neutral(data, where)
+    if not 1 <= placed <= len(data.z):
+        raise InputError(f"{where}: placed must be 1 to {len(data.z)}, its atoms, got {placed}")
 
 
 def _kept(model: SchNetGen, item: Any) -> dict[str, Tensor]:
@@ -71,48 +103,59 @@ def _kept(model: SchNetGen, item: Any) -> dict[str, Tensor]:
     return {name: torch.as_tensor(arrays[name])[None] for name in names if name in arrays}
 
 
-def _followed(
+def follow(
     model: SchNetGen,
-    data: Data,
-    number: int,
-    seed: int,
+    state: State,
     config: SamplingConfig,
-    targets: Mapping[str, Tensor],
+    placed: int = 1,
     history: list[StepRecord] | None = None,
 ) -> Draft:
-    """One molecule whose atoms were placed where they are, in their order."""
-    z, pos = data.z.unsqueeze(0), (data.pos - data.pos[:1]).unsqueeze(0)
-    single = State.start(z, pos, targets).to(model.device)
-    index, restart = torch.tensor([number]), torch.tensor([0])
-    draft = Draft(single, 1, index, seed, config, restart, forced=True, history=history)
+    """Molecules of one formula whose atoms are placed where they are, in their order; valence
+    states that the state has are followed, the others are those of the bonds."""
+    state = state.to(model.device)
+    pos, own = state.pos - state.pos[:, :1], state.valence_state.clone()
+    state = replace(state, z=state.z.contiguous(), pos=pos, valence_state=own)
+    index = torch.arange(len(state.z))
+    restart = torch.zeros_like(index)
+    draft = Draft(state, placed, index, 0, config, restart, forced=True, history=history)
     with evaluating(model):
         Builder(model, draft).run()
     return draft
+
+
+def log_prob_of(draft: Draft) -> LogProb:
+    """That of molecules that were followed [count]."""
+    parts = {
+        # A penalty stands for the impossible.
+        name: part.masked_fill(part < PENALTY / 2, -torch.inf).cpu()
+        for name, part in draft.parts.items()
+    }
+    zero = torch.zeros(len(draft.z))
+    return LogProb(sum(parts.values(), zero), draft.error.cpu(), parts)
 
 
 def trace(
     model: SchNetGen,
     molecule: Any,
     *,
-    seed: int = 0,
     targets: Mapping[str, Any] | None = None,
-    config: SamplingConfig | None = None,
+    valence_rules: bool = True,
 ) -> list[StepRecord]:
     """What the model says at every step while one molecule is built in the order of its atoms.
 
     Args:
         molecule: ``Data`` or ``Atoms``.
-        seed, targets, config: as in `log_prob`.
+        targets, valence_rules: as in `log_prob`.
 
     Returns:
         one record for each atom but the first, tensors with a leading dimension of one.
 
     Raises:
-        InputError: for elements that the model never saw.
+        InputError: as `log_prob`.
     """
     (data,) = as_data(molecule, "molecule")
-    check_seen(model, data.z, "molecule: ")
+    _check(model, data, "molecule", 1)
     history: list[StepRecord] = []
-    asked = targets_of(model, targets or {}, 1)
-    _followed(model, data, 0, seed, config or SamplingConfig(), asked, history)
+    state = State.start(data.z[None], data.pos[None], targets_of(model, targets or {}, 1))
+    follow(model, state, SamplingConfig(valence_rules=valence_rules), history=history)
     return history

@@ -16,6 +16,7 @@ from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.gibbs import resample
 from schnetgen_pyg.generator.sampling.hydrogens import add_hydrogens
+from schnetgen_pyg.generator.sampling.likelihood import follow, log_prob_of
 from schnetgen_pyg.graphs.indexing import ranges
 from schnetgen_pyg.modes import evaluating
 
@@ -59,6 +60,11 @@ def assemble(
             builder = run.builder(state, scaffold, rows, torch.zeros_like(rows))
             add_hydrogens(builder)
             builder.run()
+            if config.log_prob:
+                # Of the finished molecules: valence states are those that they have now.
+                finished = State.start(state.z, state.pos, state.known)
+                followed = follow(model, finished, config, max(1, fixed))
+                state.log_prob.copy_(log_prob_of(followed).value)
             result.write(rows, state)
         result.pos.add_(origin)
         if fragment is not None:
@@ -130,7 +136,5 @@ class _Run:
 
     def builder(self, state: State, placed: int, rows: Tensor, tried: Tensor) -> Builder:
         """Of molecules that have so many atoms."""
-        # Of positions that are drawn anew later, the probability is not known.
-        scored = self.model.focus is None or not self.config.gibbs_rounds
         arguments = state, placed, self.index[rows], self.seed, self.config, tried
-        return Builder(self.model, Draft(*arguments, scored=scored))
+        return Builder(self.model, Draft(*arguments))

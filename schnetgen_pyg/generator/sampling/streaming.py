@@ -78,24 +78,38 @@ def generate_file(
     targets: Mapping[str, Any] | None = None,
     config: SamplingConfig | None = None,
     progress: Callable[..., Any] | None = None,
-) -> None:
+    overwrite: bool = False,
+) -> bool:
     """`generate` into a file; a run that was killed keeps what it has and continues.
 
-    Molecules go to ``PATH.partial.extxyz`` as they are finished, and to ``path`` at the end.
+    Molecules go to ``PATH.partial.extxyz`` as they are finished, and to ``path`` at the end, in the
+    format of its suffix (`schnetgen_pyg.data.writers.SUFFIXES`).
+
+    Args:
+        overwrite: whether what is there of another model, other settings or unknown origin may be
+            replaced.
+
+    Returns:
+        False where ``path`` holds these very molecules already, so that nothing was to be done.
 
     Raises:
-        InputError: as `generate`; if the partial file is of another model or other settings; or
-            if it cannot be written.
+        InputError: as `generate`; if the file or the partial one is of another model or other
+            settings; or if it cannot be written.
     """
     config = config or SamplingConfig()
     path = Path(path)
-    file_format(path)
+    plain = file_format(path) == "extxyz" and path.suffix in ("", *PLAIN)
     check_formula(model, numbers_of(formula), config)
     common: dict[str, Any] = {"seed": seed, "fragment": fragment, "config": config}
     common["targets"] = targets
     sample(model, formula, num_molecules, **common)  # refuses what is wrong, builds nothing
     settings = _run_settings(model, formula, **common)
-    file = ResumableFile(path, "extxyz", settings, keep_whole_frames)
+    asked = {"num_molecules": num_molecules}
+    file = ResumableFile(
+        path, "extxyz", settings, keep_whole_frames, result=asked, overwrite=overwrite
+    )
+    if file.finished:
+        return False
     done = file.done
     if done < num_molecules:
         # Of a value for each molecule those that are left.
@@ -106,8 +120,12 @@ def generate_file(
         if progress:
             molecules = progress(molecules, initial=done, total=num_molecules)
         file.extend(map(_frame, molecules))
-    if path.suffix in PLAIN and done <= num_molecules:
-        file.close(path)
-        return
-    write(path, ase.io.read(file.partial, index=f":{num_molecules}", format="extxyz"))
+    if plain and done <= num_molecules:
+        file.publish()
+        return True
+    frames = ase.io.read(
+        file.partial, f":{num_molecules}", format="extxyz", do_not_split_by_at_sign=True
+    )
+    write(path, frames)
     file.close()
+    return True

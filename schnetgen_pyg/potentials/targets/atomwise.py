@@ -119,6 +119,21 @@ class Atomwise(nn.Module):
         # Data without any spread would make a model that cannot learn.
         self.scale.fill_(scale if scale > 1e-6 else 1.0)
 
+    def correct(self, structures: Sequence[Data], missed: Tensor) -> None:
+        """Add to the references what brings a trained model nearest to other labels: of other
+        elements, or of another level of theory, whose energies have another zero.
+
+        Args:
+            structures: of the training, with the label.
+            missed: labels less what the model says: [num_graphs], or [num_atoms].
+        """
+        alone = structures
+        if self.target.per == "atom":
+            alone = [Data(z=z) for z in torch.cat([d.z for d in structures]).unsqueeze(1)]
+        elements = list(self.elements)
+        fitted = fit_references(alone, missed, elements, self.target.extensive)
+        self.references[elements] += fitted.to(self.references)
+
     def forward(self, features: Features) -> Tensor:
         """[num_graphs], or of atoms [num_atoms], in double precision."""
         x, z, batch, size = features

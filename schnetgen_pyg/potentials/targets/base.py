@@ -34,6 +34,7 @@ class Target:
         extensive: of a graph: sum over its atoms, or mean.
         derivative_of: target that it is a derivative of; such a target has no read-out, it comes
             with the other one.
+        shape: of one, for each graph or atom: ``()`` is a scalar, ``(3,)`` a vector.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Target:
     per: Literal["graph", "atom"] = "graph"
     extensive: bool = True
     derivative_of: str | None = None
+    shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         require(self.name.isidentifier(), "the name of a target", repr(self.name), "a plain word")

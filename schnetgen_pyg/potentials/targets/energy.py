@@ -66,5 +66,5 @@ class Stress(Derivative):
 
 
 ENERGY = Energy("energy", "eV")
-FORCES = Forces("forces", "eV/Å", per="atom", derivative_of="energy")
-STRESS = Stress("stress", "eV/Å³", extensive=False, derivative_of="energy")
+FORCES = Forces("forces", "eV/Å", per="atom", derivative_of="energy", shape=(3,))
+STRESS = Stress("stress", "eV/Å³", extensive=False, derivative_of="energy", shape=(3, 3))

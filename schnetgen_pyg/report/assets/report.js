@@ -102,7 +102,7 @@
     at("sheet-drawing").innerHTML = data.drawings[row.drawing] || "";
     at("sheet-smiles").textContent = row.smiles || "not valid: " + row.failure;
     const facts = [["structure", row.number], ["status", row.status]];
-    if (row.log_prob !== undefined) facts.push(["log-probability", row.log_prob.toFixed(2)]);
+    if (row.log_prob !== undefined) facts.push(["log-density (nats, T = 1)", row.log_prob.toFixed(2)]);
     if (row.count > 1) facts.push(["found", row.count + " times"]);
     if (row.energy !== undefined) facts.push(["energy", row.energy.toFixed(3) + " eV"]);
     if (row.rmsd !== undefined) facts.push(["RMSD, all atoms", row.rmsd.toFixed(3) + " Å"]);
@@ -127,7 +127,7 @@
   let drawn = 0;
   let ascending = true;
   const CHUNK = 48;
-  const keys = { number: "order of generation", log_prob: "log-probability", rmsd: "RMSD after relaxation", energy: "energy", count: "times found", smiles: "SMILES" };
+  const keys = { number: "order of generation", log_prob: "log-density", rmsd: "RMSD after relaxation", energy: "energy", count: "times found", smiles: "SMILES" };
   function card(place) {
     const row = data.molecules[place];
     const button = document.createElement("button");

@@ -12,7 +12,6 @@ from schnetgen_pyg import InputError, SamplingConfig, SchNetGen, evaluate, gener
 from schnetgen_pyg.chem.bonds import connectivity
 from schnetgen_pyg.chem.elements import MAX_NEIGHBORS, VALENCE
 from schnetgen_pyg.chem.perception import perceive
-from schnetgen_pyg.generator import placement
 from schnetgen_pyg.generator.sampling.formulas import check_formula
 from schnetgen_pyg.generator.sampling.streaming import generate_file
 from tests.conftest import METHANE, deciding, needs_gpu, small_model
@@ -58,7 +57,6 @@ def test_same_molecules_in_any_batch(model, batch_size):
     for a, b in zip(reference, molecules, strict=True):
         assert (a.numbers == b.numbers).all()
         assert abs(a.positions - b.positions).max() == 0
-        assert a.info["log_prob"] == pytest.approx(b.info["log_prob"], abs=1e-3)
 
 
 def test_memory_bound_does_not_change_molecules(model):
@@ -72,36 +70,6 @@ def test_memory_bound_does_not_change_molecules(model):
 def test_seeds_differ(model):
     a, b = (generate(model, "CH4", 1, seed=s, **FAST)[0] for s in (0, 1))
     assert abs(a.positions - b.positions).max() > 0.1
-
-
-@pytest.mark.parametrize("cutoff", [None, 2.0])
-def test_teacher_forced_log_prob_is_that_of_sampling(cutoff):
-    model = small_model(cutoff=cutoff)
-    molecules = generate(model, "C2H4O", 5, **FAST)
-    result = log_prob(model, molecules, **FAST)
-    assert torch.allclose(result, torch.tensor([m.info["log_prob"] for m in molecules]), atol=1e-3)
-
-
-def test_log_prob_against_separate_forward_passes():
-    """Without the sampler's loop and filter cache: one forward pass for every step."""
-    model = small_model()
-    for atoms in generate(model, "C2H4O", 3, **FAST):
-        z, pos = torch.tensor(atoms.numbers), torch.tensor(atoms.positions).float()
-        candidates = placement.grid(FAST["grid_extent"], FAST["grid_spacing"])
-        total = 0.0
-        for size in range(1, len(z)):
-            table = model(z[:size], pos[:size], z[size : size + 1]) / FAST["temperature"]
-            nearest = torch.cdist(pos[size : size + 1], candidates).argmin(1)
-            total += float(
-                placement.log_prob(
-                    candidates,
-                    pos[None, :size],
-                    table[None].detach(),
-                    model.distance.bins.spacing,
-                    nearest,
-                )
-            )
-        assert total == pytest.approx(atoms.info["log_prob"], abs=1e-3)
 
 
 PARTS = [
@@ -126,24 +94,16 @@ class TestFocus:
             assert a.get_chemical_formula() == "C2H4O"
             assert list(a.numbers[-4:]) == [1] * 4
 
-    def test_log_prob_is_that_of_sampling(self, parts):
+    def test_log_prob_is_that_of_log_prob(self, parts):
+        """Whatever the batch is."""
         model = small_model(**parts)
-        molecules = generate(model, "C2H4O", 6, seed=2, restarts=0, gibbs_rounds=0)
-        result = log_prob(model, molecules, seed=2)
+        settings = {"seed": 2, "restarts": 0, "gibbs_rounds": 0, "log_prob": True}
+        molecules = generate(model, "C2H2O", 4, temperature=1.0, batch_size=3, **settings)
+        found = log_prob(model, molecules).value
         sampled = torch.tensor([m.info["log_prob"] for m in molecules])
-        assert torch.isfinite(sampled).all()
-        # An untrained model may be driven to what its own rules forbid: −inf afterwards.
-        possible = torch.isfinite(result)
-        # Nor does it give every atom the state that it foretold.
-        same = possible & torch.isclose(result, sampled, atol=0.05)
-        assert same.sum() >= (3 if "valence_state" in parts["decisions"] else 4)
-        if "valence_state" not in parts["decisions"]:
-            assert torch.equal(same, possible)
-        possible = same
-        # At one temperature for all, another lattice is another quadrature of the same density.
-        one, other = (log_prob(model, molecules, seed=k, temperature=1.0) for k in (2, 3))
-        assert (other - one)[possible].abs().max() < 4.0
-        assert (other - one)[possible].abs().mean() < 1.5
+        # An untrained model may be driven to what its own rules forbid, or forget what it foretold.
+        assert torch.isfinite(sampled).any()
+        assert torch.allclose(found, sampled, atol=1e-3)
 
     def test_fragment_comes_back_unchanged(self, parts):
         model = small_model(**parts)
@@ -165,7 +125,6 @@ def test_scaffolds_are_begun_anew(formula):
     other = generate(model, formula, 12, restarts=29, batch_size=5, **settings)
     for a, b in zip(many, other, strict=True):
         assert abs(a.positions - b.positions).max() < 1e-5
-        assert a.info["log_prob"] == pytest.approx(b.info["log_prob"], abs=1e-3)
         assert a.get_chemical_formula() == b.get_chemical_formula()
     if formula == "C3H6O":
         valid = [sum(not r["failure"] for r in evaluate(m, jobs=1).records) for m in (few, many)]
@@ -210,6 +169,10 @@ def test_numbers_instead_of_a_formula(model):
         ("C2N", {}, "never seen N; it was trained on CHO"),
         ("Q9", {}, "not a chemical formula|unknown element"),
         ([], {}, "formula or atomic numbers"),
+        ("CH3O+", {}, "'\\+' is a charge.*write the numbers of atoms alone"),
+        ("CH3.", {}, "unpaired electron"),
+        ("CD4", {}, "'D' is an isotope"),
+        ("13CH4", {}, "'13' is an isotope or a number of molecules"),
         ("CH4", {"temperature": 0.0}, "temperature must be positive, got 0"),
         ("CH4", {"choice_temperature": -1.0}, "choice_temperature must be positive"),
         ("CO", {"fragment": METHANE}, "has more H than the formula CO"),
@@ -223,8 +186,8 @@ def test_bad_input(model, formula, changes, message):
 def test_log_prob_of_elements_the_model_has_not_seen(model):
     silane = METHANE.copy()
     silane.symbols[0] = "Si"
-    with pytest.raises(InputError, match="structure 1: the model has never seen Si"):
-        log_prob(model, [METHANE, silane], **FAST)
+    with pytest.raises(InputError, match="structure 0: the model has never seen Si"):
+        log_prob(model, [silane])
 
 
 @pytest.mark.parametrize(
@@ -299,8 +262,8 @@ def test_focus_on_the_gpu(cutoff):
     molecules = generate(model, "C2H4O", 6, seed=2)
     assert {atoms.get_chemical_formula() for atoms in molecules} == {"C2H4O"}
     assert all(np.isfinite(atoms.positions).all() for atoms in molecules)
-    on_gpu = log_prob(model, molecules, seed=2)
-    on_cpu = log_prob(model.cpu(), molecules, seed=2)
+    on_gpu = log_prob(model, molecules).value
+    on_cpu = log_prob(model.cpu(), molecules).value
     # Rounding may move what the rules see of an untrained model's molecule.
     close = torch.isclose(on_gpu, on_cpu, atol=0.05)
     assert close.sum() >= 4

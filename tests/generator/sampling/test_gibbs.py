@@ -50,8 +50,6 @@ def test_bonds_order_and_batches(parts, representation):
         assert (bonds(a)[:5, :5] == bonds(b)[:5, :5]).all()
         assert abs(a.positions - b.positions).max() > 1e-3
         assert abs(b.positions - c.positions).max() < 1e-5
-        assert "log_prob" in a.info
-        assert "log_prob" not in b.info
 
 
 def test_fragment_stays_where_it_is():
@@ -154,6 +152,6 @@ def test_surprising_scaffolds_are_begun_anew():
         batch = Batch.from_data_list(as_data(molecules))
         state.valence_state.copy_(valence_states(batch).view_as(z))
         index = torch.arange(24)
-        draft = Draft(state, 9, index, 0, SamplingConfig(), torch.zeros_like(index), scored=False)
+        draft = Draft(state, 9, index, 0, SamplingConfig(), torch.zeros_like(index))
         surprise.append(float(resample(Builder(model, draft)).mean()))
     assert surprise[1] < 0.7 * surprise[0]

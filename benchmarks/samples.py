@@ -1,0 +1,85 @@
+"""Generated structures that several benchmarks judge: kept, continued, and made in part only where
+more are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.io
+from common import command_line, now
+from tqdm import tqdm
+
+from schnetgen_pyg import SamplingConfig, SchNetGen
+from schnetgen_pyg.data.writers import keep_whole_frames
+from schnetgen_pyg.generator.sampling.generate import sample
+from schnetgen_pyg.storage.atomic import replacing
+from schnetgen_pyg.storage.resumable import ResumableFile
+
+FORMULA = "C7H10O2"
+#: Settings that do not change the molecules.
+COSMETIC = ("batch_size", "jobs", "max_elements")
+
+
+def weights_of(model: SchNetGen) -> str:
+    """SHA-256 of a model's weights."""
+    content = hashlib.sha256()
+    for value in model.state_dict().values():
+        content.update(value.cpu().numpy().tobytes())
+    return content.hexdigest()
+
+
+def structures(
+    model: SchNetGen, num: int, path: Path, seed: int, config: SamplingConfig
+) -> tuple[list[ase.Atoms], dict[str, Any]]:
+    """The first so many structures of a seed; those that are in the file are not made again.
+
+    Args:
+        model: the generator.
+        num: how many structures.
+        path: of the file; ``PATH.partial.extxyz`` keeps them, with what decides them beside it.
+        seed: molecule k of a seed is always the same.
+        config: how they are sampled.
+
+    Returns:
+        the structures, and ``commit`` and ``seconds`` of making them: no seconds where a part of
+        the time is not known, as it was stopped.
+
+    Raises:
+        InputError: where the file holds structures of other weights or settings.
+    """
+    decisive = {k: v for k, v in asdict(config).items() if k not in COSMETIC}
+    settings = {"model": weights_of(model), "formula": FORMULA, "seed": seed, "config": decisive}
+    file = ResumableFile(path, "extxyz", settings, keep_whole_frames)
+    log = path.with_suffix(".pieces.json")
+    pieces = json.loads(log.read_text()) if log.is_file() and file.done else []
+    if file.done < num:
+        start, first = time.perf_counter(), file.done
+        made = sample(model, FORMULA, num - first, seed=seed, config=config, first=first)
+        file.extend(map(_frame, tqdm(made, initial=first, total=num)))
+        pieces.append({"count": num - first, "command": command_line()} | now(start))
+        with replacing(log) as temporary:
+            temporary.write_text(json.dumps(pieces, indent=1))
+    return ase.io.read(file.partial, f":{num}"), _quoted(pieces, num)
+
+
+def _quoted(pieces: Sequence[dict[str, Any]], num: int) -> dict[str, Any]:
+    """Commits of the pieces, and their seconds where all of the structures are in them."""
+    whole = sum(piece["count"] for piece in pieces) == num
+    return {
+        "commit": ", ".join(dict.fromkeys(piece["commit"] for piece in pieces)) or "unknown",
+        "seconds": sum(piece["seconds"] for piece in pieces) if whole else None,
+    }
+
+
+def _frame(atoms: ase.Atoms) -> str:
+    text = StringIO()
+    ase.io.write(text, atoms, format="extxyz")
+    return text.getvalue()

@@ -1,0 +1,5 @@
+"""Write the files anew."""
+
+from schnetgen_pyg.commands.help import main
+
+main()

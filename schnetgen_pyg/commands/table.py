@@ -1,0 +1,19 @@
+"""The commands by their names; the first line of each is what ``schnetgen --help`` says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from schnetgen_pyg.commands import energies, generators, judges
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "train": generators.train,
+    "generate": generators.generate,
+    "evaluate": judges.evaluate,
+    "report": judges.report,
+    "view": judges.view,
+    "fit-potential": energies.fit_potential,
+    "predict": energies.predict,
+    "label": energies.label,
+    "relax": energies.relax,
+}

@@ -1,0 +1,187 @@
+"""Training that starts from a trained model: its weights, its settings, its pedigree."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+from torch_geometric.data import Data
+
+from schnetgen_pyg.chem.elements import hill_formula
+from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.generator.model import SchNetGen
+from schnetgen_pyg.potentials.config import PotentialConfig
+from schnetgen_pyg.potentials.model import Potential
+from schnetgen_pyg.potentials.prediction import predict
+from schnetgen_pyg.potentials.targets.atomwise import Atomwise
+from schnetgen_pyg.representations import REPRESENTATIONS
+from schnetgen_pyg.storage.models import find_model, load_model
+from schnetgen_pyg.training.checkpoints import LAST, MODEL
+
+#: Settings of a training that those that start from its model do not take over.
+OF_THE_PLACE = ("accelerator", "devices", "strategy", "group_by")
+
+#: What a model tells of its parent's training.
+TOLD = ("step", "num_training", "data", "method", "date", "training", "stages", "parent")
+
+
+def begin(model: Any, out: Path, init: str | os.PathLike[str] | None) -> dict[str, Any]:
+    """Give a model the weights that its training starts from.
+
+    A run that continues has its own. Without ``init`` the model keeps those it has; if it was
+    trained before, its pedigree says so.
+
+    Args:
+        model: a generator or a potential that is about to be trained.
+        out: folder of the run.
+        init: a bundled model by its name, or the file of one.
+
+    Returns:
+        for the provenance: ``parent``, if there is one, by its name, the SHA-256 of its file (or
+        of the weights, where there was none) and its training.
+
+    Raises:
+        InputError: if the architectures differ, or the run in ``out`` began with another model.
+    """
+    if (out / LAST).is_file():
+        return _continued(model, out, init)
+    if init is not None:
+        parent = type(model).from_pretrained(init)
+        take_weights(model, parent, str(init))
+        if isinstance(model, SchNetGen):
+            model.training_set = parent.training_set
+        return {"parent": _record(type(model), init)}
+    if not model.provenance:
+        return {}
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    return {"parent": _pedigree(model.provenance, safetensors.torch.save(weights))}
+
+
+def _continued(model: Any, out: Path, init: str | os.PathLike[str] | None) -> dict[str, Any]:
+    kind = type(model)
+    known = (out / MODEL).is_file()
+    parent = kind.from_pretrained(out / MODEL).provenance.get("parent") if known else None
+    if init is None:
+        return {} if parent is None else {"parent": parent}
+    asked = _record(kind, init)
+    if known and (parent or {}).get("sha256") != asked["sha256"]:
+        began = parent.get("name", "a model in memory") if parent else "new weights"
+        raise InputError(
+            f"{out}: holds a run that began with {began}, not with {init}; use another folder"
+        )
+    return {"parent": asked}
+
+
+def _record(kind: Any, init: str | os.PathLike[str]) -> dict[str, Any]:
+    content = find_model(init).read_bytes()
+    return {"name": str(init)} | _pedigree(kind.from_pretrained(init).provenance, content)
+
+
+def _pedigree(provenance: dict[str, Any], content: bytes) -> dict[str, Any]:
+    told = {name: provenance[name] for name in TOLD if name in provenance}
+    return {"sha256": hashlib.sha256(content).hexdigest()} | told
+
+
+def take_weights(model: Any, parent: Any, name: str) -> None:
+    """Copy the weights of a trained model of the same architecture. The new one may have further
+    elements; what belongs to them alone stays as it is.
+
+    Raises:
+        InputError: naming the settings that differ.
+    """
+    here, there = flat(model.config), flat(parent.config)
+    old, new = there.pop("elements"), here.pop("elements")
+    differing = [n for n in sorted(here.keys() | there.keys()) if here.get(n) != there.get(n)]
+    if differing:
+        told = ", ".join(f"{n} is {there.get(n)!r} there, {here.get(n)!r} here" for n in differing)
+        raise InputError(
+            f"{name}: its weights are for another architecture: {told}; leave these settings out, "
+            "as they come with the weights"
+        )
+    missing = [number for number in old if number not in new]
+    if missing:
+        raise InputError(
+            f"{name}: is also for {hill_formula(missing)}; build the model with elements "
+            f"{sorted({*old, *new})}"
+        )
+    if len(old) == len(new) and tuple(old) != tuple(new):
+        raise InputError(
+            f"{name}: has the elements in the order {list(old)}, here they are {list(new)}; give "
+            "them in that order"
+        )
+    places = torch.tensor([tuple(new).index(number) for number in old])
+    state = model.state_dict()
+    for key, weights in parent.state_dict().items():
+        state[key] = _enlarged(key, weights, state[key], places, len(new))
+    model.load_state_dict(state)
+    further = [number for number in new if number not in old]
+    if further:
+        rank_zero_warn(
+            f"{name} has never seen {hill_formula(further)}: what belongs to these elements alone "
+            "starts from new weights"
+        )
+
+
+def _enlarged(key: str, old: Tensor, new: Tensor, places: Tensor, size: int) -> Tensor:
+    """``old`` weights in the rows or columns of the ``new`` ones that are of its elements."""
+    if old.shape == new.shape:
+        return old
+    differing = [dim for dim in range(old.dim()) if old.shape[dim] != new.shape[dim]]
+    if old.dim() != new.dim() or len(differing) != 1 or new.shape[differing[0]] != size:
+        raise InputError(
+            f"{key} has shape {list(old.shape)} there and {list(new.shape)} here, which is no "
+            "matter of further elements alone; train a new model for these elements"
+        )
+    return new.index_copy(differing[0], places.to(new.device), old.to(new))
+
+
+def correct_references(model: Potential, structures: Sequence[Data]) -> None:
+    """Bring the references of the elements to the labels that a trained potential is to learn.
+
+    Args:
+        model: with the weights that the training starts from.
+        structures: of the training, with the labels.
+    """
+    found = predict(model, structures, forces=False)
+    for name, head in model.heads.items():
+        if isinstance(head, Atomwise):
+            missed = [
+                label[name].double().reshape(-1) - one[name].reshape(-1)
+                for label, one in zip(structures, found, strict=True)
+            ]
+            head.correct(structures, torch.cat(missed))
+
+
+def flat(config: Any) -> dict[str, Any]:
+    """All settings of an architecture, those of the representation beside the others."""
+    result = asdict(config)
+    settings = dict(result.pop("settings", {}))
+    if isinstance(config, PotentialConfig):  # which has only those that are not the defaults
+        settings = vars(REPRESENTATIONS[config.representation].make_settings(**settings))
+    return result | settings
+
+
+def settings_of(init: str | os.PathLike[str], kind: str, config: type, run: type) -> dict[str, Any]:
+    """Settings of a trained model, of its architecture and its training, as defaults of a training
+    that starts from it; not those of where it was trained, and on which groups of data.
+
+    Args:
+        init: a bundled model by its name, or the file of one.
+        kind: what it must be: ``generator`` or ``potential``.
+        config, run: dataclasses of the architecture and of the training.
+
+    Raises:
+        InputError: if there is no such model.
+    """
+    stored = load_model(init, kind, config)
+    names = {one.name for one in fields(run)} - {*OF_THE_PLACE}
+    training = stored.provenance.get("training", {})
+    return stored.config | {name: v for name, v in training.items() if name in names}

@@ -1,0 +1,115 @@
+"""A bundled model is made again by one command, and says what made it."""
+
+import dataclasses
+import json
+
+import pytest
+
+from schnetgen_pyg import Potential, SchNetGen, load
+from schnetgen_pyg.data.conversion import to_ase
+from schnetgen_pyg.data.digest import digest
+from schnetgen_pyg.data.writers import write
+from schnetgen_pyg.errors import InputError
+
+SMALL = {"preset": "small", "steps": 2, "num_validation": 4, "batch_size": 4}
+SMALL |= {"hidden_channels": 8, "num_filters": 8, "num_interactions": 1, "accelerator": "cpu"}
+
+
+@pytest.fixture
+def checkpoints(script):
+    return script("checkpoints")
+
+
+@pytest.fixture
+def isomers(tmp_path):
+    path = tmp_path / "isomers.extxyz"
+    write(path, [to_ase(data) for data in load("c7h10o2-xtb")[:12]])
+    return path
+
+
+@pytest.fixture
+def recipes(checkpoints, isomers, monkeypatch):
+    """Tiny ones in place of the true ones."""
+    ten = checkpoints.Source("ten isomers", 10, digest(load(isomers)[:10]))
+    labels = {"num_perturbed": 1, "equilibration": 1, "interval": 1, "temperatures": [300.0]}
+    fitted = {"representation": "schnet", "steps": 1, "num_validation": 2, "num_test": 2}
+    fitted |= {"settings": {"num_interactions": 1, "num_gaussians": 5}, "accelerator": "cpu"}
+    made = {
+        "generator": checkpoints.Recipe(ten, (checkpoints.Stage("train", SMALL),)),
+        "potential": checkpoints.Recipe(
+            dataclasses.replace(ten, count=4, sha256=digest(load(isomers)[:4])),
+            (
+                checkpoints.Stage("label", labels),
+                checkpoints.Stage("fit-potential", fitted | {"group_by": "source"}),
+            ),
+        ),
+    }
+    monkeypatch.setattr(checkpoints, "RECIPES", made)
+    return made
+
+
+def test_other_data_are_refused(checkpoints, recipes, isomers, tmp_path):
+    other = tmp_path / "other.extxyz"
+    write(other, [to_ase(data) for data in load("c7h10o2-xtb")[1:13]])
+    with pytest.raises(InputError, match="are not the ten isomers that the recipe names"):
+        checkpoints.make("generator", other, tmp_path / "out")
+    with pytest.raises(InputError, match="name their file with --data"):
+        checkpoints.make("generator", None, tmp_path / "out")
+
+
+def test_numbers_of_the_isomers_are_whole(checkpoints):
+    lines = checkpoints.ISOMERS.read_text().splitlines()
+    numbers = [int(n) for line in lines if line[0] != "#" for n in line.split()]
+    assert len(set(numbers)) == len(numbers) == checkpoints.TRAIN.count
+    assert 0 <= min(numbers) < max(numbers) <= 6095
+
+
+@pytest.mark.slow
+def test_a_generator_from_its_recipe(checkpoints, recipes, isomers, tmp_path):
+    out = tmp_path / "out"
+    path = checkpoints.make("generator", isomers, out)
+    model = SchNetGen.from_pretrained(path)
+    told = model.provenance["recipe"]
+    assert told["data"] == {
+        "name": "ten isomers",
+        "count": 10,
+        "sha256": digest(load(isomers)[:10]),
+    }
+    assert told["stages"][0]["settings"]["learning_rate"] == 0.002  # the preset's, named
+    assert model.provenance["step"] == 2
+    assert checkpoints.differences("generator", path) == []
+
+    # The same command again finds it made; a run of other settings is not continued.
+    assert checkpoints.make("generator", isomers, out) == path
+    (stage,) = recipes["generator"].stages
+    other = checkpoints.Stage("train", stage.settings | {"learning_rate": 0.5, "steps": 3})
+    recipes["generator"] = dataclasses.replace(recipes["generator"], stages=(other,))
+    with pytest.raises(InputError, match=r"learning_rate 0\.002, the recipe has 0\.5"):
+        checkpoints.make("generator", isomers, out)
+    wrong = checkpoints.differences("generator", path)
+    assert "another stages" in wrong
+    assert "learning_rate 0.002, the recipe has 0.5" in wrong
+    assert "step 2 of 3" in wrong
+
+
+@pytest.mark.slow
+def test_a_potential_from_its_recipe(checkpoints, recipes, isomers, tmp_path):
+    pytest.importorskip("tblite")
+    out = tmp_path / "out"
+    path = checkpoints.make("potential", isomers, out)
+    labels = load(out / "labels.extxyz")
+    told = Potential.from_pretrained(path).provenance["recipe"]
+    assert [stage["command"] for stage in told["stages"]] == ["label", "fit-potential"]
+    assert told["labels"] == {"count": 8, "sha256": digest(labels)}
+    assert checkpoints.differences("potential", path) == []
+    record = out / "labels.extxyz.made.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"interval": 9}))
+    with pytest.raises(InputError, match="made of other data or settings"):
+        checkpoints.make("potential", isomers, out)
+
+
+def test_a_model_without_a_recipe_is_named(checkpoints, recipes, tmp_path):
+    model = SchNetGen(hidden_channels=8, num_interactions=1, elements=(1, 6, 8))
+    model.save(tmp_path / "bare.safetensors")
+    wrong = checkpoints.differences("generator", tmp_path / "bare.safetensors")
+    assert wrong == ["names no recipe: it was not made by this command"]

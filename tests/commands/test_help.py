@@ -1,0 +1,44 @@
+import re
+import subprocess
+import sys
+
+import pytest
+
+from schnetgen_pyg.cli import main
+from schnetgen_pyg.commands.help import FOLDER, from_parser
+from schnetgen_pyg.commands.table import COMMANDS
+
+HEAVY = {"ase", "lightning", "numpy", "rdkit", "torch", "torch_geometric"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], *([c, "--help"] for c in COMMANDS)]
+)
+def test_nothing_heavy_is_loaded_for_help(arguments):
+    code = (
+        "import sys; from schnetgen_pyg.cli import main; status = main(sys.argv[1:]); "
+        "print('loaded', *sys.modules); sys.exit(status)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    text, loaded = process.stdout.split("loaded ")
+    assert not HEAVY & set(loaded.split())
+    assert text.strip()
+    assert not process.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_kept_help_is_that_of_the_parser(command):
+    """Lines differ between versions of Python, words do not."""
+    kept = (FOLDER / f"{command}.txt").read_text()
+    made = from_parser(command)
+    assert kept.split() == made.split(), "run `make help`"
+
+
+def test_help_beside_other_options_is_the_parsers(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--representation", "painn", "--help"])
+    text = capsys.readouterr().out
+    assert re.search(r"--num_radial\b", text)
+    assert not re.search(r"--num_gaussians\b", text)
