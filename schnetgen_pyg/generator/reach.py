@@ -19,7 +19,7 @@ from torch_geometric.utils import to_dense_batch
 
 from schnetgen_pyg.chem.bonds import batch_adjacency
 from schnetgen_pyg.chem.elements import UNLIMITED, valences
-from schnetgen_pyg.chem.saturation import closes
+from schnetgen_pyg.chem.pairing import closes
 from schnetgen_pyg.data.molecules import Molecules
 
 #: Reasons in the order in which they are looked for.
