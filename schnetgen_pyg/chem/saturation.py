@@ -12,22 +12,21 @@ from itertools import combinations_with_replacement
 import numpy as np
 from torch import Tensor
 
-from schnetgen_pyg.chem.elements import valences
-
 #: Bond-order patterns that are enumerated at most.
 MAX_PATTERNS = 50_000
 
 
-def rings_left(z: Tensor, placed: int, bonds: Tensor) -> Tensor:
+def rings_left(z: Tensor, valence: Tensor, placed: int, bonds: Tensor) -> Tensor:
     """Rings that the formula still allows [molecules].
 
     Args:
         z: types of all atoms of the formula [molecules, atoms], the placed ones first.
+        valence: of each of them, at most [molecules, atoms].
         placed: how many are placed.
         bonds: among them [molecules, placed, placed].
     """
-    heavy = z != 1
-    open_valences = (valences(z) * heavy).sum(1) - (~heavy).sum(1)
+    heavy = z > 1
+    open_valences = (valence * heavy).sum(1) - (z == 1).sum(1)
     unsaturation = open_valences // 2 - heavy.sum(1) + 1
     among_heavy = bonds & heavy[:, :placed].unsqueeze(1) & heavy[:, :placed].unsqueeze(2)
     rings = among_heavy.sum((1, 2)) // 2 - heavy[:, :placed].sum(1) + 1

@@ -13,7 +13,7 @@ import torch
 from rdkit import Chem
 from torch import Tensor
 
-from schnetgen_pyg.chem.elements import VALENCE
+from schnetgen_pyg.chem.elements import UNLIMITED, VALENCE
 from schnetgen_pyg.errors import InputError
 
 #: Stands for the state of an atom of which nothing is known, or of a hydrogen.
@@ -81,7 +81,7 @@ class StateTable:
         element, charge, valence, hydrogens, neighbors: of every state, and of `UNKNOWN` in the
             last place [num_states + 1].
         most_hydrogens, most_bonds, most_valence: over the states of an element that have heavier
-            neighbours, by atomic number [101].
+            neighbours, by atomic number [101]; `UNLIMITED` for elements without states.
         least_charge, most_charge: the same for its charges.
 
     Args:
@@ -97,15 +97,20 @@ class StateTable:
         bonded = rows[:-1][self.neighbors[:-1] > 0]
         element, charge, valence, hydrogens, neighbors = bonded.T
 
-        def of_element(values: Tensor, reduce: str) -> Tensor:
-            zeros = torch.zeros(101, dtype=torch.long, device=rows.device)
-            return zeros.scatter_reduce(0, element, values, reduce, include_self=False)
+        def of_element(values: Tensor, reduce: str, otherwise: int) -> Tensor:
+            result = torch.full((101,), otherwise, device=rows.device)
+            return result.scatter_reduce(0, element, values, reduce, include_self=False)
 
-        self.most_hydrogens = of_element(hydrogens, "amax")
-        self.most_bonds = of_element(hydrogens + neighbors, "amax")
-        self.most_valence = of_element(valence, "amax")
-        self.most_charge = of_element(charge, "amax")
-        self.least_charge = of_element(charge, "amin")
+        self.most_hydrogens = of_element(hydrogens, "amax", UNLIMITED)
+        self.most_bonds = of_element(hydrogens + neighbors, "amax", UNLIMITED)
+        self.most_valence = of_element(valence, "amax", UNLIMITED)
+        self.most_hydrogens[1], self.most_bonds[1], self.most_valence[1] = 0, 1, 1
+        self.most_charge = of_element(charge, "amax", 0)
+        self.least_charge = of_element(charge, "amin", 0)
+
+    def valences(self, z: Tensor, state: Tensor) -> Tensor:
+        """Sum of the bond orders of each atom, at most where its state is `UNKNOWN`."""
+        return torch.where(state == UNKNOWN, self.most_valence[z], self.valence[state])
 
     def __len__(self) -> int:
         return len(self.states)

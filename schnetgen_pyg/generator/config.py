@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from schnetgen_pyg.chem.valence_states import usual_states
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.conditions import CONDITIONS
 from schnetgen_pyg.generator.decisions import DECISIONS
@@ -36,6 +37,8 @@ class GeneratorConfig:
             `schnetgen_pyg.generator.conditions.CONDITIONS`.
         order: in which order atoms are placed, a name in `schnetgen_pyg.generator.orders.ORDERS`.
         elements: atomic numbers the model is for.
+        states: valence states that their atoms can have, each as (element, formal charge, sum of
+            bond orders, hydrogens, heavier neighbours); by default the usual neutral ones.
         num_bins: bins of the distance distributions, from 0 to ``max_distance``.
         max_distance: in Å; the paper's is the diagonal of its grid, √3 · 8.8. The last Gaussian of
             SchNet is there, too.
@@ -51,6 +54,7 @@ class GeneratorConfig:
     conditions: tuple[str, ...] = ()
     order: str = "scaffold_first"
     elements: tuple[int, ...] = (1, 6, 7, 8, 9)
+    states: tuple[tuple[int, ...], ...] = ()
     num_bins: int = 300
     max_distance: float = 15.242
     label_width: float = 0.15966
@@ -66,6 +70,8 @@ class GeneratorConfig:
         require(self.order in ORDERS, "order", self.order, f"one of {', '.join(ORDERS)}")
         for name in ("decisions", "conditions", "elements"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        states = sorted(tuple(state) for state in self.states or usual_states(self.elements))
+        object.__setattr__(self, "states", tuple(tuple(state) for state in states))
         network = REPRESENTATIONS[self.representation]
         if self.cutoff is None and not network.complete_graphs:
             object.__setattr__(self, "cutoff", network.make_settings().cutoff)

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.bonds import adjacency
+from schnetgen_pyg.chem.valence_states import UNKNOWN, StateTable, state_table
 from schnetgen_pyg.generator.random_numbers import molecule_keys, step_keys
-from schnetgen_pyg.generator.valence_states import UNKNOWN, open_places
+from schnetgen_pyg.generator.valence_states import open_places
 
 if TYPE_CHECKING:
     from schnetgen_pyg.generator.sampling.config import SamplingConfig
@@ -93,6 +94,7 @@ class Draft:
         seed: of the run.
         config: how they are sampled.
         restart: how often each was begun before [count].
+        states: valence states that the model's atoms can have.
         forced: no choices: the molecules are followed, to say how probable they are.
         history: a list gets a `StepRecord` of every step, where molecules are followed.
         parts: natural logarithm of how probable it was that each decision came out as it did
@@ -109,6 +111,7 @@ class Draft:
     seed: int
     config: SamplingConfig
     restart: Tensor
+    states: tuple[tuple[int, ...], ...] = field(kw_only=True)
     forced: bool = False
     history: list[StepRecord] | None = None
     parts: dict[str, Tensor] = field(init=False, default_factory=dict)
@@ -134,6 +137,10 @@ class Draft:
             z=self.z.view(-1), pos=self.pos.view(-1, 3), ptr=ptr, **self.state.known
         )
         self._keys = molecule_keys(self.seed, self.index)
+
+    @property
+    def table(self) -> StateTable:
+        return state_table(self.states, self.z.device)
 
     def take(self, rows: Tensor | slice) -> Draft:
         """Some of the molecules: a copy of their state, or a view where they are a slice."""
@@ -162,7 +169,8 @@ class Draft:
     def open_places(self, size: int, rows: Tensor | slice = slice(None)) -> Tensor:
         """Heavier neighbors that the first ``size`` atoms can still have [count, size]."""
         bonds = self.bonds[rows, :size, :size]
-        return open_places(self.z[rows, :size], bonds, self.valence_state[rows, :size])
+        state = self.valence_state[rows, :size]
+        return open_places(self.z[rows, :size], bonds, state, self.table)
 
     def give_hydrogen(self, focus: Tensor) -> None:
         """Hydrogens were placed at these atoms [count]: they lack one less."""

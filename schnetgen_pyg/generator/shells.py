@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from schnetgen_pyg.chem.bonds import bond_limits
-from schnetgen_pyg.chem.elements import valences
 from schnetgen_pyg.chem.saturation import rings_left
+from schnetgen_pyg.chem.valence_states import UNKNOWN
 from schnetgen_pyg.generator.density import PositionDensity
 from schnetgen_pyg.generator.placement import PENALTY, Shell, forbid
-from schnetgen_pyg.generator.valence_states import UNKNOWN
 
 if TYPE_CHECKING:
     from schnetgen_pyg.generator.decisions.distance import Distance
@@ -102,14 +101,14 @@ def densities(
 def _rules(draft: Draft, rows: Tensor, size: int, bond: Tensor) -> tuple[Tensor, Tensor | None]:
     """How near the new atom may not come to atoms that have no valence left [num, size], and how
     many bonds it may have at most [num], or nothing where the former say all."""
-    z, new = draft.z[rows, :size], draft.z[rows, size, None]
-    bonds = draft.bonds[rows]
-    closures = rings_left(draft.z[rows], size, bonds)
-    state = draft.valence_state[rows, size]
-    most = valences(new).squeeze(1)
-    most = torch.where(state == UNKNOWN, most, state // 5)
+    new, bonds = draft.z[rows, size, None], draft.bonds[rows]
+    table, state = draft.table, draft.valence_state[rows]
+    valence = table.valences(draft.z[rows], state)
+    closures = rings_left(draft.z[rows], valence, size, bonds)
+    own = state[:, size]
+    most = torch.where(own == UNKNOWN, valence[:, size], table.neighbors[own])
     limit = torch.minimum(1 + closures, most)
-    places = valences(z) - bonds.sum(2)
+    places = valence[:, :size] - bonds.sum(2)
     places = torch.where(new == 1, places, draft.open_places(size, rows))
     full = (places < 1) | (limit < 2).unsqueeze(1)
     below = torch.where(full, bond, 0.0)

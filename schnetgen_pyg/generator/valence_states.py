@@ -1,7 +1,8 @@
-"""The valence state of an atom: how many hydrogens and how many heavier neighbors it will have.
+"""Valence states of placed atoms and of the next one: what is known, what is still open, and which
+can still work out.
 
-It is a number, 5 · neighbors + hydrogens, both from 0 to 4. What a model has said of it is kept
-for every placed atom; hydrogens have none.
+A state is the number of a row of the model's table (`schnetgen_pyg.chem.valence_states`). What a
+model has said of an atom is kept; hydrogens have none.
 """
 
 from __future__ import annotations
@@ -11,31 +12,33 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.bonds import batch_adjacency
-from schnetgen_pyg.chem.elements import valences
+from schnetgen_pyg.chem.valence_states import UNKNOWN, StateTable
 
-NUM_STATES = 25
-
-
-#: Stands for that of an atom of which nothing is known, or of a hydrogen.
-UNKNOWN = NUM_STATES
-
-
-#: The same for the neighbors, 0 to 4, that an atom waits for.
+#: Stands for the neighbors, 0 to 4 and more, that an atom waits for, where its state is not known.
 UNKNOWN_OPEN = 5
 
 
-def valence_states(molecules: Data) -> Tensor:
-    """Valence state of each atom [num_atoms]: 5 · heavier neighbors + hydrogens, each at most 4;
-    `UNKNOWN` for hydrogens."""
+def valence_states(molecules: Data, table: StateTable) -> Tensor:
+    """Valence state of each atom [num_atoms]; `UNKNOWN` for hydrogens and for what is not in the
+    table.
+
+    Args:
+        molecules: with ``formal_charge`` and ``valence`` [num_atoms], the sum of bond orders, of
+            their Lewis structures; without them every atom is neutral with its usual valence.
+        table: of the model.
+    """
     bonds, mask = batch_adjacency(molecules)
     hydrogen = torch.zeros_like(mask)
     hydrogen[mask] = molecules.z == 1
     numbers = [(bonds & kind.unsqueeze(1)).sum(2)[mask] for kind in (hydrogen, ~hydrogen)]
-    hydrogens, neighbors = (number.clamp(max=4) for number in numbers)
-    return (5 * neighbors + hydrogens).masked_fill(molecules.z == 1, UNKNOWN)
+    if molecules.get("valence") is None:
+        found = table.of_neutral(molecules.z, *numbers)
+    else:
+        found = table.index(molecules.z, molecules.formal_charge, molecules.valence, *numbers)
+    return found.masked_fill(molecules.z == 1, UNKNOWN)
 
 
-def open_neighbors(molecules: Data, partial: Data) -> Tensor:
+def open_neighbors(molecules: Data, partial: Data, table: StateTable) -> Tensor:
     """Heavier neighbors that each placed atom with a known state waits for [num_nodes]."""
     bonds, mask = batch_adjacency(molecules)
     heavy = torch.zeros_like(mask)
@@ -44,7 +47,7 @@ def open_neighbors(molecules: Data, partial: Data) -> Tensor:
     molecule = partial.molecule[partial.batch]
     local = partial.atom - molecules.ptr[molecule]
     there = to_heavy.cumsum(2)[molecule, local, partial.ptr.diff()[partial.batch] - 1]
-    left = (partial.valence_state // 5 - there).clamp(min=0)
+    left = (table.neighbors[partial.valence_state] - there).clamp(0, UNKNOWN_OPEN - 1)
     return left.masked_fill(partial.valence_state == UNKNOWN, UNKNOWN_OPEN)
 
 
@@ -59,50 +62,59 @@ def hidden(partial: Data, state: Tensor, generator: torch.Generator | None) -> T
     return state.masked_fill(place < unknown[partial.batch], UNKNOWN)
 
 
-def open_places(z: Tensor, bonds: Tensor, state: Tensor) -> Tensor:
+def open_places(z: Tensor, bonds: Tensor, state: Tensor, table: StateTable) -> Tensor:
     """Heavier neighbors that each placed atom can still have [molecules, atoms]: as many as its
     state says, or where that is unknown as its valence allows.
 
     Args:
         z, bonds: of the placed atoms [molecules, atoms], [molecules, atoms, atoms].
         state: theirs [molecules, atoms], or `UNKNOWN`.
+        table: of the model.
     """
     to_heavy = (bonds & (z != 1).unsqueeze(1)).sum(2)
-    return torch.where(state == UNKNOWN, valences(z) - bonds.sum(2), state // 5 - to_heavy)
+    known = table.neighbors[state] - to_heavy
+    return torch.where(state == UNKNOWN, table.most_valence[z] - bonds.sum(2), known)
 
 
-def allowed_states(z: Tensor, placed: int, places: Tensor, state: Tensor) -> Tensor:
+def allowed_states(
+    table: StateTable, z: Tensor, placed: int, places: Tensor, state: Tensor, charge: int = 0
+) -> Tensor:
     """Which states the next atom may have so that the formula can still work out
-    [molecules, 25]; all of them where none can.
+    [molecules, num_states]; all of its element's where none can.
 
     Args:
-        z: types of all atoms of the formula [molecules, atoms], the placed ones first.
+        table: of the model.
+        z: types of all atoms of the formula [molecules, atoms], the placed ones first; 0 for none.
         placed: how many are placed.
         places: their `open_places` [molecules, placed].
         state: of all atoms [molecules, atoms], or `UNKNOWN`.
+        charge: of the molecules, in e.
     """
-    number = torch.arange(NUM_STATES, device=z.device)
-    hydrogens, neighbors = number % 5, number // 5
-    heavy = z != 1
-    valence = valences(z) * heavy
+    count = len(table)
+    hydrogens, neighbors, formal = table.hydrogens[:-1], table.neighbors[:-1], table.charge[:-1]
+    own = table.element[:count] == z[:, placed, None]
+    heavy = z > 1
     known = heavy & (state != UNKNOWN)
     unknown = (heavy & ~known)[:, :placed]
-    last = ~heavy[:, placed + 1 :].any(1, keepdim=True)
-    unclaimed = (~heavy[:, placed:]).sum(1) - (state % 5 * known).sum(1)
+    later, later_heavy = z[:, placed + 1 :], heavy[:, placed + 1 :]
+    last = ~later_heavy.any(1, keepdim=True)
+    unclaimed = (z[:, placed:] == 1).sum(1) - (table.hydrogens[state] * known).sum(1)
     unclaimed = unclaimed[:, None] - hydrogens
-    later = valence[:, placed + 1 :]
     free = places.clamp(min=0) * heavy[:, :placed]
     free_unknown = (free * unknown).sum(1, keepdim=True)
-    allowed = hydrogens + neighbors <= valence[:, placed, None]
     # Hydrogens: those that later atoms cannot have are spoken for.
-    room = (later - 1).clamp(min=0).sum(1, keepdim=True) + free_unknown
-    allowed &= (unclaimed >= 0) & (unclaimed <= room)
-    # Neighbors: later atoms need an open place, and can fill no more than their valences.
+    room = (table.most_hydrogens[later] * later_heavy).sum(1, keepdim=True) + free_unknown
+    allowed = own & (unclaimed >= 0) & (unclaimed <= room)
+    # Neighbors: later atoms need an open place, and can fill no more than their bonds.
     opened = free.sum(1, keepdim=True) + neighbors - 2 * (placed > 0)
     most = (free > 0).sum(1, keepdim=True)  # atoms it can be bonded to at once
     allowed &= (neighbors >= 1) | (heavy.sum(1, keepdim=True) == 1)
     allowed &= torch.where(last, neighbors <= most, opened >= 1)
     closures = (torch.minimum(neighbors, most) - 1).clamp(min=0)
     needed = (opened - 2 * closures).clamp(min=0) + unclaimed - 2 * free_unknown
-    allowed &= needed <= later.sum(1, keepdim=True)
-    return allowed | ~allowed.any(1, keepdim=True)
+    allowed &= needed <= (table.most_bonds[later] * later_heavy).sum(1, keepdim=True)
+    # Charges: later atoms can make up for no more than theirs.
+    missing = charge - (table.charge[state] * known).sum(1, keepdim=True) - formal
+    allowed &= missing <= (table.most_charge[later] * later_heavy).sum(1, keepdim=True)
+    allowed &= missing >= (table.least_charge[later] * later_heavy).sum(1, keepdim=True)
+    return torch.where(allowed.any(1, keepdim=True), allowed, own)

@@ -104,7 +104,8 @@ def _drawn_and_followed(
     z = z[(z == 1).long().argsort(stable=True)].repeat(6, 1)
     state = State.start(z, torch.zeros(*z.shape, 3))
     index = torch.arange(len(z))
-    draft = Draft(state, 1, index, 1, config, torch.zeros_like(index))
+    restart, states = torch.zeros_like(index), model.config.states
+    draft = Draft(state, 1, index, 1, config, restart, states=states)
     with evaluating(model):
         Builder(model, draft).run()
     return draft.parts, follow(model, state, config).parts

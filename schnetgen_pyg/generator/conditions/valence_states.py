@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
+from schnetgen_pyg.chem.valence_states import UNKNOWN, StateTable, state_table
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.generator.conditions.base import Condition
 from schnetgen_pyg.generator.valence_states import (
-    UNKNOWN,
     UNKNOWN_OPEN,
     hidden,
     open_neighbors,
@@ -34,8 +34,10 @@ class ValenceStates(Condition):
         super().__init__(config)
         channels = config.hidden_channels
         self.hydrogen = config.elements.index(1)
-        self.placed = nn.Embedding(UNKNOWN + 1, channels)
-        self.next = nn.Embedding(UNKNOWN + 1, channels)
+        self.states = config.states
+        rows = len(self.states) + 1  # the last one of `UNKNOWN`
+        self.placed = nn.Embedding(rows, channels)
+        self.next = nn.Embedding(rows, channels)
         self.open = nn.Embedding(UNKNOWN_OPEN + 1, channels)
         self.pending = nn.Linear(2, channels, bias=False)
         for layer in (self.placed, self.next, self.open):
@@ -47,14 +49,19 @@ class ValenceStates(Condition):
         require("remaining_formula" in value, name, value, "with remaining_formula, for the states")
         require(1 in config.elements, "elements", list(config.elements), "with hydrogen")
 
+    def table(self, on: Tensor) -> StateTable:
+        """The states, on the device of a tensor."""
+        return state_table(self.states, on.device)
+
     def prepare(
         self, partial: Data, molecules: Data, generator: torch.Generator | None = None
     ) -> None:
         """The true states, in training some of them hidden."""
-        molecules.valence_state = valence_states(molecules)
+        table = self.table(molecules.z)
+        molecules.valence_state = valence_states(molecules, table)
         state = molecules.valence_state[partial.atom]
         partial.valence_state = hidden(partial, state, generator)
-        partial.open = open_neighbors(molecules, partial)
+        partial.open = open_neighbors(molecules, partial, table)
 
     def recall(self, partial: Data, draft: Draft) -> None:
         """As far as the model has said."""
@@ -68,21 +75,26 @@ class ValenceStates(Condition):
         """By default nothing is known."""
         if "valence_state" not in partial:
             partial.valence_state = torch.full_like(partial.z, UNKNOWN)
-        partial.open = open_neighbors(molecules, partial)
+        partial.open = open_neighbors(molecules, partial, self.table(partial.z))
 
     def forward(self, partial: Data) -> Tensor:
         """Of the hydrogens of the formula that no placed atom is known to have, and the neighbours
         that placed atoms are known to wait for."""
         known = partial.valence_state != UNKNOWN
-        hydrogens = (partial.z == 1).long() - partial.valence_state % 5 * known
+        told = self.table(partial.z).hydrogens[partial.valence_state]
+        hydrogens = (partial.z == 1).long() - told
         pending = torch.stack([hydrogens, partial.open * known], 1)
         pending = scatter(pending, partial.batch, dim_size=len(partial.remaining))
         pending[:, 0] += partial.remaining[:, self.hydrogen]
         return self.pending(pending.to(self.pending.weight.dtype))
 
     def per_atom(self, partial: Data) -> Tensor:
-        return self.placed(partial.valence_state) + self.open(partial.open)
+        return self._rows(self.placed, partial.valence_state) + self.open(partial.open)
 
     def new_atom(self, step: Step) -> Tensor | None:
         state = step.known.get("valence_state")
-        return None if state is None else self.next(state)
+        return None if state is None else self._rows(self.next, state)
+
+    @staticmethod
+    def _rows(embedding: nn.Embedding, state: Tensor) -> Tensor:
+        return embedding(state % embedding.num_embeddings)

@@ -10,7 +10,6 @@ from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
 from schnetgen_pyg.chem.bonds import bond_limits
-from schnetgen_pyg.chem.elements import valences
 from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.generator.decisions.base import Decision
@@ -104,7 +103,8 @@ class Focus(Decision):
         log_prob = log_prob / draft.config.choice_temperature
         if draft.config.valence_rules:
             hydrogen = (draft.z[:, size] == 1).unsqueeze(1)
-            free = valences(draft.z[:, :size]) - draft.bonds.sum(2)
+            state = draft.valence_state[:, :size]
+            free = draft.table.valences(draft.z[:, :size], state) - draft.bonds.sum(2)
             places = torch.where(hydrogen, free, draft.open_places(size))
             log_prob = log_prob + PENALTY * (places < 1)
             if draft.missing is not None:

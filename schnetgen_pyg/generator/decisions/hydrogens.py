@@ -12,11 +12,11 @@ from torch_geometric.data import Data
 from schnetgen_pyg.chem.bonds import adjacency, batch_adjacency
 from schnetgen_pyg.chem.elements import valences
 from schnetgen_pyg.chem.saturation import assign_hydrogens
+from schnetgen_pyg.chem.valence_states import UNKNOWN
 from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.generator.decisions.base import Decision, mean_loss
 from schnetgen_pyg.generator.placement import PENALTY
-from schnetgen_pyg.generator.valence_states import UNKNOWN
 from schnetgen_pyg.representations.layers import mlp
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Hydrogens(Decision):
         logits = self.log_prob(step).view(count, size, 5) / draft.config.choice_temperature
         state = draft.valence_state[:, :size]
         known = state != UNKNOWN
-        hydrogens = state % 5
+        hydrogens = draft.table.hydrogens[state]
         claims = PENALTY * (torch.arange(5, device=state.device) != hydrogens.unsqueeze(2))
         log_prob = torch.where(known.unsqueeze(2), claims, logits.log_softmax(2))
         missing = torch.zeros(count, draft.z.shape[1])
@@ -96,7 +96,10 @@ class Hydrogens(Decision):
         later = (draft.z[:, size:] == 1).cpu()
         final = adjacency(draft.z, draft.pos)[:, :size, size:].cpu() & later.unsqueeze(1)
         final = final.sum(2)
-        free = (valences(draft.z[:, :size]) - draft.bonds.sum(2)).cpu().numpy()
+        state = draft.valence_state[:, :size]
+        usual = valences(draft.z[:, :size])
+        valence = torch.where(known, draft.table.valence[state], usual)
+        free = (valence - draft.bonds.sum(2)).cpu().numpy()
         pairs, totals = draft.bonds.triu().cpu(), later.sum(1).tolist()
         undecided = (~known & (draft.z[:, :size] != 1)).any(1).cpu()
         for row in undecided.nonzero().flatten().tolist():

@@ -10,12 +10,13 @@ from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
 from schnetgen_pyg.chem.bonds import adjacency
+from schnetgen_pyg.chem.valence_states import UNKNOWN, state_table
 from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.generator.decisions.base import Decision, chosen, mean_loss
 from schnetgen_pyg.generator.placement import PENALTY
 from schnetgen_pyg.generator.random_numbers import choose
-from schnetgen_pyg.generator.valence_states import NUM_STATES, UNKNOWN, allowed_states
+from schnetgen_pyg.generator.valence_states import allowed_states
 from schnetgen_pyg.representations.layers import mlp
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ class ValenceState(Decision):
     def __init__(self, config: GeneratorConfig):
         super().__init__(config)
         channels = config.hidden_channels
-        self.first: nn.Module = mlp([channels, channels, NUM_STATES])
-        self.next: nn.Module = mlp([channels, channels, NUM_STATES])
+        self.states = config.states
+        self.first: nn.Module = mlp([channels, channels, len(self.states)])
+        self.next: nn.Module = mlp([channels, channels, len(self.states)])
 
     @classmethod
     def check(cls, config: GeneratorConfig, before: Sequence[str]) -> None:
@@ -52,20 +54,30 @@ class ValenceState(Decision):
         require(able, "decisions", list(config.decisions), expected)
 
     def log_prob(self, step: Step) -> Tensor:
-        """[num_graphs, 25], from the placed atoms combined with the type of the next one."""
+        """[num_graphs, num_states], from the placed atoms combined with the type of the next one:
+        of the states of its element."""
         size = step.partial.next_z.numel()
         pooled = scatter(step.y, step.partial.batch, dim_size=size, reduce="mean")
-        return torch.log_softmax(self.next(pooled), dim=1)
+        assert step.next_z is not None
+        return self._of_element(self.next(pooled), step.next_z)
+
+    def _of_element(self, scores: Tensor, z: Tensor) -> Tensor:
+        """Log-probabilities of the states that atoms z [num] can have [num, num_states]; for
+        hydrogens, which have none, of all."""
+        other = state_table(self.states, z.device).element[:-1] != z.unsqueeze(1)
+        other &= ~other.all(1, keepdim=True)
+        return scores.masked_fill(other, -torch.inf).log_softmax(1)
 
     def loss(self, step: Step, molecules: Data) -> dict[str, Mean]:
         """Of the next atoms, and of single atoms where their own state is hidden."""
         partial, state = step.partial, molecules.valence_state
-        heavy = partial.next_z != 1
-        following = mean_loss(self.log_prob(step)[heavy], state[partial.next_atom[heavy]])
+        target = state[partial.next_atom]
+        asked = target != UNKNOWN
+        following = mean_loss(self.log_prob(step)[asked], target[asked])
         alone = (partial.valence_state == UNKNOWN) & (partial.ptr.diff()[partial.batch] == 1)
-        alone &= partial.z != 1
-        own = torch.log_softmax(self.first(step.x[alone]), dim=1)
-        step.decide(valence_state=state[partial.next_atom])
+        alone &= state[partial.atom] != UNKNOWN
+        own = self._of_element(self.first(step.x[alone]), partial.z[alone])
+        step.decide(valence_state=target)
         return {
             "valence_state": following,
             "first_valence_state": mean_loss(own, state[partial.atom[alone]]),
@@ -81,26 +93,28 @@ class ValenceState(Decision):
 
     def draw_first(self, x: Tensor, draft: Draft) -> Tensor:
         """The state of a first atom, from its features [count, channels]."""
-        return self._choose(torch.log_softmax(self.first(x), dim=1), draft, 0)
+        return self._choose(self._of_element(self.first(x), draft.z[:, 0]), draft, 0)
 
     def _choose(self, log_prob: Tensor, draft: Draft, place: int) -> Tensor:
         """State of the atom at ``place``, unless it is a hydrogen, from log-probabilities
-        [count, 25]."""
+        [count, num_states]."""
+        table = draft.table
         log_prob = log_prob / draft.config.choice_temperature
         if draft.config.valence_rules:
             places = draft.open_places(place)
-            allowed = allowed_states(draft.z, place, places, draft.valence_state)
+            allowed = allowed_states(table, draft.z, place, places, draft.valence_state)
             log_prob = log_prob + PENALTY * ~allowed
         log_prob = log_prob.log_softmax(1)
         hydrogen = draft.z[:, place] == 1
         if draft.forced:
             bonds = adjacency(draft.z, draft.pos)[:, place]
             kinds = draft.z == 1, draft.z != 1
-            numbers = [(bonds & kind).sum(1).clamp(max=4) for kind in kinds]
-            choice = numbers[0] + 5 * numbers[1]
+            numbers = [(bonds & kind).sum(1) for kind in kinds]
+            choice = table.of_neutral(draft.z[:, place], *numbers)
             told = draft.told[:, place]
             choice = torch.where(told == UNKNOWN, choice, told)
         else:
             choice = choose(log_prob, draft.keys(place, 3))
         draft.valence_state[:, place] = choice.masked_fill(hydrogen, UNKNOWN)
-        return chosen(log_prob, choice) * ~hydrogen
+        found = chosen(log_prob, choice).masked_fill(choice == UNKNOWN, -torch.inf)
+        return found.masked_fill(hydrogen, 0.0)

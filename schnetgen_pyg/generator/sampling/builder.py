@@ -8,15 +8,14 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.accelerated import enabled
 from schnetgen_pyg.chem.bonds import adjacency
-from schnetgen_pyg.chem.elements import valences
 from schnetgen_pyg.chem.pairing import closes
+from schnetgen_pyg.chem.valence_states import UNKNOWN
 from schnetgen_pyg.generator.decisions import ValenceState
 from schnetgen_pyg.generator.draft import Draft
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.filter_cache import FilterCache
 from schnetgen_pyg.generator.step import Step
 from schnetgen_pyg.generator.steps import partial_molecules, step_graph
-from schnetgen_pyg.generator.valence_states import UNKNOWN
 
 
 class Builder:
@@ -91,12 +90,13 @@ class Builder:
         """Scaffolds that no hydrogens can complete [count]: an atom has not the neighbors that
         were foretold, or valences are left that no double bonds can pair."""
         draft, size = self.draft, self.draft.placed
-        state = draft.valence_state[:, :size]
-        z, hydrogens = draft.z[:, :size], state % 5
-        bonds = adjacency(z, draft.pos[:, :size])
-        dead = (bonds.sum(2) != state // 5).any(1)
+        table, state = draft.table, draft.valence_state[:, :size]
+        hydrogens = table.hydrogens[state]
+        bonds = adjacency(draft.z[:, :size], draft.pos[:, :size])
+        dead = (bonds.sum(2) != table.neighbors[state]).any(1)
         dead |= hydrogens.sum(1) != draft.z.shape[1] - size
-        return dead | ~closes(valences(z) - bonds.sum(2) - hydrogens, bonds)
+        dead |= table.charge[state].sum(1) != 0
+        return dead | ~closes(table.valence[state] - bonds.sum(2) - hydrogens, bonds)
 
     def to_last(self, place: Tensor) -> Tensor:
         """Make the atoms at one place of each molecule [count] the last of the placed ones; the

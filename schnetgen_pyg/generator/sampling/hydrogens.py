@@ -10,12 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from schnetgen_pyg.chem.elements import valences
 from schnetgen_pyg.generator.random_numbers import gumbel, uniform
 from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.shells import shell
 
-#: Hydrogens that an atom of a scaffold of several can lack, where no valence is larger than 4.
+#: Hydrogens that an atom of a scaffold of several can lack, at most.
 AT_MOST = 3
 
 
@@ -40,7 +39,7 @@ def add_hydrogens(builder: Builder) -> None:
     size, left = draft.placed, draft.z[:, draft.placed :]
     decided = "hydrogens" in builder.model.decisions
     able = draft.config.valence_rules and decided and draft.config.gibbs_rounds > 0
-    tame = valences(draft.z[:, :size]).max() <= AT_MOST + 1
+    tame = (draft.table.most_hydrogens[draft.z[:, :size]] <= AT_MOST).all()
     if not (able and tame and size > 1 and left.numel() and (left == 1).all()):
         return
     numbers = rounds(left.shape[1])

@@ -117,7 +117,8 @@ def follow(
     state = replace(state, z=state.z.contiguous(), pos=pos, valence_state=own)
     index = torch.arange(len(state.z))
     restart = torch.zeros_like(index)
-    draft = Draft(state, placed, index, 0, config, restart, forced=True, history=history)
+    how: Any = {"states": model.config.states, "forced": True, "history": history}
+    draft = Draft(state, placed, index, 0, config, restart, **how)
     with evaluating(model):
         Builder(model, draft).run()
     return draft

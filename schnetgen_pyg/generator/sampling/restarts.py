@@ -137,4 +137,4 @@ class _Run:
     def builder(self, state: State, placed: int, rows: Tensor, tried: Tensor) -> Builder:
         """Of molecules that have so many atoms."""
         arguments = state, placed, self.index[rows], self.seed, self.config, tried
-        return Builder(self.model, Draft(*arguments))
+        return Builder(self.model, Draft(*arguments, states=self.model.config.states))

@@ -36,6 +36,6 @@ def test_dead_ends(states, hydrogens, dead):
     molecule = State.start(z, pos)
     molecule.valence_state[0, :3] = torch.tensor(states)
     index = torch.zeros(1, dtype=torch.long)
-    draft = Draft(molecule, 3, index, 0, SamplingConfig(), index)
     model = small_model(**deciding("focus", "next_type", "hydrogens", "valence_state"))
+    draft = Draft(molecule, 3, index, 0, SamplingConfig(), index, states=model.config.states)
     assert bool(Builder(model, draft).dead_ends()[0]) is dead

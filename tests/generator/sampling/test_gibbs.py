@@ -11,6 +11,7 @@ from torch_geometric.data import Batch
 
 from schnetgen_pyg import Potential, SchNetGen, generate
 from schnetgen_pyg.chem.bonds import adjacency
+from schnetgen_pyg.chem.valence_states import StateTable, usual_states
 from schnetgen_pyg.data.conversion import as_data
 from schnetgen_pyg.generator.draft import Draft, State
 from schnetgen_pyg.generator.sampling.builder import Builder
@@ -34,7 +35,8 @@ def scaffold(model, *structures, **config):
     pos = torch.tensor(np.stack([s.positions for s in structures])).float()
     placed = int((z[0] != 1).sum())
     index, config = torch.arange(len(z)), SamplingConfig(**config)
-    draft = Draft(State.start(z, pos), placed, index, 3, config, torch.zeros_like(index))
+    restart, states = torch.zeros_like(index), model.config.states
+    draft = Draft(State.start(z, pos), placed, index, 3, config, restart, states=states)
     return Builder(model.eval(), draft)
 
 
@@ -123,7 +125,8 @@ def test_movable_atoms_are_no_articulation_points(size, seed):
         sites.add(tuple(np.add(start, rng.permutation([1, 0, 0]) * rng.choice([-1, 1]))))
     pos = 1.5 * torch.tensor(sorted(sites)).float().unsqueeze(0)
     state = State.start(torch.full((1, size), 6), pos)
-    draft = Draft(state, size, torch.tensor([0]), 0, SamplingConfig(), torch.tensor([0]))
+    zero, states = torch.tensor([0]), usual_states([6])
+    draft = Draft(state, size, zero, 0, SamplingConfig(), zero, states=states)
     graph = networkx.from_numpy_array(adjacency(draft.z, draft.pos)[0].numpy())
     needed = set(networkx.articulation_points(graph))
     assert movable_atoms(draft)[0].tolist() == [atom not in needed for atom in range(size)]
@@ -150,8 +153,9 @@ def test_surprising_scaffolds_are_begun_anew():
         state = State.start(z, torch.tensor(np.stack([m.positions for m in molecules])).float())
         # Their states are in the bonds of the finished molecules.
         batch = Batch.from_data_list(as_data(molecules))
-        state.valence_state.copy_(valence_states(batch).view_as(z))
+        state.valence_state.copy_(valence_states(batch, StateTable(model.config.states)).view_as(z))
         index = torch.arange(24)
-        draft = Draft(state, 9, index, 0, SamplingConfig(), torch.zeros_like(index))
+        restart, states = torch.zeros_like(index), model.config.states
+        draft = Draft(state, 9, index, 0, SamplingConfig(), restart, states=states)
         surprise.append(float(resample(Builder(model, draft)).mean()))
     assert surprise[1] < 0.7 * surprise[0]

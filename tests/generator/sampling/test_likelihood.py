@@ -220,7 +220,8 @@ def drawn(model, numbers, size, count, config):
     z = torch.tensor(numbers).expand(count, -1).clone()
     index = torch.arange(count)
     state = State.start(z, torch.zeros(count, len(numbers), 3))
-    draft = Draft(state, 1, index, 7, config, torch.zeros_like(index))
+    restart, states = torch.zeros_like(index), model.config.states
+    draft = Draft(state, 1, index, 7, config, restart, states=states)
     with torch.inference_mode():
         Builder(model, draft).run(size)
     return draft
