@@ -14,7 +14,6 @@ from rdkit import Chem
 from torch import Tensor
 
 from schnetgen_pyg.chem.elements import UNLIMITED, VALENCE
-from schnetgen_pyg.errors import InputError
 
 #: Stands for the state of an atom of which nothing is known, or of a hydrogen.
 UNKNOWN = -1
@@ -120,6 +119,8 @@ class StateTable:
     ) -> Tensor:
         """Number of the state of each atom; `UNKNOWN` for those that are not in the table.
         All shapes are the same."""
+        if not self.states:
+            return torch.full_like(z, UNKNOWN)
         key = _key(z, charge, valence, hydrogens, neighbors)
         place = torch.searchsorted(self._keys, key).clamp(max=len(self) - 1)
         return torch.where(self._keys[place] == key, place, UNKNOWN)
@@ -157,6 +158,4 @@ def _usual(device: torch.device) -> Tensor:
 @lru_cache(maxsize=64)
 def state_table(states: tuple[tuple[int, ...], ...], device: torch.device) -> StateTable:
     """The table of these states on a device."""
-    if not states:
-        raise InputError("a model with valence states needs the states that its atoms can have")
     return StateTable(states, device)

@@ -104,7 +104,7 @@ def test_rings_left(name, left):
     z, pos = data.z[order].unsqueeze(0), data.pos[order].unsqueeze(0)
     count = int((z != 1).sum())
     bonds = adjacency(z[:, :count], pos[:, :count])
-    assert saturation.rings_left(z, count, bonds).tolist() == [left]
+    assert saturation.rings_left(z, valences(z), count, bonds).tolist() == [left]
 
 
 def test_forbidden_distances():

@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
 from schnetgen_pyg.chem.bonds import adjacency
+from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.chem.valence_states import UNKNOWN, state_table
 from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.errors import require
@@ -52,6 +53,9 @@ class ValenceState(Decision):
         able = "hydrogens" in config.decisions and 1 in config.elements
         expected = "those with hydrogens, and hydrogen among the elements, for valence_state"
         require(able, "decisions", list(config.decisions), expected)
+        without = sorted({*config.elements} - {1} - {state[0] for state in config.states})
+        expected = f"with those of {hill_formula(without)}" if without else ""
+        require(not without, "states", f"{len(config.states)} states", expected)
 
     def log_prob(self, step: Step) -> Tensor:
         """[num_graphs, num_states], from the placed atoms combined with the type of the next one:

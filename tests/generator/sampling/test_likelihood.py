@@ -77,6 +77,11 @@ def test_two_atoms_without_a_focus():
     assert float(total) == pytest.approx(1.0, abs=float(found.error.max()))
 
 
+def states_of(model, number):
+    """Numbers of the states that an element can have."""
+    return [k for k, state in enumerate(model.config.states) if state[0] == number]
+
+
 @pytest.mark.parametrize("parts", [deciding("focus", "next_type"), ALL], ids=["types", "states"])
 def test_three_atoms_sum_to_one(parts):
     """Over the types, the valence states, the focus and both positions, by Monte Carlo: the mean of
@@ -97,8 +102,10 @@ def test_three_atoms_sum_to_one(parts):
     q *= (near / volume(0.0, outer)).mean(1)
     state = State.start(numbers, torch.tensor(pos, dtype=torch.float32))
     if "valence_state" in parts["decisions"]:
-        state.valence_state.copy_(torch.tensor(rng.integers(25, size=(num, 3))))
-        q /= 25.0**3
+        own = {number: states_of(model, number) for number in (6, 8)}
+        drawn_states = [[rng.choice(own[number]) for number in row] for row in z.tolist()]
+        state.valence_state.copy_(torch.tensor(np.array(drawn_states)))
+        q /= len(own[6]) ** 2 * len(own[8])
     found = log_prob_of(follow(model, state, FREELY))
     ratio = found.value.double().exp().numpy() / q
     error = ratio.std() / math.sqrt(num)
@@ -250,14 +257,17 @@ def test_default_types_are_as_frequent_as_they_are_probable():
 def test_default_valence_states_are_as_frequent_as_they_are_probable():
     """Of a carbon, which comes first; a hydrogen has none."""
     model, count = strong(**ALL), 2000
-    pos = torch.tensor([[0.0, 0, 0], [1.1, 0, 0]]).expand(25, -1, -1).clone()
-    state = State.start(torch.tensor([6, 1]).expand(25, -1), pos)
-    state.valence_state[:, 0] = torch.arange(25)
+    own = states_of(model, 6)
+    pos = torch.tensor([[0.0, 0, 0], [1.1, 0, 0]]).expand(len(own), -1, -1).clone()
+    state = State.start(torch.tensor([6, 1]).expand(len(own), -1), pos)
+    state.valence_state[:, 0] = torch.tensor(own)
     p = follow(model, state, FREELY).parts["valence_state"].exp().numpy()
     assert p.sum() == pytest.approx(1.0, abs=1e-5)
-    assert p.max() > 2 / 25
+    assert p.max() > 1.2 / len(own)
     found = drawn(model, [6, 1], 2, count, FREELY).valence_state[:, 0]
-    statistic, options = chi2(torch.bincount(found, minlength=25).numpy(), count * p)
+    numbers = torch.bincount(found, minlength=len(model.config.states))[own].numpy()
+    assert numbers.sum() == count
+    statistic, options = chi2(numbers, count * p)
     assert options > 5
     assert statistic < options + 5 * math.sqrt(2 * options)
 
