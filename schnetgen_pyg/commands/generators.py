@@ -87,6 +87,23 @@ def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, An
     return options, {key: value for key, value in vars(options).items() if key in architecture}
 
 
+def _states_of(
+    data: list[Any], architecture: dict[str, Any], init: str | None
+) -> tuple[list[Any], Any]:
+    """The structures with their Lewis structures, and the valence states of a new model: those of
+    the data, and of the model that its training starts from."""
+    from schnetgen_pyg.data.lewis_structures import states_in, with_lewis_structures
+    from schnetgen_pyg.generator.model import SchNetGen
+
+    if "valence_states" not in architecture.get("conditions", ()):
+        return data, ()
+    found, _ = with_lewis_structures(data)  # `fit` says which have none
+    known = [] if init is None else list(SchNetGen.from_pretrained(init).config.states)
+    states = {*known, *states_in([single for single in found if single is not None])}
+    whole = [old if new is None else new for old, new in zip(data, found, strict=True)]
+    return whole, tuple(sorted(states))
+
+
 def train(arguments: Sequence[str]) -> None:
     """train a generator on structure files"""
     import torch
@@ -103,7 +120,8 @@ def train(arguments: Sequence[str]) -> None:
     elements = elements_of(data, options.init, SchNetGen)
     settings = chosen(TrainingConfig, options)
     torch.manual_seed(settings.seed)
-    model = SchNetGen(elements=elements, **architecture)
+    data, states = _states_of(data, architecture, options.init)
+    model = SchNetGen(elements=elements, states=states, **architecture)
     out = Path(options.out)
     print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
     with recorded(options, out):

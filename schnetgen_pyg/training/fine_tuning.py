@@ -92,13 +92,14 @@ def _pedigree(provenance: dict[str, Any], content: bytes) -> dict[str, Any]:
 
 def take_weights(model: Any, parent: Any, name: str) -> None:
     """Copy the weights of a trained model of the same architecture. The new one may have further
-    elements; what belongs to them alone stays as it is.
+    elements and valence states; what belongs to them alone stays as it is.
 
     Raises:
         InputError: naming the settings that differ.
     """
     here, there = flat(model.config), flat(parent.config)
     old, new = there.pop("elements"), here.pop("elements")
+    states = [list(config.pop("states", ())) for config in (there, here)]
     differing = [n for n in sorted(here.keys() | there.keys()) if here.get(n) != there.get(n)]
     if differing:
         told = ", ".join(f"{n} is {there.get(n)!r} there, {here.get(n)!r} here" for n in differing)
@@ -117,10 +118,21 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
             f"{name}: has the elements in the order {list(old)}, here they are {list(new)}; give "
             "them in that order"
         )
-    places = torch.tensor([tuple(new).index(number) for number in old])
+    if missing := [state for state in states[0] if state not in states[1]]:
+        raise InputError(
+            f"{name}: also has the valence states {missing[:3]}; build the model with its and "
+            "those of the data"
+        )
+    rows = [states[1].index(one) for one in states[0]]
+    # Rows of elements, of valence states, and of these with one for what is not known.
+    grown = {
+        len(new): [tuple(new).index(number) for number in old],
+        len(states[1]): rows,
+        len(states[1]) + 1: [*rows, len(states[1])],
+    }
     state = model.state_dict()
     for key, weights in parent.state_dict().items():
-        state[key] = _enlarged(key, weights, state[key], places, len(new))
+        state[key] = _enlarged(key, weights, state[key], grown)
     model.load_state_dict(state)
     further = [number for number in new if number not in old]
     if further:
@@ -130,17 +142,20 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
         )
 
 
-def _enlarged(key: str, old: Tensor, new: Tensor, places: Tensor, size: int) -> Tensor:
-    """``old`` weights in the rows or columns of the ``new`` ones that are of its elements."""
+def _enlarged(key: str, old: Tensor, new: Tensor, grown: dict[int, list[int]]) -> Tensor:
+    """``old`` weights in the rows or columns of the ``new`` ones that are of its elements or
+    states; ``grown``: where they are, by the new number."""
     if old.shape == new.shape:
         return old
     differing = [dim for dim in range(old.dim()) if old.shape[dim] != new.shape[dim]]
-    if old.dim() != new.dim() or len(differing) != 1 or new.shape[differing[0]] != size:
+    places = grown.get(new.shape[differing[0]], []) if differing else []
+    if old.dim() != new.dim() or len(differing) != 1 or len(places) != old.shape[differing[0]]:
         raise InputError(
             f"{key} has shape {list(old.shape)} there and {list(new.shape)} here, which is no "
             "matter of further elements alone; train a new model for these elements"
         )
-    return new.index_copy(differing[0], places.to(new.device), old.to(new))
+    index = torch.tensor(places, device=new.device)
+    return new.index_copy(differing[0], index, old.to(new))
 
 
 def correct_references(model: Potential, structures: Sequence[Data]) -> None:

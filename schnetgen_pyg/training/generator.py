@@ -14,14 +14,15 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.perception import perceive
+from schnetgen_pyg.chem.valence_states import ValenceState
 from schnetgen_pyg.data.batches import seeded
 from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data
+from schnetgen_pyg.data.lewis_structures import states_in, told, with_lewis_structures
 from schnetgen_pyg.data.splits import split
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.losses import loss_terms
 from schnetgen_pyg.generator.model import SchNetGen
-from schnetgen_pyg.generator.reach import out_of_reach, told
 from schnetgen_pyg.generator.sampling.generate import sample
 from schnetgen_pyg.generator.training_set import TrainingSet
 from schnetgen_pyg.storage.provenance import provenance
@@ -126,28 +127,36 @@ def _seen(model: SchNetGen, data: Sequence[Data], out: Path) -> TrainingSet:
     return TrainingSet.of(data).merged(model.training_set)
 
 
-def _check_reach(model: SchNetGen, structures: Sequence[Data]) -> dict[str, Any]:
-    """Say how many of the structures the rules of valence exclude, where the model's molecules are
-    made by them; for the provenance.
+def _with_states(model: SchNetGen, data: list[Data]) -> tuple[list[Data], dict[str, Any]]:
+    """Structures with the Lewis structures that a model with valence states learns from. Those
+    that have none it can make are left out, and said; for the provenance.
 
     Raises:
-        InputError: if they exclude all.
+        InputError: if none is left.
     """
-    if model.focus is None or not structures:
-        return {}
-    found = out_of_reach(structures)
-    number = sum(map(len, found.values()))
-    if not number:
-        return {}
-    text = told(found, len(structures))
-    if number == len(structures):
-        raise InputError(
-            f"{text}. Train on neutral closed-shell molecules, or without rules (preset paper)"
+    if "valence_states" not in model.conditions:
+        return data, {}
+    found, failed = with_lewis_structures(data)
+    own, beyond = {ValenceState(*state) for state in model.config.states}, []
+    for number, single in enumerate(found):
+        if single is not None and not own.issuperset(states_in([single])):
+            beyond.append(number)
+            found[number] = None
+    kept = [single for single in found if single is not None]
+    text = told(failed, len(data)) if failed else ""
+    if beyond:
+        some = ", ".join(map(str, beyond[:3]))
+        text += "; " * bool(text) + (
+            f"{len(beyond):,} structures (such as {some}) have valence states that the model does "
+            "not; build it with states=states_in(structures)"
         )
-    rank_zero_warn(
-        f"{text}. The model learns from them, but makes them with valence_rules=False alone"
-    )
-    return {"out_of_reach": {reason: len(numbers) for reason, numbers in found.items()}}
+    if not kept:
+        raise InputError(f"{text}. Nothing is left to train on")
+    if text:
+        rank_zero_warn(f"{text}. They are left out")
+    left_out = {reason: len(numbers) for reason, numbers in failed.items()}
+    left_out |= {"states": len(beyond)} if beyond else {}
+    return kept, {"left_out": left_out} if left_out else {}
 
 
 def fit(
@@ -184,7 +193,7 @@ def fit(
     whole = as_data(structures)
     data = _with_required(model, whole)
     _check_elements(model, data)
-    beyond = _check_reach(model, whole)
+    data, beyond = _with_states(model, data)
     out.mkdir(parents=True, exist_ok=True)
     check_continues(out, model)
     parent = begin(model, out, init)

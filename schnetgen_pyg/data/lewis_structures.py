@@ -1,0 +1,115 @@
+"""Structures with what their Lewis structures say of every atom: formal charge and valence.
+
+A generator learns valence states from them. Bond orders are perceived once, in several processes,
+and kept with the structure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch_geometric.data import Data
+
+from schnetgen_pyg.chem.bonds import adjacency
+from schnetgen_pyg.chem.perception import perceive
+from schnetgen_pyg.chem.valence_states import ValenceState, states_of
+from schnetgen_pyg.data.conversion import to_ase
+from schnetgen_pyg.parallel import Failure, each_in_processes, job_count
+
+#: Attributes of atoms [num_atoms]: formal charge in e, and sum of bond orders.
+FORMAL_CHARGE, VALENCE = "formal_charge", "valence"
+
+#: Why a structure has no Lewis structure that a generator could learn from, by what
+#: `schnetgen_pyg.chem.perception.perceive` says.
+REASONS = {
+    "clash": "with atoms on top of each other",
+    "fragments": "of several fragments",
+    "valence": "with more neighbours at an atom than its element has",
+    "bond orders": "without bond orders that close all shells",
+    "radical": "with unpaired electrons",
+    "charge": "with a charge",
+    "unfinished": "whose bond orders could not be found",
+}
+
+#: Structures that travel together, fewer than which one process looks at, and seconds for them.
+GROUP, FEW, SECONDS = 200, 2000, 600.0
+
+
+def with_lewis_structures(
+    structures: Sequence[Data], jobs: int | None = None
+) -> tuple[list[Data | None], dict[str, list[int]]]:
+    """Copies of the structures with ``formal_charge`` and ``valence`` [num_atoms], both int64.
+
+    Args:
+        structures: with ``z`` and ``pos`` (Å). Those that have both attributes keep them.
+        jobs: processes; by default one per core, for a few structures one.
+
+    Returns:
+        the structures, ``None`` where there is no neutral closed-shell Lewis structure, and the
+        numbers of these by their reason, one of `REASONS`.
+    """
+    waiting = [k for k, data in enumerate(structures) if data.get(VALENCE) is None]
+    jobs = 1 if len(waiting) < FEW else job_count(jobs)
+    result: list[Data | None] = list(structures)
+    failed: dict[str, list[int]] = {}
+    asked = [structures[k] for k in waiting]
+    for place, found in each_in_processes(
+        _perceived, asked, size=GROUP, jobs=jobs, timeout=SECONDS
+    ):
+        number = waiting[place]
+        if isinstance(found, Failure):
+            found = "unfinished"
+        if isinstance(found, str):
+            failed.setdefault(found, []).append(number)
+            result[number] = None
+            continue
+        told = {
+            name: torch.from_numpy(values).long()
+            for name, values in zip((FORMAL_CHARGE, VALENCE), found, strict=True)
+        }
+        result[number] = Data(**{**structures[number].to_dict(), **told})
+    return result, {reason: sorted(failed[reason]) for reason in REASONS if reason in failed}
+
+
+def _perceived(structures: list[Data]) -> list[Any]:
+    return [_one(data) for data in structures]
+
+
+def _one(data: Data) -> np.ndarray | str:
+    """Formal charges and valences [2, num_atoms], or why there are none."""
+    atoms = to_ase(data)
+    if atoms.info.get("charge"):
+        return "charge"
+    found = perceive(atoms)
+    if found.mol is None:
+        return found.failure
+    states = states_of(found.mol)
+    rows = [(0, 1) if state is None else (state.charge, state.valence) for state in states]
+    return np.array(rows, dtype=np.int8).T
+
+
+def states_in(structures: Sequence[Data]) -> tuple[ValenceState, ...]:
+    """Every valence state of the atoms of structures with Lewis structures."""
+    found: set[ValenceState] = set()
+    for data in structures:
+        bonds = adjacency(data.z[None], data.pos[None])[0]
+        hydrogens = (bonds & (data.z == 1)).sum(1)
+        columns = data.z, data[FORMAL_CHARGE], data[VALENCE], hydrogens, bonds.sum(1) - hydrogens
+        rows = torch.stack(columns, 1)[data.z != 1].tolist()
+        found.update(ValenceState(*row) for row in rows)
+    return tuple(sorted(found))
+
+
+def told(failed: dict[str, list[int]], total: int, named: int = 3) -> str:
+    """In one sentence, how many of ``total`` structures have no Lewis structure, and why."""
+    number = sum(map(len, failed.values()))
+    parts = []
+    for reason, numbers in failed.items():
+        some = ", ".join(map(str, numbers[:named])) + ", …" * (len(numbers) > named)
+        several = "s" * (len(numbers) > 1)
+        parts.append(f"{len(numbers):,} {REASONS[reason]} (structure{several} {some})")
+    share = f"{number:,} of {total:,} structures ({100 * number / total:.1f} %)"
+    return f"{share} are no neutral closed-shell molecules: {'; '.join(parts)}"
