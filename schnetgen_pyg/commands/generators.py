@@ -51,7 +51,7 @@ def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, An
     add_init(parser)
     parser.add_argument("--out", type=str, required=True, help="folder of the run")
     names = {field.name for field in fields(GeneratorConfig)}
-    parser.add_class_arguments(GeneratorConfig, skip={"elements", "settings"} & names)
+    parser.add_class_arguments(GeneratorConfig, skip={"elements", "settings", "states"} & names)
     parser.add_class_arguments(TrainingConfig)
     general = {action.dest for action in parser._actions}
 
@@ -83,7 +83,7 @@ def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, An
             f"{source} is one of {its_own}: its {', '.join(foreign)} are left out, "
             f"{name} has settings of its own"
         )
-    architecture = (names - {"elements", "settings"}) | set(network)
+    architecture = (names - {"elements", "settings", "states"}) | set(network)
     return options, {key: value for key, value in vars(options).items() if key in architecture}
 
 
