@@ -71,8 +71,17 @@ def fit_potential(arguments: Sequence[str]) -> None:
         trained = fit(model, data, out, settings, test=test, init=options.init)
     for name in ("metrics", "test"):
         for key, value in trained.provenance.get(name, {}).items():
-            print(f"{key}: {value:.5g}")
+            print(f"{key}{_unit(key)}: {value:.5g}")
     print(f"wrote {out / 'model.safetensors'}")
+
+
+def _unit(key: str) -> str:
+    """Unit of an error by the name of its target, where the key does not say it itself."""
+    from schnetgen_pyg.potentials.targets import TARGETS
+
+    name = key.removeprefix("validation_").removesuffix("_mae")
+    unit = TARGETS[name].unit if key.endswith("_mae") and name in TARGETS else ""
+    return f" ({unit})" if unit else ""
 
 
 def predict(arguments: Sequence[str]) -> None:

@@ -119,7 +119,7 @@ def notes(figures: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
     if absent:
         extras = {judge.extra for judge in JUDGES.values() if not judge.installed and judge.extra}
         source = f'; pip install "schnetgen_pyg[{",".join(sorted(extras))}]"' if extras else ""
-        lines.append(f"judges that are not installed: {', '.join(absent)}{source}")
+        lines.append(f"judges that are not installed: {'; '.join(absent)}{source}")
     return lines
 
 

@@ -1,9 +1,9 @@
 """The density of a position, with its norm: what the model says, not what a sampler finds.
 
-p(r) = ∏_j p_j(|r − r_j|) / N, where N is the integral over all positions that are possible. It is
-taken on a cubic lattice that becomes finer where the density is: cubes that hold next to nothing,
-by a bound on the density in them, are left as they are, all others are divided into eight until the
-integral no longer changes.
+``p(r) = ∏_j p_j(|r − r_j|) / N``, where N is the integral over all positions that are possible. It
+is taken on a cubic lattice that becomes finer where the density is: cubes that hold next to
+nothing, by a bound on the density in them, are left as they are, all others are divided into eight
+until the integral no longer changes.
 """
 
 from __future__ import annotations

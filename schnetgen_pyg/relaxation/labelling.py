@@ -224,7 +224,9 @@ def label_file(
         return None
     lines: Any = _lines(atoms, config, file.done, jobs)
     if progress:
-        lines = progress(lines, initial=file.done, total=len(atoms))
+        lines = progress(
+            lines, initial=file.done, total=len(atoms), desc=f"labels, {config.method}"
+        )
     file.extend(lines)
     labelled, failures = _collect(file.partial, atoms, config.method)
     if not labelled:

@@ -48,18 +48,15 @@ SPARE = 120.0
 #: Columns of the table, in this order.
 COLUMNS = (
     *("structure", "status", "predicted_energy", "energy_before", "energy_after", "released"),
-    *(
-        "largest_force",
-        "rmsd",
-        "rmsd_heavy",
-        "bonds_mean",
-        "bonds_max",
-        "angles_mean",
-        "angles_max",
-    ),
-    *("torsions_mean", "torsions_max", "changed", "failure_before", "failure_after"),
-    *("smiles_before", "smiles_after", "steps", "seconds", "error"),
+    *("largest_force", "rmsd", "rmsd_heavy", "bonds_mean", "bonds_max", "angles_mean"),
+    *("angles_max", "torsions_mean", "torsions_max", "changed", "failure_before"),
+    *("failure_after", "smiles_before", "smiles_after", "steps", "seconds", "error"),
 )
+
+#: Units of what is printed.
+UNITS = {"predicted_energy": "eV", "released": "kcal/mol"}
+UNITS |= dict.fromkeys(("rmsd", "rmsd_heavy", "bonds_mean"), "Å")
+UNITS |= dict.fromkeys(("angles_mean", "torsions_mean"), "°")
 
 
 #: Packages whose versions decide what is found; some are optional.
@@ -131,12 +128,12 @@ class Relaxation:
         shown = ["status", "predicted_energy", "released", "rmsd", "rmsd_heavy", "changed"]
         frame = self.to_pandas()
         frame = frame[[name for name in (*shown, "smiles_after") if name in frame]]
+        frame = frame.rename(columns={name: f"{name} ({unit})" for name, unit in UNITS.items()})
         lines = [frame.to_string(float_format="{:.3f}".format)] if len(frame) else []
         statuses = ", ".join(f"{count} {name}" for name, count in figures["statuses"].items())
         lines.append(f"{self.config.method}: {statuses or 'no structures'}")
-        units = {"released": "kcal/mol", "angles_mean": "°", "torsions_mean": "°"}
         for name, values in figures["statistics"].items():
-            unit = units.get(name, "Å")
+            unit = UNITS[name]
             mean, median = values["mean"], values["median"]
             lines.append(f"{name}: {mean:.3f} {unit} mean, {median:.3f} {unit} median")
         if figures["statistics"]:

@@ -158,16 +158,26 @@ def report(
     if structures:
         notes["structures from"] = str(sources.structures)
         made_here = _made_here(structures, sources)
-        maker = checkpoint or (sources.checkpoint() if made_here else None)
+        own = sources.checkpoint() if made_here else None
+        if sources.training and not made_here:
+            notes["the training shown is not of their generator but that in"] = str(
+                sources.training
+            )
         references: dict[str, Any] = {
             name: load(*files) for name, files in (("train", train), ("test", test)) if files
         }
         if not references and made_here:
             references = _training_references(sources, notes)
         evaluation = evaluate(
-            structures, model=maker, **references, judges=judges, jobs=jobs, progress=progress
+            structures,
+            model=checkpoint or own,
+            **references,
+            judges=judges,
+            jobs=jobs,
+            progress=progress,
         )
-        model = _builder(structures, checkpoint, sources.checkpoint() or default_checkpoint, notes)
+        otherwise = own or _named_by(structures) or default_checkpoint
+        model = _builder(structures, checkpoint, otherwise, notes)
     relaxed = read_relaxed(sources.relaxed, structures) if sources.relaxed else {}
     data = page_data(
         structures,
@@ -209,6 +219,19 @@ def _made_here(structures: Sequence[ase.Atoms], sources: Sources) -> bool:
         return not told
     record = SchNetGen.from_pretrained(own).training_set
     return record is not None and record.digest in told
+
+
+def _named_by(structures: Sequence[ase.Atoms]) -> str | None:
+    """The one generator that the structures name, if it can be read and has seen the same."""
+    told = list(told_by(structures))
+    if len(told) != 1:
+        return None
+    ((name, digest),) = told
+    try:
+        record = SchNetGen.from_pretrained(name).training_set
+    except InputError:
+        return None
+    return name if record is not None and record.digest == digest else None
 
 
 def _training_references(sources: Sources, notes: dict[str, str]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def fit(data, out, *more):
 
 def test_fit_potential_uses_labels_under_other_names(waters, tmp_path, capsys):
     assert fit(waters, tmp_path / "run", "--keys", "energy=dft_energy, forces=force") == 0
-    assert "validation_forces_mae" in capsys.readouterr().out
+    assert "validation_forces_mae (eV/Å): " in capsys.readouterr().out
     assert "keys: energy=dft_energy" in (tmp_path / "run" / "config.yaml").read_text()
 
 

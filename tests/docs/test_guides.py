@@ -33,9 +33,8 @@ def test_python_of_a_guide_runs(page, tmp_path, monkeypatch, capsys):
 
 def test_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    draft = ROOT / "README.new.md"
     names: dict = {}
-    for code in blocks(draft if draft.is_file() else ROOT / "README.md", "python"):
+    for code in blocks(ROOT / "README.md", "python"):
         exec(code.replace("num_molecules=100", "num_molecules=4"), names)
     assert names["log_p"].shape == (4, 300)
     assert names["forces"].shape == (3, 3)

@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -63,6 +64,7 @@ def test_every_fate(orca, tmp_path):
     figures = result.figures()
     assert figures["statuses"] == {"converged": 2, "failed": 1, "crash": 1, "exploded": 1}
     text = result.summary()
+    assert {"released (kcal/mol)", "rmsd (Å)"} <= set(re.split(r"  +", text.splitlines()[0]))
     for line in ("structure 1: failed", "structure 2: crash", "structure 3: exploded"):
         assert line in text
     assert {n: record["status"] for n, record, _ in stored(out)} == dict(enumerate(statuses))

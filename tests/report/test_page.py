@@ -193,11 +193,16 @@ def test_a_run_is_judged_by_the_generator_of_its_structures(isomers, tmp_path, c
     html = (tmp_path / "run/report.html").read_text()
     assert "75.0 % of 4 different valid molecules are not among the 1 that" in html
     assert "train molecules found" not in html
+    assert f"<span>atom by atom with {tmp_path / 'maker.safetensors'}</span>" in html
+    other = "the training shown is not of their generator but that in"
+    assert f"<span>{other} {tmp_path / 'run/training'}</span>" in html
     ase.io.write(tmp_path / "run/generated.extxyz", [to_ase(data) for data in isomers[6:10]])
     assert run("report", tmp_path / "run", "--jobs=1") == 0
     html = (tmp_path / "run/report.html").read_text()
     assert "50.0 % of 4 different valid molecules are not among the 8 that" in html
     assert "train molecules found" in html
+    assert f"<span>atom by atom with {tmp_path / 'run/training/model.safetensors'}</span>" in html
+    assert other not in html
 
 
 def test_judges_are_those_of_the_evaluation(data, evaluation):
