@@ -15,14 +15,22 @@ from schnetgen_pyg.evaluation.judges.base import Entry, Judge, Record
 
 
 def judge(atoms: ase.Atoms, perception: Perception) -> Entry:
-    """``failure``, identities and rings (`describe`), and ``num_atoms``."""
-    return {**describe(atoms, perception), "num_atoms": len(atoms)}
+    """``failure``, identities and rings (`describe`), ``num_atoms`` and ``formal_charges``, the
+    number of atoms that have one."""
+    charged = 0
+    if perception.mol is not None:
+        charged = sum(bool(atom.GetFormalCharge()) for atom in perception.mol.GetAtoms())
+    entry = describe(atoms, perception) | {"num_atoms": len(atoms)}
+    return entry | {"formal_charges": charged} if charged else entry
 
 
 def rows(records: Sequence[Record]) -> dict[str, float]:
-    """Share of valid structures."""
+    """Share of valid structures, and of those that need formal charges for it, if there are any."""
+    total = max(len(records), 1)
     valid = sum(not record["failure"] for record in records)
-    return {"valid (%)": 100 * valid / max(len(records), 1)}
+    charged = sum(bool(record.get("formal_charges")) for record in records)
+    found = {"valid (%)": 100 * valid / total}
+    return found | {"valid, with formal charges (%)": 100 * charged / total} if charged else found
 
 
 RDKIT = Judge(
@@ -30,6 +38,6 @@ RDKIT = Judge(
     title="RDKit, strict",
     judge=judge,
     rows=rows,
-    about="One neutral fragment without formal charges or unpaired electrons, bonds by covalent "
-    "radii: what this page calls valid.",
+    about="One neutral fragment without unpaired electrons, bonds by covalent radii; formal charges "
+    "sum to zero: what this page calls valid.",
 )
