@@ -59,6 +59,12 @@ def check(data: Data, where: str = "structure") -> Data:
     if z is None or pos is None:
         missing = "z" if z is None else "pos"
         raise InputError(f"{where}: has no {missing!r}; Data needs z (atomic numbers) and pos (Å)")
+    for name, value in (("z", z), ("pos", pos)):
+        if not isinstance(value, Tensor) or value.is_complex():
+            raise InputError(
+                f"{where}: `{name}` must be a tensor of real numbers, got {type(value).__name__} "
+                f"of {getattr(value, 'dtype', 'objects')}; torch.as_tensor converts arrays"
+            )
     if z.dim() != 1 or z.numel() == 0:
         raise InputError(
             f"{where}: `z` must have shape [num_atoms] with at least one atom, got {list(z.shape)}"
@@ -147,7 +153,10 @@ def _check_cell(cell: Tensor | None, where: str) -> None:
 
 def _whole(value: Any, name: str, num_atoms: int, where: str) -> Any:
     """A charge or multiplicity as int; of each atom (charges of atoms) as it is."""
-    found = torch.as_tensor(value)
+    try:
+        found = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"{where}: {name} must be a whole number, got {value!r}") from None
     if found.numel() != 1:
         if found.shape[:1] == (num_atoms,):
             return value
@@ -302,7 +311,11 @@ def as_data(structures: Iterable[Any], where: str = "structure") -> list[Data]:
     for index, item in enumerate(single):
         name = f"{where} {index}"
         if isinstance(item, Data):
-            result.append(check(item.clone(), name))
+            data = check(item.clone(), name)
+            stated = data.get("charge") is not None or data.get("spin_multiplicity") is not None
+            if data.get("info") and not stated:
+                state_electrons(data, name)  # by its info, as that of a file
+            result.append(data)
         elif isinstance(item, ase.Atoms):
             result.append(from_ase(item, name))
         else:

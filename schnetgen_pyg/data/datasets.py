@@ -113,8 +113,15 @@ def load(
         )
     structures: list[Data] = []
     for source in sources:
+        if not isinstance(source, (str, os.PathLike)):
+            raise InputError(
+                f"expected the name of a data set or a file, got {type(source).__name__}; several "
+                "are arguments of their own: load(one, another)"
+            )
         if source in names:
             structures += DATASETS[str(source)].load(None if path is None else Path(path))
+        elif Path(source).is_dir():
+            raise InputError(f"{source}: is a folder; name a file in it")
         elif not Path(source).is_file():
             raise InputError(
                 f"{source}: no such file, nor a data set{nearest(str(source), DATASETS)} (there "

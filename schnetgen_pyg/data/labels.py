@@ -127,12 +127,21 @@ def _stated(values: dict[str, Any], info: dict[str, Any], where: str) -> dict[st
     if isinstance(general, dict):
         stated |= {str(name): str(unit) for name, unit in general.items()}
         info.pop("units", None)
+    elif isinstance(general, str) and _is_length(general):
+        stated.setdefault("pos", general)
+        info.pop("units", None)
+        info.pop("unit", None)
     elif isinstance(general, str) and ("energy" in values or "energy" in info):
         factor(general, "energy", where)
         stated.setdefault("energy", general)
         info.pop("units", None)
         info.pop("unit", None)
     return stated
+
+
+def _is_length(text: str) -> bool:
+    unit = parse_unit(text)
+    return unit is not None and unit[1:] == (0, 1, 0)
 
 
 def _rename(

@@ -165,7 +165,8 @@ def _no_label(data: Data, target: Target, place: str) -> InputError:
         return InputError(
             f"{place}: has no {target.name}, but {', '.join(alike)} {verb} there; "
             f"name the one that is meant {target.name}{unit} "
-            f"(data.{target.name} = data.{alike[0]})"
+            f"(load(…, keys={{{target.name!r}: {alike[0]!r}}}), --keys {target.name}={alike[0]}, "
+            f"or data.{target.name} = data.{alike[0]})"
         )
     cure = "label it (schnetgen label), or take a file with energies in eV"
     if target.name != "energy":
@@ -188,7 +189,7 @@ def _tell_unused(
                 f"no {name}, but {len(places)} of {len(structures)} structures have "
                 f"{', '.join(found[places[0]])} ({where} {places[0]} first), which is not used: "
                 f"training is on {', '.join(targets)} alone. To use it, name it {name}, "
-                f"in {TARGETS[name].unit}"
+                f"in {TARGETS[name].unit} (--keys {name}={found[places[0]][0]})"
             )
 
 

@@ -140,3 +140,24 @@ def test_pyg_data_sets_and_loaders_go_in_unchanged(tmp_path):
     assert [d.z.tolist() for d in as_data(data)] == [[6, 8]] * 3
     batch = next(iter(DataLoader(data, batch_size=2)))
     assert [d.energy.item() for d in as_data(batch)] == [1.0, 1.0]
+
+
+def test_the_charge_in_the_info_of_a_graph_counts():
+    ammonium = Data(z=torch.tensor([7, 1]), pos=torch.eye(3)[:2], info={"charge": 1})
+    assert as_data([ammonium])[0].charge == 1
+    assert "charge" not in ammonium
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"charge": "one"}, "charge must be a whole number, got 'one'"),
+        ({"z": np.array([7, 1])}, "`z` must be a tensor of real numbers, got ndarray of int64"),
+        ({"pos": [[0.0, 0, 0], [0, 0, 1]]}, "`pos` must be a tensor .* got list"),
+    ],
+)
+def test_what_is_no_number_or_tensor_is_named(changed, message):
+    data = Data(z=torch.tensor([7, 1]), pos=torch.eye(3)[:2])
+    data.update(changed)
+    with pytest.raises(InputError, match=f"structure 0: {message}"):
+        as_data([data])

@@ -1,9 +1,11 @@
 """Every format keeps the contract; what is special to one is tested below."""
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
+import sqlite3
 import tarfile
 
 import ase
@@ -20,7 +22,7 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 from torch_geometric.data import Data
 
-from schnetgen_pyg import InputError
+from schnetgen_pyg import InputError, load
 from schnetgen_pyg.data.readers import find_reader, read
 from schnetgen_pyg.data.readers.ase_formats import read_ase
 from schnetgen_pyg.data.readers.npz import save_npz
@@ -303,3 +305,57 @@ def test_a_reader_gives_data(tmp_path):
     ase.io.write(path, METHANE)
     with pytest.raises(InputError, match=r"a.xyz: structure 0: the reader gave Atoms"):
         read(path, lambda path: ase.io.read(path, index=":"))
+
+
+def water_trajectory(path, **more):
+    pos = np.random.default_rng(1).normal(size=(4, 3, 3))
+    np.savez(path, z=np.array([8, 1, 1]), R=pos, **more)
+    return path
+
+
+@pytest.mark.parametrize("name", ["charge", "Q", "total_charge"])
+def test_charges_of_trajectories_are_read(tmp_path, name):
+    path = water_trajectory(tmp_path / "ions.npz", **{name: np.array([1.0, 1.0, 0.0, -1.0])})
+    assert [data.charge for data in read(path)] == [1, 1, 0, -1]
+
+
+def test_a_cell_of_a_trajectory_holds_for_all_frames(tmp_path):
+    cell = np.array([[9.0, 0, 0], [1, 8, 0], [0, 2, 7]])
+    for name, array in (("cell", cell), ("cell", cell[None]), ("lattice", cell.T)):
+        for data in read(water_trajectory(tmp_path / "periodic.npz", **{name: array})):
+            assert data.cell.tolist() == [cell.tolist()]
+
+
+@pytest.mark.parametrize("name", ["other.db", "other.json"])
+def test_what_is_no_database_of_ase_is_left_as_it_is(tmp_path, name):
+    path = tmp_path / name
+    if path.suffix == ".db":
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE mine (a)")
+    else:
+        path.write_text('{"a": 1}')
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=f"{name}: is no database of ASE"):
+        read(path)
+    assert path.read_bytes() == before
+
+
+def test_the_suffix_of_a_packed_file_may_be_in_capitals(tmp_path):
+    for suffix, packer in ((".GZ", gzip), (".BZ2", bz2), (".XZ", lzma)):
+        path = tmp_path / f"A.XYZ{suffix}"
+        path.write_bytes(packer.compress(b"1\n\nH 0 0 0\n"))
+        assert len(read(path)) == 1
+
+
+def test_an_empty_label_of_a_record_is_named(tmp_path):
+    path = tmp_path / "a.sdf"
+    path.write_text(sdf_text(["C"]).replace("$$$$", "> <energy (eV)>\n\n\n$$$$"))
+    with pytest.raises(InputError, match=r"structure 0: energy \(eV\) is empty"):
+        read(path)
+
+
+def test_a_folder_and_a_list_are_no_file(tmp_path):
+    with pytest.raises(InputError, match="is a folder; name a file in it"):
+        load(tmp_path)
+    with pytest.raises(InputError, match=r"got list; .*load\(one, another\)"):
+        load(["a.xyz", "b.xyz"])

@@ -115,3 +115,26 @@ def test_comments_columns_and_vectors_are_kept(tmp_path):
 def test_columns_without_names_are_said(tmp_path):
     with pytest.warns(UserWarning, match=r"a.xyz: atoms have 5 columns"):
         load(written(tmp_path, WATER.replace("\nO 0 0 0.1173", "\nO 0 0 0.1173 -0.8")))
+
+
+EXTENDED = "3\n{} Properties=species:S:1:pos:R:3\n" + WATER.split("\n", 2)[2]
+
+
+def test_a_quote_that_is_never_closed_is_said(tmp_path):
+    with pytest.raises(InputError, match=r"structure 0 .*: a quote .* is never closed"):
+        load(written(tmp_path, EXTENDED.format('note="the first energy=-1.0')))
+
+
+@pytest.mark.parametrize("energy", ["-1.5D+01", "-0.15d2", "-1.5*^1", '"-1.5D+01"'])
+def test_exponents_of_fortran_in_the_comment(tmp_path, energy):
+    (water,) = load(written(tmp_path, EXTENDED.format(f"energy={energy} name=1D2")))
+    assert water.energy.tolist() == [-15.0]
+    assert water.info == {"name": "1D2"}
+
+
+@pytest.mark.parametrize("said", ["units=nm", "unit=nm", "units=nm energy=-1.0"])
+def test_a_unit_of_length_is_that_of_positions(tmp_path, said):
+    (water,) = load(written(tmp_path, EXTENDED.format(said)))
+    (plain,) = load(written(tmp_path, WATER))
+    torch.testing.assert_close(water.pos, 10 * plain.pos)
+    assert not water.info

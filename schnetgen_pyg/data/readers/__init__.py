@@ -14,6 +14,9 @@ units than the library's it may leave as they are and name the unit
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import tempfile
 import warnings
@@ -21,8 +24,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfileobj
+from typing import Any
 
-import ase.io.formats
 from ase.io.formats import UnknownFileTypeError
 from torch_geometric.data import Data
 
@@ -60,7 +63,7 @@ READERS: Registry[Reader] = Registry(
 )
 
 #: Files that are unpacked before they are read, unless a reader knows the whole suffix.
-PACKED = (".gz", ".bz2", ".xz")
+PACKED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 def find_reader(name: str) -> Reader | None:
@@ -75,10 +78,7 @@ def _unpacked(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         inner = Path(folder) / path.stem
         try:
-            with (
-                ase.io.formats.open_with_compression(str(path), "rb") as packed,
-                inner.open("wb") as file,
-            ):
+            with PACKED[path.suffix.lower()](path, "rb") as packed, inner.open("wb") as file:
                 copyfileobj(packed, file)
         except EOFError as error:
             raise InputError(f"the archive is truncated ({error}); fetch it again") from error
@@ -88,7 +88,7 @@ def _unpacked(path: Path) -> Iterator[Path]:
 def _structures(path: Path, reader: Reader | None, labels: Labels) -> list[Data]:
     """The checked structures of a file; what is wrong is said without its name."""
     if not path.is_file():
-        raise InputError("no such file")
+        raise InputError("is a folder; name a file in it" if path.is_dir() else "no such file")
     if path.stat().st_size == 0:
         raise InputError("the file is empty")
     known = find_reader(path.name)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ def read_database(path: Path) -> Iterator[Data]:
     data without one have to be told (`load`'s ``units``).
     """
     kind = path.suffix.lower().removeprefix(".")
+    _require_ase(path, kind)
     found = 0
     with ase.db.connect(path, type=kind, use_lock_file=False) as database:
         units = _units(database.metadata)
@@ -37,6 +41,20 @@ def read_database(path: Path) -> Iterator[Data]:
             found += 1
         if found != len(database):
             raise InputError(f"has {len(database)} rows, but only {found} could be read")
+
+
+def _require_ase(path: Path, kind: str) -> None:
+    """Refuse what is no database of ASE, which would write its tables into any other one."""
+    if kind == "db":
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True)) as database:
+            found = [name for (name,) in database.execute("SELECT name FROM sqlite_master")]
+        missing = "systems" not in found
+    else:
+        content = json.loads(path.read_bytes())
+        missing = not isinstance(content, dict) or "ids" not in content
+    if missing:
+        raise InputError("is no database of ASE; convert it to one, or to .extxyz")
 
 
 def _units(metadata: dict[str, Any]) -> dict[str, str]:

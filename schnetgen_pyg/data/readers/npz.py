@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from schnetgen_pyg.data.charge_and_spin import state_electrons
 from schnetgen_pyg.data.columns import attributes, join
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.storage.atomic import replacing
@@ -99,7 +100,11 @@ def _trajectory(
                 f"{names[2]} has {labels['energy'].size} entries, expected {len(pos)}, one a frame"
             )
         labels["energy"] = labels["energy"].astype(np.float64).reshape(-1, 1)
-    lattice = arrays.pop("lattice", None)
+    if "Q" in arrays:  # of PhysNet
+        arrays.setdefault("charge", arrays.pop("Q"))
+    cell = arrays.pop("lattice").T if "lattice" in arrays else None  # sGDML has them as columns
+    if arrays.get("cell", pos).shape in ((3, 3), (1, 3, 3)):  # one for all frames
+        cell = arrays.pop("cell").reshape(3, 3)
     info = {name: _text(arrays.pop(name)) for name in list(arrays) if arrays[name].size == 1}
     rows = {name: arrays.pop(name) for name in list(arrays) if len(arrays[name]) == len(pos)}
     _warn_of(path, [f"{name} {list(array.shape)}" for name, array in arrays.items()])
@@ -115,14 +120,15 @@ def _trajectory(
     for frame in range(len(pos)):  # a copy of each: a view would take along all frames
         own = {name: tensors[frame].clone() for name, tensors in frames.items()}
         own |= {name: torch.tensor(array[frame]) for name, array in columns.items()}
-        if lattice is not None:  # sGDML has the vectors as columns
-            own["cell"] = torch.tensor(lattice.T)
-        yield Data(
+        if cell is not None:
+            own["cell"] = torch.tensor(cell)
+        data = Data(
             z=numbers,
             info=info | {name: array[frame] for name, array in values.items()},
             units=dict(units),
             **own,
         )
+        yield state_electrons(data, f"structure {frame}")
 
 
 def _warn_of(path: Path, left_out: Sequence[str], wanted: str = "each of the frames") -> None:

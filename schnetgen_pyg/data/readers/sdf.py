@@ -195,6 +195,8 @@ def _set_labels(data: Data, where: str) -> None:
             rows = [[float(word) for word in row.split()] for row in str(value).splitlines()]
         except ValueError:
             raise InputError(f"{where}: {name} must be numbers, got {value!r}") from None
+        if not rows:
+            raise InputError(f"{where}: {name} is empty; give it a value, or leave it out")
         data[stated[1]] = torch.tensor(rows if stated[1] == "forces" else rows[0])
         data.units = {**data.get("units", {}), stated[1]: stated[2]}
 

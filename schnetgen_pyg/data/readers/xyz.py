@@ -32,6 +32,12 @@ ISOTOPES = {"D": 2.014101778, "T": 3.016049281}
 #: A number whose exponent is not written by ``e``.
 EXPONENT = re.compile(r"(?<!\S)([+-]?(?:\d+\.?\d*|\.\d+))(?:[dD]|\*\^)([+-]?\d+)(?!\S)")
 
+#: The same as the value of a key in a comment; without a point it may be a name (``1D2``).
+EXPONENT_OF_KEY = re.compile(r'(?<==)("?[+-]?(?:\d+\.\d*|\.\d+))(?:[dD]|\*\^)([+-]?\d+)(?=["\s]|$)')
+
+#: A quote that begins or ends a text, in a comment.
+QUOTE = re.compile(r'(?<!\\)"')
+
 #: The columns, in the comment of an extended file.
 PROPERTIES = re.compile(r"""(?<!\S)Properties\s*=\s*["'{]?([^\s"'}]+)""")
 
@@ -150,6 +156,9 @@ def _structure(frame: _Frame, where: str, unread: set[int]) -> Data:
     comment, text = frame.comment, None
     if "=" not in comment:  # no keys: what a person wrote
         comment, text = "", comment.strip()
+    elif len(QUOTE.findall(comment)) % 2:  # ASE would take all that follows for one text
+        raise InputError(f"{place}: a quote in the comment line is never closed; correct it")
+    comment = EXPONENT_OF_KEY.sub(r"\1e\2", comment)
     masses: dict[int, float] = {}
     atoms = frame.atoms
     if "species" in columns[::3]:
