@@ -65,7 +65,8 @@ def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, An
         source = f"the model {init}"
         start = settings_of(init, "generator", GeneratorConfig, TrainingConfig)
         start |= start.pop("settings", {})
-        start.pop("elements")
+        for name in ("elements", "states"):  # which also come from the data
+            start.pop(name)
     else:
         known = chosen_preset or DEFAULT_PRESET
         known = known if known in PRESETS else DEFAULT_PRESET  # the parser refuses others

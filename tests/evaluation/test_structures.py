@@ -50,7 +50,7 @@ def test_a_charge_is_judged_with_it():
     told = Data(z=torch.tensor(AMMONIUM.numbers), pos=torch.tensor(AMMONIUM.positions), charge=1)
     neutral = ase.Atoms("NH4", AMMONIUM.positions)
     result = evaluate([AMMONIUM, told, neutral, METHANE, radical], judges=("edm",), jobs=1)
-    assert [r["failure"] for r in result.records] == ["", "", "valence", "", "radical"]
+    assert [r["failure"] for r in result.records] == ["", "", "radical", "", "radical"]
     assert [r.get("smiles") for r in result.records[:2]] == ["[NH4+]"] * 2
     assert [r.get("charge") for r in result.records] == [1, 1, None, None, None]
     # Tables of neutral molecules say nothing of ions.

@@ -97,7 +97,7 @@ def test_killed_run_continues(labelled, tmp_path):
         label_file(STRUCTURES, path, jobs=2, **(SHORT | {"num_perturbed": 1}))
     begun = []
 
-    def watched(records, initial, total):
+    def watched(records, initial, total, **_):
         begun.append((initial, total))
         return records
 
