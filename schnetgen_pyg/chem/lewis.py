@@ -23,7 +23,7 @@ from schnetgen_pyg.chem.pairing import pair
 TIME_LIMIT = 2.0
 
 
-class AtomState(NamedTuple):
+class _AtomState(NamedTuple):
     """What an atom can be: its formal charge, the sum of its bond orders, what that costs, and
     whether only in an ion."""
 
@@ -33,34 +33,34 @@ class AtomState(NamedTuple):
     ion: bool = False
 
 
-def _states() -> dict[int, tuple[AtomState, ...]]:
+def _states() -> dict[int, tuple[_AtomState, ...]]:
     anion, cation, octet = 1.0, 1.0, 0.3
-    carbon = (AtomState(0, 4), AtomState(-1, 3, 1.6), AtomState(1, 3, 2.0, True))
-    nitrogen = (AtomState(0, 3), AtomState(1, 4, cation), AtomState(-1, 2, 1.3))
-    oxygen = (AtomState(0, 2), AtomState(-1, 1, anion), AtomState(1, 3, 1.4, True))
+    carbon = (_AtomState(0, 4), _AtomState(-1, 3, 1.6), _AtomState(1, 3, 2.0, True))
+    nitrogen = (_AtomState(0, 3), _AtomState(1, 4, cation), _AtomState(-1, 2, 1.3))
+    oxygen = (_AtomState(0, 2), _AtomState(-1, 1, anion), _AtomState(1, 3, 1.4, True))
     sulfur = (
-        *(AtomState(0, valence, octet * (valence - 2) / 2) for valence in (2, 4, 6)),
-        AtomState(-1, 1, 1.2),
-        AtomState(1, 3, 1.2),
+        *(_AtomState(0, valence, octet * (valence - 2) / 2) for valence in (2, 4, 6)),
+        _AtomState(-1, 1, 1.2),
+        _AtomState(1, 3, 1.2),
     )
-    halogen = (AtomState(0, 1), AtomState(-1, 0, anion))
-    heavier = (*halogen, *(AtomState(0, v, octet * (v - 1)) for v in (3, 5, 7)))
-    phosphorus = (AtomState(0, 3), AtomState(0, 5, octet), AtomState(1, 4, 1.1))
+    halogen = (_AtomState(0, 1), _AtomState(-1, 0, anion))
+    heavier = (*halogen, *(_AtomState(0, v, octet * (v - 1)) for v in (3, 5, 7)))
+    phosphorus = (_AtomState(0, 3), _AtomState(0, 5, octet), _AtomState(1, 4, 1.1))
     return {
-        1: (AtomState(0, 1), AtomState(1, 0, cation, True), AtomState(-1, 0, 2.0, True)),
-        3: (AtomState(1, 0, cation),),
-        5: (AtomState(0, 3), AtomState(-1, 4, 1.1)),
+        1: (_AtomState(0, 1), _AtomState(1, 0, cation, True), _AtomState(-1, 0, 2.0, True)),
+        3: (_AtomState(1, 0, cation),),
+        5: (_AtomState(0, 3), _AtomState(-1, 4, 1.1)),
         6: carbon,
         7: nitrogen,
         8: oxygen,
         9: halogen,
-        11: (AtomState(1, 0, cation),),
-        14: (AtomState(0, 4), AtomState(-1, 5, 1.5)),
-        15: (*phosphorus, AtomState(-1, 6, 1.5)),
+        11: (_AtomState(1, 0, cation),),
+        14: (_AtomState(0, 4), _AtomState(-1, 5, 1.5)),
+        15: (*phosphorus, _AtomState(-1, 6, 1.5)),
         16: sulfur,
         17: heavier,
-        19: (AtomState(1, 0, cation),),
-        32: (AtomState(0, 4),),
+        19: (_AtomState(1, 0, cation),),
+        32: (_AtomState(0, 4),),
         33: phosphorus,
         34: sulfur,
         35: heavier,

@@ -38,6 +38,6 @@ RDKIT = Judge(
     title="RDKit, strict",
     judge=judge,
     rows=rows,
-    about="One neutral fragment without unpaired electrons, bonds by covalent radii; formal charges "
-    "sum to zero: what this page calls valid.",
+    about="One neutral fragment without unpaired electrons, bonds by covalent radii; formal "
+    "charges sum to zero: what this page calls valid.",
 )
