@@ -73,10 +73,6 @@ def parse_formula(formula: str) -> Tensor:
     )
 
 
-#: Most neighbours of an element in a neutral closed-shell molecule.
-MAX_NEIGHBORS = {1: 1, 6: 4, 7: 3, 8: 2, 9: 1}
-
-
 #: RDKit's covalent radii in Å by atomic number.
 COVALENT_RADII = tuple(Chem.GetPeriodicTable().GetRcovalent(number) for number in range(101))
 
