@@ -13,54 +13,15 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from ase.build import bulk
 from common import benchmark_parser, save
-from torch_geometric.data import Batch, Data
+from compare_tasks import Work, force_call, force_training, make, step
 
-from schnetgen_pyg import Potential, SchNetGen, generate, load
+from schnetgen_pyg import Potential
 from schnetgen_pyg.accelerated import TRICKS, disabled
-from schnetgen_pyg.generator.losses import losses
-
-Work = Callable[[], Any]
-
-
-def generator_step(name: str, molecules: int, **settings: Any) -> Work:
-    model = SchNetGen.from_pretrained(name).train()
-    data = load("c7h10o2-xtb")[:molecules]
-    batch = Batch.from_data_list([Data(z=d.z, pos=d.pos) for d in data])
-    optimizer = torch.optim.Adam(model.parameters())
-
-    def run() -> None:
-        generator = torch.Generator().manual_seed(0)
-        parts = losses(model, batch, generator, **settings)
-        optimizer.zero_grad()
-        torch.stack(list(parts.values())).sum().backward()
-        optimizer.step()
-
-    return run
-
-
-def generation(molecules: int) -> Work:
-    model = SchNetGen.from_pretrained("c7h10o2")
-    return lambda: generate(model, "C7H10O2", molecules, seed=0, jobs=1)
-
-
-def structures(atoms: int, count: int) -> tuple[torch.Tensor, ...]:
-    generator = torch.Generator().manual_seed(0)
-    side = (atoms * 10.0) ** (1 / 3)
-    pos = side * torch.rand(count * atoms, 3, generator=generator)
-    z = torch.tensor([1, 6, 8])[torch.randint(3, (count * atoms,), generator=generator)]
-    return z, pos, torch.arange(count).repeat_interleave(atoms)
-
-
-def force_call(kind: str) -> Work:
-    torch.manual_seed(0)
-    model, given = Potential(kind, cutoff=5.0).eval().tabulate(), structures(19, 20)
-    return lambda: model(*given, compute_forces=True)
 
 
 def dynamics(kind: str, steps: int = 10) -> Work:
@@ -78,20 +39,6 @@ def dynamics(kind: str, steps: int = 10) -> Work:
     def run() -> None:
         for place in places:
             model(z, place, batch, cell=cell, compute_forces=True)
-
-    return run
-
-
-def force_training(kind: str) -> Work:
-    torch.manual_seed(0)
-    model, given = Potential(kind, cutoff=5.0), structures(19, 20)
-    optimizer = torch.optim.Adam(model.parameters())
-
-    def run() -> None:
-        found = model(*given, compute_forces=True)
-        optimizer.zero_grad()
-        (found.energy.square().mean() + found.forces.square().mean()).backward()
-        optimizer.step()
 
     return run
 
@@ -125,18 +72,17 @@ def main() -> None:
     parser.add_argument("--molecules", type=int, default=20)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    usual = {"noise": 0.04, "num_hydrogen_steps": 2}
     works = {
-        "training step, `c7h10o2`": generator_step(
-            "c7h10o2", options.molecules, noise=0.04, num_hydrogen_steps=2
-        ),
-        "training step, `c7h10o2-paper`": generator_step("c7h10o2-paper", options.molecules),
-        "generation": generation(64 if options.molecules >= 20 else 4),
-        "forces, SchNet": force_call("schnet"),
-        "forces, PaiNN": force_call("painn"),
+        "training step, `c7h10o2`": step("c7h10o2", options.molecules, **usual),
+        "training step, `c7h10o2-paper`": step("c7h10o2-paper", options.molecules),
+        "generation": make("c7h10o2", num_molecules=64 if options.molecules >= 20 else 4),
+        "forces, SchNet": force_call("schnet", 19, 20),
+        "forces, PaiNN": force_call("painn", 19, 20),
         "forces in a crystal, SchNet, 10 calls": dynamics("schnet"),
         "forces in a crystal, PaiNN, 10 calls": dynamics("painn"),
-        "training on forces, SchNet": force_training("schnet"),
-        "training on forces, PaiNN": force_training("painn"),
+        "training on forces, SchNet": force_training("schnet", 19, 20),
+        "training on forces, PaiNN": force_training("painn", 19, 20),
     }
     figures = {}
     for name, work in works.items():

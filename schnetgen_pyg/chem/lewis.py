@@ -19,7 +19,7 @@ from scipy.sparse import coo_array
 from schnetgen_pyg.chem.elements import COVALENT_RADII
 from schnetgen_pyg.chem.pairing import pair
 
-#: HiGHS gives up after so many seconds.
+#: HiGHS ends its search after so many seconds, with the best structure it has, if any.
 TIME_LIMIT = 2.0
 
 
@@ -116,30 +116,51 @@ def lewis_structure(
     if not charge and (neutral := _neutral(numbers, bonds, degree, 1.5 - lengths / radii)):
         return neutral
     options = [
-        (atom, state, INNER_ANION * (state.charge < 0 and degree[atom] > 1))
+        (atom, state)
         for atom, number in enumerate(numbers.tolist())
         for state in STATES.get(number, ())
         if degree[atom] <= state.valence <= 3 * degree[atom] and (charge or not state.ion)
     ]
-    owner = np.array([atom for atom, _, _ in options], dtype=int)
-    charges = np.array([state.charge for _, state, _ in options], dtype=int)
-    valences = np.array([state.valence for _, state, _ in options], dtype=int)
-    state_cost = np.array([state.cost + more for _, state, more in options])
-    atoms, pairs, states = len(numbers), len(bonds), len(options)
-    if len(np.unique(owner)) < atoms:
+    if len({atom for atom, _ in options}) < len(numbers):
         return None
     # Unknowns: the order of each bond less one; whether an atom is in a state; whether a ring has
     # as many double bonds as fit in.
+    pairs, states = len(bonds), len(options)
+    inner = [INNER_ANION * (state.charge < 0 and degree[atom] > 1) for atom, state in options]
+    state_cost = [state.cost + more for (_, state), more in zip(options, inner, strict=True)]
     bond_cost = LENGTH * (lengths / radii - 0.9)
     cost = np.concatenate([bond_cost, state_cost, np.full(len(rings), -FULL_RING)])
+    found = milp(
+        cost,
+        constraints=_constraints(options, degree, bonds, rings, charge),
+        integrality=np.ones(len(cost)),
+        bounds=Bounds(0, np.concatenate([np.full(pairs, 2), np.ones(states + len(rings))])),
+        options={"time_limit": TIME_LIMIT},
+    )
+    if found.x is None:
+        return None
+    solution = found.x.round().astype(int)
+    taken = np.flatnonzero(solution[pairs : pairs + states])
+    return LewisStructure(solution[:pairs] + 1, np.array([options[k][1].charge for k in taken]))
+
+
+def _constraints(
+    options: Sequence[tuple[int, _AtomState]],
+    degree: np.ndarray,
+    bonds: np.ndarray,
+    rings: Sequence[np.ndarray],
+    charge: int,
+) -> LinearConstraint:
+    """What holds of the unknowns: orders sum to valences, every atom is in one state, charges sum
+    to that of the molecule, and what a full ring is."""
+    atoms, pairs, states = len(degree), len(bonds), len(options)
+    owner = np.array([atom for atom, _ in options])
     at = pairs + np.arange(states)
-    twice = np.repeat(np.arange(pairs), 2)
-    total = np.full(states, 2 * atoms)
     parts = [
-        (bonds.ravel(), twice, np.ones(2 * pairs)),  # orders of an atom ...
-        (owner, at, -valences),  # ... are the valence of its state
-        (atoms + owner, at, np.ones(states)),  # of which it has one
-        (total, at, charges),
+        (bonds.ravel(), np.repeat(np.arange(pairs), 2), np.ones(2 * pairs)),  # orders of an atom …
+        (owner, at, np.array([-state.valence for _, state in options])),  # … and its valence
+        (atoms + owner, at, np.ones(states)),
+        (np.full(states, 2 * atoms), at, np.array([state.charge for _, state in options])),
     ]
     limits = [(-degree, -degree), (np.ones(atoms), np.ones(atoms)), ([charge], [charge])]
     row = 2 * atoms + 1
@@ -159,22 +180,9 @@ def lewis_structure(
         limits.append((np.full(len(members) + 1, 0), np.array([np.inf, *[4] * len(members)])))
         row += len(members) + 1
     rows, columns, values = (np.concatenate(column) for column in zip(*parts, strict=True))
-    matrix = coo_array((values, (rows, columns)), shape=(row, len(cost))).tocsc()
+    shape = row, pairs + states + len(rings)
     lower, upper = (np.concatenate(side) for side in zip(*limits, strict=True))
-    most = np.concatenate([np.full(pairs, 2), np.ones(states + len(rings))])
-    found = milp(
-        cost,
-        constraints=LinearConstraint(matrix, lower, upper),
-        integrality=np.ones(len(cost)),
-        bounds=Bounds(np.zeros(len(cost)), most),
-        options={"time_limit": TIME_LIMIT},
-    )
-    if found.x is None:
-        return None
-    solution = found.x.round().astype(int)
-    return LewisStructure(
-        solution[:pairs] + 1, charges[np.flatnonzero(solution[pairs : pairs + states])]
-    )
+    return LinearConstraint(coo_array((values, (rows, columns)), shape=shape).tocsc(), lower, upper)
 
 
 def _neutral(

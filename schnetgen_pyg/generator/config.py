@@ -70,8 +70,8 @@ class GeneratorConfig:
         require(self.order in ORDERS, "order", self.order, f"one of {', '.join(ORDERS)}")
         for name in ("decisions", "conditions", "elements"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        states = sorted(tuple(state) for state in self.states or usual_states(self.elements))
-        object.__setattr__(self, "states", tuple(tuple(state) for state in states))
+        states = self.states or usual_states(self.elements)
+        object.__setattr__(self, "states", tuple(sorted(map(tuple, states))))
         network = REPRESENTATIONS[self.representation]
         if self.cutoff is None and not network.complete_graphs:
             object.__setattr__(self, "cutoff", network.make_settings().cutoff)

@@ -76,13 +76,13 @@ def test_training_leaves_out_what_it_cannot_learn_and_says_so(isomers, tmp_path)
     assert model.provenance["left_out"] == {"radical": 5}
     with pytest.raises(InputError, match=r"5 of 5 structures .*Nothing is left to train on"):
         fit(small_model(**ALL), radicals, tmp_path / "all", **QUICK)
-    peroxide = as_data([embedded("CS(C)(=O)=O")] * 4)
+    sulfone = as_data([embedded("CS(C)(=O)=O")] * 4)
     elements = {"elements": (1, 6, 8, 16), "states": states_in(with_lewis_structures(isomers)[0])}
     with pytest.raises(InputError, match="states must be with those of S"):
         small_model(**ALL, **elements)
     elements["states"] += ((16, 0, 2, 0, 2),)
     with pytest.raises(InputError, match="valence states that the model does not"):
-        fit(small_model(**ALL, **elements), peroxide, tmp_path / "other", **QUICK)
+        fit(small_model(**ALL, **elements), sulfone, tmp_path / "other", **QUICK)
 
 
 def test_a_paper_model_has_nothing_to_tell(tmp_path):
