@@ -45,16 +45,18 @@ def connectivity(atoms: ase.Atoms) -> Chem.Mol:
 
 
 @lru_cache(maxsize=8)
-def _radii(device: torch.device) -> Tensor:
+def _limits(device: torch.device) -> Tensor:
     # In single precision whatever torch's default type is, as it is kept.
-    return torch.tensor(COVALENT_RADII, dtype=torch.float32, device=device)
+    radii = torch.tensor(COVALENT_RADII, dtype=torch.float32, device=device)
+    limits = COVALENT_FACTOR * (radii.unsqueeze(1) + radii)
+    limits[0], limits[:, 0] = 0.0, 0.0
+    return limits
 
 
 def bond_limits(z: Tensor, other: Tensor) -> Tensor:
     """Distances in Å below which atoms of these types are bonded, by the factor of this
-    module; shapes broadcast."""
-    radii = _radii(z.device)
-    return COVALENT_FACTOR * (radii[z] + radii[other])
+    module, 0 where there is no atom (type 0); shapes broadcast."""
+    return _limits(z.device)[z, other]
 
 
 def batch_adjacency(molecules: Data) -> tuple[Tensor, Tensor]:

@@ -37,6 +37,16 @@ def hill_formula(numbers: Iterable[int]) -> str:
     ).format("hill")
 
 
+def refuse_beyond_numbers(formula: str) -> None:
+    """Refuse a formula that says more than the numbers of atoms."""
+    for found, means in BEYOND_NUMBERS.items():
+        if said := re.search(found, formula.strip()):
+            raise InputError(
+                f"{formula!r}: {said[0]!r} {means}; write the numbers of atoms alone, such as "
+                "C7H10O2"
+            )
+
+
 def parse_formula(formula: str) -> Tensor:
     """Atomic numbers of a chemical formula, heaviest elements' symbols in the order written.
 
@@ -49,12 +59,7 @@ def parse_formula(formula: str) -> Tensor:
     Raises:
         InputError: if the text is no formula, or says more than the numbers of atoms.
     """
-    for found, means in BEYOND_NUMBERS.items():
-        if said := re.search(found, formula.strip()):
-            raise InputError(
-                f"{formula!r}: {said[0]!r} {means}; write the numbers of atoms alone, such as "
-                "C7H10O2"
-            )
+    refuse_beyond_numbers(formula)
     try:
         counts = ase.formula.Formula(formula.strip()).count()
     except Exception as error:
@@ -85,10 +90,11 @@ UNLIMITED = 99
 
 
 def valences(z: Tensor) -> Tensor:
-    """Valence of each atom, `UNLIMITED` for elements without a rule."""
+    """Valence of each atom, `UNLIMITED` for elements without a rule, 0 for none (type 0)."""
     return _valences(z.device)[z]
 
 
 @lru_cache(maxsize=8)
 def _valences(device: torch.device) -> Tensor:
-    return torch.tensor([VALENCE.get(number, UNLIMITED) for number in range(101)], device=device)
+    known = {0: 0, **VALENCE}
+    return torch.tensor([known.get(number, UNLIMITED) for number in range(101)], device=device)

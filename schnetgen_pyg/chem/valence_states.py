@@ -80,7 +80,8 @@ class StateTable:
         element, charge, valence, hydrogens, neighbors: of every state, and of `UNKNOWN` in the
             last place [num_states + 1].
         most_hydrogens, most_bonds, most_valence: over the states of an element that have heavier
-            neighbours, by atomic number [101]; `UNLIMITED` for elements without states.
+            neighbours, by atomic number [101]; `UNLIMITED` for elements without states, 0
+            for none.
         least_charge, most_charge: the same for its charges.
 
     Args:
@@ -104,6 +105,8 @@ class StateTable:
         self.most_bonds = of_element(hydrogens + neighbors, "amax", UNLIMITED)
         self.most_valence = of_element(valence, "amax", UNLIMITED)
         self.most_hydrogens[1], self.most_bonds[1], self.most_valence[1] = 0, 1, 1
+        for most in (self.most_hydrogens, self.most_bonds, self.most_valence):
+            most[0] = 0  # no atom
         self.most_charge = of_element(charge, "amax", 0)
         self.least_charge = of_element(charge, "amin", 0)
 

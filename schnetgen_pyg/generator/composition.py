@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch_geometric.data import Data
 
-from schnetgen_pyg.chem.elements import hill_formula
-from schnetgen_pyg.chem.formulas import ANY, FormulaPattern
+from schnetgen_pyg.chem.elements import UNLIMITED, hill_formula
+from schnetgen_pyg.chem.formulas import ANYTHING, FormulaPattern
+from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.random_numbers import choose, random_keys
 from schnetgen_pyg.representations.layers import mlp
@@ -28,7 +30,8 @@ class Composition(nn.Module):
 
     Args:
         max_counts: most atoms of each element in any molecule, by atomic number.
-        degrees: most bonded neighbours of each of them in a neutral molecule.
+        degrees: most bonded neighbours of each of them in a neutral molecule; of those not in it
+            `UNLIMITED`.
         channels: width of the network.
     """
 
@@ -39,7 +42,7 @@ class Composition(nn.Module):
         #: Atomic numbers in the order in which they are counted.
         self.elements = (*sorted((z for z in max_counts if z != 1), reverse=True), 1)
         counts = [max_counts.get(z, 0) for z in self.elements]
-        self.degrees = [degrees[z] for z in self.elements[:-1]]
+        self.degrees = [degrees.get(z, UNLIMITED) for z in self.elements[:-1]]
         self.options = max(counts) + 1
         self.register_buffer("max_count", torch.tensor(counts), persistent=False)
         self.count = nn.Embedding(len(counts) * self.options, channels)
@@ -72,7 +75,7 @@ class Composition(nn.Module):
         return self.head(before).masked_fill(absent, -torch.inf).log_softmax(2)
 
     def log_prob(
-        self, counts: Tensor, pattern: FormulaPattern | None = None, told: Tensor | None = None
+        self, counts: Tensor, pattern: FormulaPattern = ANYTHING, told: Tensor | None = None
     ) -> Tensor:
         """Of whole formulas [size], counts [size, num_elements], among those that a closed-shell
         molecule can have, and that match a pattern; −∞ for others."""
@@ -94,7 +97,7 @@ class Composition(nn.Module):
         self,
         index: Tensor,
         seed: int,
-        pattern: FormulaPattern | None = None,
+        pattern: FormulaPattern = ANYTHING,
         told: Tensor | None = None,
     ) -> Tensor:
         """Counts of the molecules with the numbers ``index`` in a run [size, num_elements].
@@ -116,6 +119,14 @@ class Composition(nn.Module):
         """Atomic numbers of a formula."""
         return [z for z, n in zip(self.elements, counts, strict=True) for _ in range(n)]
 
+    def loss(self, molecules: Data) -> Mean:
+        """Cross-entropy in nats of the formulas of a batch with ``z``, ``batch`` and ``ptr``."""
+        size = molecules.ptr.numel() - 1
+        counts = self.counts(molecules.z, molecules.batch, size)
+        known = counts.clamp(max=self.options - 1)
+        log_prob = self(counts).gather(2, known.unsqueeze(2))
+        return Mean(-log_prob.sum(), size)
+
 
 class _Possible:
     """Which counts leave a way to a formula with a closed-shell molecule.
@@ -124,22 +135,21 @@ class _Possible:
     the hydrogens are no more than a tree of the heavier atoms can have, 2 + Σ (degree − 2).
     """
 
-    def __init__(self, composition: Composition, pattern: FormulaPattern | None):
+    def __init__(self, composition: Composition, pattern: FormulaPattern):
         self.elements, self.degrees = composition.elements, composition.degrees
         self.options = composition.options
-        self.ranges = self._ranges(composition, pattern)
-        heavy = (1, ANY) if pattern is None else (max(1, pattern.heavy[0]), pattern.heavy[1])
+        self.ranges, self.charge = self._ranges(composition, pattern), pattern.charge
         most = sum(high for _, high in self.ranges[:-1])
-        self.heavy = heavy[0], min(heavy[1], most)
+        self.heavy = max(1, pattern.heavy[0]), min(pattern.heavy[1], most)
         # States: heavy atoms, parity of their electrons, and free places beside a chain's.
         self.offset = most
         shape = (most + 1, 2, most * (1 + max([2, *self.degrees])) + 1)
         low, high = self.ranges[-1]
         free = np.arange(shape[2]) - self.offset
-        largest = np.minimum(high, 2 + free)
+        largest = np.minimum(high, self._room(free))
         final = np.zeros(shape, dtype=bool)
         for parity in range(2):
-            smallest = low + (low - parity) % 2
+            smallest = low + (low - parity - self.charge) % 2
             final[self.heavy[0] : self.heavy[1] + 1, parity] = smallest <= largest
         self.ways = [final]
         for place in reversed(range(len(self.elements) - 1)):
@@ -148,7 +158,7 @@ class _Possible:
                 now |= self._moved(following, place, number)
             self.ways.insert(0, now)
         if not self.ways[0][0, 0, self.offset]:
-            asked = "" if pattern is None else " that was asked for"
+            asked = "" if pattern == ANYTHING else " that was asked for"
             raise InputError(
                 f"no closed-shell molecule{asked} has so many atoms of "
                 f"{hill_formula(self.elements)} as this model makes "
@@ -161,10 +171,8 @@ class _Possible:
         return ", ".join(f"at most {n} {hill_formula([z])}" for z, n in counts)
 
     @staticmethod
-    def _ranges(composition: Composition, pattern: FormulaPattern | None) -> list[tuple[int, int]]:
+    def _ranges(composition: Composition, pattern: FormulaPattern) -> list[tuple[int, int]]:
         most = composition.max_count.tolist()
-        if pattern is None:
-            return [(0, n) for n in most]
         unknown = sorted(
             z for z, (low, _) in pattern.counts.items() if low and z not in composition.elements
         )
@@ -175,9 +183,13 @@ class _Possible:
             )
         found = []
         for z, n in zip(composition.elements, most, strict=True):
-            low, high = pattern.counts.get(z, (0, 0))
+            low, high = pattern.range(z)
             found.append((low, min(high, n)))
         return found
+
+    def _room(self, free: np.ndarray) -> np.ndarray:
+        """Most hydrogens: those of a tree, and one more for each positive charge."""
+        return 2 + free + max(0, self.charge)
 
     def _moved(self, ways: np.ndarray, place: int, number: int) -> np.ndarray:
         """From which states so many atoms of an element lead to one of ``ways``."""
@@ -207,7 +219,8 @@ class _Possible:
         low, high = self.ranges[place]
         within = (number >= low) & (number <= high)
         if place == len(self.elements) - 1:
-            fits = (number % 2 == parity[:, None]) & (number <= 2 + free[:, None])
+            fits = number % 2 == (parity[:, None] + self.charge) % 2
+            fits &= number <= self._room(free[:, None])
             return torch.from_numpy(fits & within)
         ways = self.ways[place + 1]
         more = np.minimum(heavy[:, None] + number, ways.shape[0] - 1)

@@ -37,6 +37,8 @@ class GeneratorConfig:
             `schnetgen_pyg.generator.conditions.CONDITIONS`.
         order: in which order atoms are placed, a name in `schnetgen_pyg.generator.orders.ORDERS`.
         elements: atomic numbers the model is for.
+        max_counts: most atoms of each of ``elements`` in any molecule, for p(Z), by which the model
+            draws formulas; without them it draws those of its training.
         states: valence states that their atoms can have, each as (element, formal charge, sum of
             bond orders, hydrogens, heavier neighbours); by default the usual neutral ones.
         num_bins: bins of the distance distributions, from 0 to ``max_distance``.
@@ -54,6 +56,7 @@ class GeneratorConfig:
     conditions: tuple[str, ...] = ()
     order: str = "scaffold_first"
     elements: tuple[int, ...] = (1, 6, 7, 8, 9)
+    max_counts: tuple[int, ...] = ()
     states: tuple[tuple[int, ...], ...] = ()
     num_bins: int = 300
     max_distance: float = 15.242
@@ -68,8 +71,11 @@ class GeneratorConfig:
             require(getattr(self, name) > 0, name, getattr(self, name), "positive")
         require(bool(self.elements), "elements", self.elements, "at least one atomic number")
         require(self.order in ORDERS, "order", self.order, f"one of {', '.join(ORDERS)}")
-        for name in ("decisions", "conditions", "elements"):
+        for name in ("decisions", "conditions", "elements", "max_counts"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        fits = len(self.max_counts) in (0, len(self.elements))
+        expected = f"one number for each of the elements {list(self.elements)}"
+        require(fits, "max_counts", list(self.max_counts), expected)
         states = self.states or usual_states(self.elements)
         object.__setattr__(self, "states", tuple(sorted(map(tuple, states))))
         network = REPRESENTATIONS[self.representation]

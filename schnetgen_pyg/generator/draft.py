@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -38,49 +38,81 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class State:
-    """What is kept of molecules with the same number of atoms.
+    """What is kept of some molecules, in padded rows of as many places as the largest needs.
 
     Attributes:
-        z: atomic numbers in the order of placement [count, atoms].
-        pos: positions in Å [count, atoms, 3].
-        valence_state: as far as the model has said [count, atoms], or `UNKNOWN`.
+        z: atomic numbers in the order of placement [count, places]; 0 where there is no atom.
+        pos: positions in Å [count, places, 3].
+        valence_state: as far as the model has said [count, places], or `UNKNOWN`.
+        charge: of the whole molecules in e [count].
         log_prob: of the finished molecules [count]; NaN where nobody asked for it.
-        known: what decisions of one's own keep, and what conditions were given, by name
-            [count, …].
+        known: what conditions were given, by name [count, …].
+        kept: what decisions of one's own keep, by name [count, places].
     """
 
     z: Tensor
     pos: Tensor
     valence_state: Tensor
+    charge: Tensor
     log_prob: Tensor
     known: dict[str, Tensor] = field(default_factory=dict)
+    kept: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, z: Tensor, pos: Tensor, known: Mapping[str, Tensor] | None = None) -> State:
-        unasked = pos.new_full((len(z),), torch.nan)
-        return cls(z, pos, torch.full_like(z, UNKNOWN), unasked, dict(known or {}))
+    def start(
+        cls,
+        z: Tensor,
+        pos: Tensor,
+        known: Mapping[str, Tensor] | None = None,
+        charge: Tensor | None = None,
+        kept: Mapping[str, Tensor] | None = None,
+    ) -> State:
+        neutral, unasked = z.new_zeros(len(z)), pos.new_full((len(z),), torch.nan)
+        charge = neutral if charge is None else charge
+        unknown = torch.full_like(z, UNKNOWN)
+        return cls(z, pos, unknown, charge, unasked, dict(known or {}), dict(kept or {}))
 
-    def _parts(self) -> dict[str, Tensor]:
-        own = ("z", "pos", "valence_state", "log_prob")
-        return {name: getattr(self, name) for name in own}
+    def _each(self, change: Callable[[Tensor], Tensor]) -> State:
+        parts: dict[str, Any] = {
+            name: {key: change(part) for key, part in value.items()}
+            if isinstance(value, dict)
+            else change(value)
+            for name, value in vars(self).items()
+        }
+        return State(**parts)
 
     def rows(self, rows: Tensor | slice) -> State:
         """Some of them: a copy, or a view where they are a slice."""
-        parts = {name: part[rows] for name, part in self._parts().items()}
-        return State(**parts, known={name: part[rows] for name, part in self.known.items()})
+        return self._each(lambda part: part[rows])
 
     def to(self, device: torch.device) -> State:
-        parts = {name: part.to(device) for name, part in self._parts().items()}
-        return State(**parts, known={name: part.to(device) for name, part in self.known.items()})
+        return self._each(lambda part: part.to(device))
 
-    def write(self, rows: Tensor, other: State) -> None:
-        theirs = other._parts()
-        for name, mine in self._parts().items():
-            mine[rows] = theirs[name].to(mine.device)
-        for name, part in other.known.items():
-            if name not in self.known:
-                self.known[name] = part.new_zeros(len(self.z), *part.shape[1:]).to(self.z.device)
-            self.known[name][rows] = part.to(self.z.device)
+    def _of_places(self) -> dict[str, Tensor]:
+        """What there is of every atom."""
+        return {"z": self.z, "pos": self.pos, "valence_state": self.valence_state, **self.kept}
+
+    def _each_place(self, change: Callable[[Tensor], Tensor]) -> State:
+        some: dict[str, Any] = {name: change(part) for name, part in self._of_places().items()}
+        kept = {name: some.pop(name) for name in self.kept}
+        return replace(self, **some, kept=kept)
+
+    def places(self, places: Tensor) -> State:
+        """The same molecules, of their places only these."""
+        return self._each_place(lambda part: part[:, places])
+
+    def packed(self, size: int) -> State:
+        """Molecules of so many atoms, without the places that have none."""
+        rows, there = (self.z > 0).nonzero(as_tuple=True)
+        rows, there = rows.view(-1, size), there.view(-1, size)
+        return self._each_place(lambda part: part[rows, there])
+
+    def write(self, rows: Tensor, places: Tensor, other: State) -> None:
+        """Take over molecules, whose atoms come to these places."""
+        theirs = other._of_places()
+        for name, mine in self._of_places().items():
+            mine[rows.unsqueeze(1), places] = theirs[name].to(mine.device)
+        self.log_prob[rows] = other.log_prob.to(self.log_prob.device)
 
 
 @dataclass
@@ -89,7 +121,7 @@ class Draft:
 
     Attributes:
         state: the molecules, on the device of the model.
-        placed: how many atoms of each are there.
+        placed: how many places are filled.
         index: their numbers in the run [count].
         seed: of the run.
         config: how they are sampled.
@@ -100,9 +132,9 @@ class Draft:
         parts: natural logarithm of how probable it was that each decision came out as it did
             [count], by its name, summed over the steps.
         error: of the log-densities of all positions together, at most [count].
-        told: valence states to follow, where they are known from the start [count, atoms].
+        told: valence states to follow, where they are known from the start [count, places].
         bonds: of the placed atoms [count, placed, placed], at the step at hand.
-        missing: hydrogens that every atom lacks [count, atoms], once the scaffold is there.
+        missing: hydrogens that every atom lacks [count, places], once the scaffold is there.
     """
 
     state: State
@@ -144,16 +176,30 @@ class Draft:
 
     def take(self, rows: Tensor | slice) -> Draft:
         """Some of the molecules: a copy of their state, or a view where they are a slice."""
-        return replace(
+        taken = replace(
             self,
             state=self.state.rows(rows),
             index=self.index[rows],
             restart=self.restart[rows],
             history=None,
         )
+        taken.missing = None if self.missing is None else self.missing[rows]
+        return taken
 
-    def keys(self, step: int, purpose: int) -> Tensor:
-        """Of the random numbers for one purpose of a step."""
+    def number(self, place: int) -> Tensor:
+        """Atoms before a place [count]: its number in the molecule, whatever the padding."""
+        return (self.z[:, :place] > 0).sum(1)
+
+    def numbers(self, size: int) -> Tensor:
+        """The `number` of each of the first ``size`` places [count, size] (int32)."""
+        return ((self.z[:, :size] > 0).cumsum(1) - 1).int()
+
+    def keys(self, place: int, purpose: int) -> Tensor:
+        """Of the random numbers for one purpose of placing the atom at a place."""
+        return self.step_keys(self.number(place), purpose)
+
+    def step_keys(self, step: int | Tensor, purpose: int) -> Tensor:
+        """The same of a step that is no place, for all or [count]."""
         number = (step + 100_000 * purpose + 1_000_000 * self.restart).int()
         return step_keys(self._keys, number)
 
@@ -167,7 +213,8 @@ class Draft:
         self.bonds = adjacency(self.z[:, :size], self.pos[:, :size])
 
     def open_places(self, size: int, rows: Tensor | slice = slice(None)) -> Tensor:
-        """Heavier neighbors that the first ``size`` atoms can still have [count, size]."""
+        """Heavier neighbors that the atoms of the first ``size`` places can still have
+        [count, size]."""
         bonds = self.bonds[rows, :size, :size]
         state = self.valence_state[rows, :size]
         return open_places(self.z[rows, :size], bonds, state, self.table)

@@ -60,8 +60,9 @@ def loss_terms(
             that place something else; 0 for all.
 
     Returns:
-        by the names of the decisions; ``distance``, the mean over all distances, is the paper's
-        loss. ``valence_state`` comes with ``first_valence_state``, of a first atom.
+        by the names of the decisions, and ``composition``; ``distance``, the mean over all
+        distances, is the paper's loss. ``valence_state`` comes with ``first_valence_state``, of a
+        first atom.
     """
     molecules = reorder(molecules, ORDERS[model.config.order](molecules, generator))
     steps = _steps(molecules, num_steps, num_hydrogen_steps, generator)
@@ -76,6 +77,8 @@ def loss_terms(
     for name, decision in model.decisions.items():
         loss = decision.loss(step, molecules)
         result |= loss if isinstance(loss, dict) else {name: loss}
+    if model.composition is not None:
+        result["composition"] = model.composition.loss(molecules)
     return result
 
 

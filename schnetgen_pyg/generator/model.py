@@ -20,7 +20,9 @@ from torch_geometric.utils import cumsum
 
 from schnetgen_pyg.accelerated import enabled
 from schnetgen_pyg.accelerated.radial_tables import KeptTable, RadialTable, serves
+from schnetgen_pyg.chem.valence_states import StateTable
 from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.generator.composition import Composition
 from schnetgen_pyg.generator.conditions import CONDITIONS, Condition
 from schnetgen_pyg.generator.config import GeneratorConfig
 from schnetgen_pyg.generator.decisions import DECISIONS, Decision, Distance, Focus
@@ -86,6 +88,12 @@ class SchNetGen(nn.Module):
         self.decisions: Mapping[str, Decision] = cast(Any, decisions)
         conditions = nn.ModuleDict({name: CONDITIONS[name](config) for name in config.conditions})
         self.conditions: Mapping[str, Condition] = cast(Any, conditions)
+        #: p(Z), where the model has it.
+        self.composition: Composition | None = None
+        if config.max_counts:
+            most = dict(zip(config.elements, config.max_counts, strict=True))
+            degrees = StateTable(config.states).degrees()
+            self.composition = Composition(most, degrees, config.hidden_channels)
         #: What is known about the training; saved with the weights.
         self.provenance: dict[str, Any] = {}
         #: What it was trained on, where that is known; saved with the weights.

@@ -88,14 +88,16 @@ def gumbel(keys: Tensor, index: Tensor) -> Tensor:
     return uniform(keys, index).neg_().log1p_().neg_().log_().neg_()
 
 
-def choose(log_prob: Tensor, keys: Tensor) -> Tensor:
+def choose(log_prob: Tensor, keys: Tensor, index: Tensor | None = None) -> Tensor:
     """Sample one of a few options per molecule [num_molecules].
 
     Args:
         log_prob: unnormalised [num_molecules, num_options].
         keys: from `random_keys`.
+        index: counters of the options, as in `uniform`; by default 0, 1, ….
     """
-    index = torch.arange(log_prob.shape[1], dtype=torch.int32, device=log_prob.device)
+    if index is None:
+        index = torch.arange(log_prob.shape[1], dtype=torch.int32, device=log_prob.device)
     return (log_prob + gumbel(keys, index)).argmax(1)
 
 

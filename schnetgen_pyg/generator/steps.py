@@ -93,7 +93,8 @@ def step_graph(
     """The graph of a batch of partial molecules, over pairs shared by all steps of a molecule.
 
     Args:
-        molecules: the batch that ``partial`` was made from.
+        molecules: the batch that ``partial`` was made from; atoms of type 0 are none, and have no
+            pairs unless ``dense`` says so.
         partial: from `partial_molecules`.
         cutoff: radius in Å, or ``None`` for complete graphs.
         placed_before: leave out the pairs among the first so many atoms of each molecule; a
@@ -109,6 +110,8 @@ def step_graph(
     owner = torch.repeat_interleave(ptr.diff())[pairs[0]]
     place = pairs - ptr[owner]
     wanted = (place[0] < largest[owner]) & (place[0] >= placed_before)
+    if dense is False:
+        wanted &= (molecules.z[pairs] > 0).all(0)
     pairs, owner, place = pairs[:, wanted], owner[wanted], place[:, wanted]
     vector = molecules.pos[pairs[0]] - molecules.pos[pairs[1]]
     distance = vector.norm(dim=1)

@@ -77,7 +77,12 @@ def open_places(z: Tensor, bonds: Tensor, state: Tensor, table: StateTable) -> T
 
 
 def allowed_states(
-    table: StateTable, z: Tensor, placed: int, places: Tensor, state: Tensor, charge: int = 0
+    table: StateTable,
+    z: Tensor,
+    placed: int,
+    places: Tensor,
+    state: Tensor,
+    charge: Tensor | int = 0,
 ) -> Tensor:
     """Which states the next atom may have so that the formula can still work out
     [molecules, num_states]; all of its element's where none can.
@@ -88,7 +93,7 @@ def allowed_states(
         placed: how many are placed.
         places: their `open_places` [molecules, placed].
         state: of all atoms [molecules, atoms], or `UNKNOWN`.
-        charge: of the molecules, in e.
+        charge: of the molecules, in e [molecules].
     """
     count = len(table)
     hydrogens, neighbors, formal = table.hydrogens[:-1], table.neighbors[:-1], table.charge[:-1]
@@ -114,7 +119,7 @@ def allowed_states(
     needed = (opened - 2 * closures).clamp(min=0) + unclaimed - 2 * free_unknown
     allowed &= needed <= (table.most_bonds[later] * later_heavy).sum(1, keepdim=True)
     # Charges: later atoms can make up for no more than theirs.
-    missing = charge - (table.charge[state] * known).sum(1, keepdim=True) - formal
+    missing = (charge - (table.charge[state] * known).sum(1)).unsqueeze(1) - formal
     allowed &= missing <= (table.most_charge[later] * later_heavy).sum(1, keepdim=True)
     allowed &= missing >= (table.least_charge[later] * later_heavy).sum(1, keepdim=True)
     return torch.where(allowed.any(1, keepdim=True), allowed, own)

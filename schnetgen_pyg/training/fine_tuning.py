@@ -100,6 +100,7 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
     here, there = flat(model.config), flat(parent.config)
     old, new = there.pop("elements"), here.pop("elements")
     states = [list(config.pop("states", ())) for config in (there, here)]
+    counts = [config.pop("max_counts", ()) for config in (there, here)]
     differing = [n for n in sorted(here.keys() | there.keys()) if here.get(n) != there.get(n)]
     if differing:
         told = ", ".join(f"{n} is {there.get(n)!r} there, {here.get(n)!r} here" for n in differing)
@@ -131,7 +132,10 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
         len(states[1]) + 1: [*rows, len(states[1])],
     }
     state = model.state_dict()
+    same_formulas = counts[0] == counts[1] and old == new
     for key, weights in parent.state_dict().items():
+        if key.startswith("composition.") and not same_formulas:
+            continue  # which formulas there are is learned anew
         state[key] = _enlarged(key, weights, state[key], grown)
     model.load_state_dict(state)
     further = [number for number in new if number not in old]

@@ -1,11 +1,13 @@
 """p(Z): every formula that can be, with probabilities that sum to one."""
 
+from collections import Counter
 from itertools import product
 
 import pytest
 import torch
+from torch_geometric.data import Data
 
-from schnetgen_pyg.chem.elements import VALENCE, hill_formula
+from schnetgen_pyg.chem.elements import VALENCE, hill_formula, parse_formula
 from schnetgen_pyg.chem.formulas import FormulaPattern
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.composition import Composition
@@ -31,16 +33,26 @@ def every(composition):
     return torch.tensor(list(product(*ranges)))
 
 
-@pytest.mark.parametrize("text", [None, "C1-3HxO1", "CxHxN2Fx", "C3H8"])
+@pytest.mark.parametrize("text", ["*", "C1-3HxO1", "CxHxN2Fx", "C3H8", "N1-2*"])
 def test_probabilities_of_all_that_match_sum_to_one(composition, text):
-    pattern = None if text is None else FormulaPattern.parse(text)
+    pattern = FormulaPattern.parse(text)
     formulas = every(composition)
     found = composition.log_prob(formulas, pattern).exp()
     assert found.sum().item() == pytest.approx(1.0, abs=1e-4)
     for counts, p in zip(formulas.tolist(), found.tolist(), strict=True):
         numbers = composition.numbers(counts)
-        wanted = pattern is None or pattern.matches(numbers)
+        wanted = pattern.matches(Counter(numbers))
         assert (p > 0) == (closed_shell(numbers) and wanted), hill_formula(numbers)
+
+
+@pytest.mark.parametrize(("text", "most"), [("CxHxN+", "C3H10N+"), ("CxHxO-", "C3H7O-")])
+def test_charges(composition, text, most):
+    """An even number of electrons; an ammonium ion has a hydrogen more than a tree."""
+    drawn = composition.draw(torch.arange(3_000), 0, FormulaPattern.parse(text))
+    formulas = {hill_formula(composition.numbers(counts)) + text[-1] for counts in drawn.tolist()}
+    assert most.replace("10", "8") in formulas
+    for formula in formulas:
+        assert (parse_formula(formula[:-1]).sum() - (1 if text[-1] == "+" else -1)) % 2 == 0
 
 
 def test_sizes(composition):
@@ -89,7 +101,7 @@ def test_it_learns_the_formulas_of_its_data():
     assert [hill_formula(composition.numbers(c)) for c in counts.tolist()] == ["CH4", "C2H6O"]
     optimizer = torch.optim.Adam(composition.parameters(), lr=0.02)
     for _ in range(150):
-        loss = -composition.log_prob(counts).mean()
+        loss = composition.loss(Data(z=z, batch=batch, ptr=torch.tensor([0, 5, 14]))).value
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,6 +1,8 @@
 """A decision from outside the package: whether the next atom will be in a ring, which is decided
 before its valence state."""
 
+from typing import ClassVar
+
 import networkx
 import pytest
 import torch
@@ -26,7 +28,7 @@ def in_rings(adjacency, atoms):
 
 class RingMember(Decision):
     after = ("next_type",)
-    keeps = ("ring",)
+    keeps: ClassVar = {"ring": torch.long}
 
     def __init__(self, config):
         super().__init__(config)
@@ -49,7 +51,7 @@ class RingMember(Decision):
         return loss
 
     def draw(self, step, draft):
-        kept = draft.state.known.setdefault("ring", torch.zeros_like(draft.z))
+        kept = draft.state.kept.setdefault("ring", torch.zeros_like(draft.z))
         log_prob = self.log_prob(step)
         if not draft.forced:
             kept[:, draft.placed] = choose(log_prob, draft.keys(draft.placed, 7))

@@ -30,8 +30,9 @@ class RemainingFormula(Condition):
         self.register_buffer("index", index, persistent=False)
 
     def counts(self, z: Tensor, owner: Tensor, size: int) -> Tensor:
-        """Atoms of each element in ``size`` molecules [size, num_elements]."""
-        flat = owner * self.elements + self.index[z]
+        """Atoms of each element in ``size`` molecules [size, num_elements]; type 0 is none."""
+        there = z > 0
+        flat = (owner * self.elements + self.index[z])[there]
         return torch.bincount(flat, minlength=size * self.elements).view(size, self.elements)
 
     def prepare(

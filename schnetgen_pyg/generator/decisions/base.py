@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -26,13 +26,13 @@ class Decision(nn.Module, ABC):
     Attributes:
         after: decisions that a model must take before this one.
         conditions: conditions that a model must have.
-        keeps: names in ``draft.state.known`` [count, atoms] under which it keeps what was drawn;
-            generated molecules have them as arrays, and where such molecules are followed they are
-            there again.
+        keeps: names in ``draft.state.kept`` [count, places] under which it keeps what was drawn,
+            and their types; generated molecules have them as arrays, and where such molecules are
+            followed they are there again.
     """
 
     after: ClassVar[tuple[str, ...]] = ()
-    keeps: ClassVar[tuple[str, ...]] = ()
+    keeps: ClassVar[Mapping[str, torch.dtype]] = {}
     conditions: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

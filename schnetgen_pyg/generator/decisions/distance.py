@@ -157,6 +157,7 @@ class Distance(Decision):
     def _on_grid(self, step: Step, draft: Draft) -> None:
         size, config = draft.placed, draft.config
         log_prob = self.log_prob(step).view(len(draft.z), size, -1) / self.temperature(config)
+        log_prob.masked_fill_((draft.z[:, :size] == 0).unsqueeze(2), 0.0)
         candidates = placement.grid(config.grid_extent, config.grid_spacing, log_prob.device)
         placed, keys = draft.pos[:, :size], draft.keys(size, 0)
         choice, _ = placement.sample(candidates, placed, log_prob, self.bins.spacing, keys)

@@ -92,7 +92,8 @@ class Focus(Decision):
         """The position that comes next is that of the mixture: its probability has this one's."""
         step.focus_log_prob = self.draft_log_prob(step, draft)
         if not draft.forced:
-            focus = choose(step.focus_log_prob, draft.keys(draft.placed, 2))
+            keys, index = draft.keys(draft.placed, 2), draft.numbers(draft.placed)
+            focus = choose(step.focus_log_prob, keys, index)
             step.decide(focus=draft.rows * draft.placed + focus)
 
     def draft_log_prob(self, step: Step, draft: Draft) -> Tensor:
@@ -101,6 +102,7 @@ class Focus(Decision):
         size = draft.placed
         log_prob = self.log_prob(step).view(len(draft.z), size)
         log_prob = log_prob / draft.config.choice_temperature
+        log_prob = log_prob.masked_fill(draft.z[:, :size] == 0, -torch.inf)
         if draft.config.valence_rules:
             hydrogen = (draft.z[:, size] == 1).unsqueeze(1)
             state = draft.valence_state[:, :size]

@@ -101,7 +101,7 @@ class Hydrogens(Decision):
         valence = torch.where(known, draft.table.valence[state], usual)
         free = (valence - draft.bonds.sum(2)).cpu().numpy()
         pairs, totals = draft.bonds.triu().cpu(), later.sum(1).tolist()
-        undecided = (~known & (draft.z[:, :size] != 1)).any(1).cpu()
+        undecided = (~known & (draft.z[:, :size] > 1)).any(1).cpu()
         for row in undecided.nonzero().flatten().tolist():
             drawn = assign_hydrogens(
                 table[row],

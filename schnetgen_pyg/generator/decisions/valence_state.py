@@ -106,7 +106,9 @@ class ValenceState(Decision):
         log_prob = log_prob / draft.config.choice_temperature
         if draft.config.valence_rules:
             places = draft.open_places(place)
-            allowed = allowed_states(table, draft.z, place, places, draft.valence_state)
+            allowed = allowed_states(
+                table, draft.z, place, places, draft.valence_state, draft.state.charge
+            )
             log_prob = log_prob + PENALTY * ~allowed
         log_prob = log_prob.log_softmax(1)
         hydrogen = draft.z[:, place] == 1

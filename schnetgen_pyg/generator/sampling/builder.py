@@ -41,28 +41,36 @@ class Builder:
 
     @torch.inference_mode()
     def run(self, size: int | None = None) -> Builder:
-        """Place atoms until there are ``size``, by default all."""
-        draft, atoms = self.draft, self.draft.z.shape[1]
+        """Fill the places until there are ``size``, by default all. Molecules with an atom at a
+        place come before those without."""
+        draft = self.draft
+        size = draft.z.shape[1] if size is None else size
         if self.cache is not None:
-            self.cache.make_room((size or atoms) - 1)  # the last one is never looked at
-        self._decide_first(atoms)
-        for place in range(draft.placed, size or atoms):
-            step = self.step(place)
+            self.cache.make_room(size - 1)  # the last one is never looked at
+        self._decide_first()
+        part = self
+        counts = (draft.z[:, draft.placed : size] > 0).sum(0).tolist()
+        for place, count in enumerate(counts, draft.placed):
+            if count < len(part.draft.rows):
+                part = part.take(slice(count))
+            step = part.step(place)
             for name, decision in self.model.decisions.items():
-                draft.add(name, decision.draw(step, draft))
-            draft.placed = place + 1
+                part.draft.add(name, decision.draw(step, part.draft))
+            part.draft.placed = place + 1
+        draft.placed = size
         return self
 
-    def _decide_first(self, atoms: int) -> None:
+    def _decide_first(self) -> None:
         """The valence state of a first atom, which is there from the start."""
         draft = self.draft
         state = getattr(self.model.decisions, "valence_state", None)
-        undecided = draft.placed == 1 < atoms and (draft.valence_state[:, 0] == UNKNOWN).all()
+        several = draft.placed == 1 < draft.z.shape[1]
+        undecided = several and (draft.valence_state[:, 0] == UNKNOWN).all()
         if isinstance(state, ValenceState) and undecided:
             draft.add("valence_state", state.draw_first(self.step(1).x, draft))
 
     def step(self, size: int) -> Step:
-        """What is known of the first ``size`` atoms, before any decision on the next one."""
+        """What is known of the first ``size`` places, before any decision on the next atom."""
         model, draft = self.model, self.draft
         every = torch.full_like(draft.rows, size)
         partial = partial_molecules(draft.molecules, draft.rows, every)
@@ -83,7 +91,8 @@ class Builder:
         # Filters beyond the cutoff are zero.
         known = self.cache.known
         graph = step_graph(molecules, partial, placed_before=known, dense=True)
-        return graph, self.cache.add(graph)
+        size = len(partial.z) // len(self.draft.rows)
+        return graph, self.cache.add(graph, self.draft.z[:, :size] == 0)
 
     @torch.inference_mode()
     def dead_ends(self) -> Tensor:
@@ -94,8 +103,8 @@ class Builder:
         hydrogens = table.hydrogens[state]
         bonds = adjacency(draft.z[:, :size], draft.pos[:, :size])
         dead = (bonds.sum(2) != table.neighbors[state]).any(1)
-        dead |= hydrogens.sum(1) != draft.z.shape[1] - size
-        dead |= table.charge[state].sum(1) != 0
+        dead |= hydrogens.sum(1) != (draft.z[:, size:] == 1).sum(1)
+        dead |= table.charge[state].sum(1) != draft.state.charge
         return dead | ~closes(table.valence[state] - bonds.sum(2) - hydrogens, bonds)
 
     def to_last(self, place: Tensor) -> Tensor:

@@ -47,9 +47,10 @@ class FilterCache:
             self.num_atoms = num_atoms
             self.forget()
 
-    def add(self, graph: Graph) -> list[Tensor]:
-        """Evaluate the pairs listed in ``graph``, which are all those of atoms that are new;
-        return the filters of all placed pairs."""
+    def add(self, graph: Graph, absent: Tensor) -> list[Tensor]:
+        """Evaluate the pairs listed in ``graph``, which are all those of places that are new;
+        return the filters of all placed pairs, zero for places without an atom, which are
+        ``absent`` [molecules, places]."""
         assert graph.dense is not None
         network = self.model.representation
         assert isinstance(network, PairRepresentation)
@@ -60,8 +61,13 @@ class FilterCache:
             self.blocks = [weight.new_empty(*shape, weight.shape[1]) for weight in weights]
             for block in self.blocks:
                 block.diagonal(dim1=0, dim2=2).zero_()
+        later, earlier = graph.dense.place.view(2, molecules, -1)[:, 0]
+        gone = absent[:, later] | absent[:, earlier]
+        padded = bool(gone.any())
         for block, weight, parity in zip(self.blocks, weights, network.parity, strict=True):
             weight = weight.view(molecules, -1, weight.shape[1])  # sorted by the later atom
+            if padded:
+                weight.masked_fill_(gone.unsqueeze(2), 0.0)
             start = 0
             for place in range(self.known, width):
                 new = weight[:, start : start + place]

@@ -2,44 +2,158 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from schnetgen_pyg.chem.elements import VALENCE, hill_formula, parse_formula
+from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER, hill_formula, parse_formula
+from schnetgen_pyg.chem.formulas import ANYTHING, FormulaPattern
 from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.generator.composition import STEP
 from schnetgen_pyg.generator.model import SchNetGen
+from schnetgen_pyg.generator.random_numbers import choose, random_keys
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 
+#: What may be asked for: a formula or a pattern (see `FormulaPattern.parse`), atomic numbers
+#: [num_atoms], several of them, or nothing: any formula.
+Formulas = str | FormulaPattern | Sequence[int] | Tensor | Sequence[str | FormulaPattern] | None
 
-def numbers_of(formula: str | Sequence[int] | Tensor) -> Tensor:
+
+def patterns_of(formula: Formulas) -> list[FormulaPattern]:
+    """What is asked for, one after the other.
+
+    Raises:
+        InputError: for what is no formula.
+    """
+    if formula is None:
+        return [ANYTHING]
+    if isinstance(formula, FormulaPattern):
+        return [formula]
     if isinstance(formula, str):
-        return parse_formula(formula)
-    numbers = torch.as_tensor(formula, dtype=torch.long)
-    if numbers.dim() != 1 or numbers.numel() == 0:
-        raise InputError(f"expected a formula or atomic numbers [num_atoms], got {formula!r}")
-    return numbers
+        return [FormulaPattern.parse(formula)]
+    given: list[Any] = formula.tolist() if isinstance(formula, Tensor) else list(formula)
+    if given and all(isinstance(one, (str, FormulaPattern)) for one in given):
+        return [pattern for one in given for pattern in patterns_of(one)]
+    if not given or not all(isinstance(one, int) and 0 < one <= MAX_ATOMIC_NUMBER for one in given):
+        raise InputError(
+            f"expected a formula, several, or atomic numbers [num_atoms], got {formula!r}"
+        )
+    return [FormulaPattern.of(given)]
 
 
-def remaining_of(numbers: Tensor, fragment: Data | None) -> Tensor:
+def check_patterns(
+    model: SchNetGen,
+    patterns: Sequence[FormulaPattern],
+    fragment: Data | None,
+    config: SamplingConfig,
+) -> list[FormulaPattern]:
+    """The patterns with the fragment in them.
+
+    Raises:
+        InputError: for what the model has never seen, a fragment beyond the formula, or what no
+            formula that it knows matches.
+    """
+    found = []
+    for pattern in patterns:
+        check_seen(model, [z for z, (least, _) in pattern.counts.items() if least])
+        if pattern.charge and not _can_charge(model, pattern.charge):
+            raise InputError(
+                f"a molecule of charge {pattern.charge:+d} was asked for, and the model has seen "
+                "no atom with such a formal charge; train it on such molecules"
+            )
+        if fragment is not None:
+            pattern = _holding(pattern, fragment)
+        if not pattern.exact:
+            zero = torch.zeros(1, dtype=torch.long)
+            _draw(model, pattern, zero, 0)  # says if there is none
+        elif config.valence_rules:
+            _check_closed_shell(model, pattern)
+        found.append(pattern)
+    return found
+
+
+def _holding(pattern: FormulaPattern, fragment: Data) -> FormulaPattern:
+    numbers, counts = fragment.z.unique(return_counts=True)
+    for z, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+        most = pattern.range(z)[1]
+        if count > most:
+            wanted = hill_formula(pattern.numbers) if pattern.exact else f"at most {most}"
+            raise InputError(
+                f"the fragment {hill_formula(fragment.z)} has more {hill_formula([z])} than the "
+                f"formula {wanted}"
+            )
+    return pattern.holding(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
+
+
+def _can_charge(model: SchNetGen, charge: int) -> bool:
+    """Whether any of its atoms has a formal charge of this sign."""
+    formal = [state[1] for state in model.config.states]
+    return "valence_state" in model.decisions and any(own * charge > 0 for own in formal)
+
+
+def compositions(
+    model: SchNetGen,
+    patterns: Sequence[FormulaPattern],
+    index: Tensor,
+    seed: int,
+    fragment: Data | None,
+) -> tuple[Tensor, Tensor]:
+    """Atomic numbers of the molecules with these numbers in a run [count, atoms], beside the
+    fragment's, 0 where there is no atom, and their charges [count]; patterns take turns."""
+    which = index % len(patterns)
+    rows: list[Tensor] = [torch.empty(0)] * len(index)
+    for turn, pattern in enumerate(patterns):
+        mine = (which == turn).nonzero().squeeze(1)
+        if pattern.exact:
+            drawn = [pattern.numbers] * len(mine)
+        else:
+            drawn = _draw(model, pattern, index[mine], seed)
+        for place, numbers in zip(mine.tolist(), drawn, strict=True):
+            rows[place] = _remaining(torch.tensor(numbers, dtype=torch.long), fragment)
+    charge = torch.tensor([pattern.charge for pattern in patterns])[which]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), charge
+
+
+def _remaining(numbers: Tensor, fragment: Data | None) -> Tensor:
     """The atoms of the formula that are not in the fragment."""
     if fragment is None:
         return numbers
     left = torch.bincount(numbers, minlength=101) - torch.bincount(fragment.z, minlength=101)
-    if (left < 0).any():
-        raise InputError(
-            f"the fragment {hill_formula(fragment.z)} has more "
-            f"{hill_formula([int((left < 0).nonzero()[0])])} than the formula "
-            f"{hill_formula(numbers)}"
-        )
     return torch.repeat_interleave(left)
 
 
-def check_seen(model: SchNetGen, numbers: Tensor, where: str = "") -> None:
-    unseen = sorted(set(numbers.tolist()) - set(model.config.elements))
+def _draw(model: SchNetGen, pattern: FormulaPattern, index: Tensor, seed: int) -> list[list[int]]:
+    """Atomic numbers of formulas that match: by p(Z) or, for models without, those of the
+    training, as often as they were in it."""
+    if model.composition is not None:
+        counts = model.composition.draw(index.to(model.device), seed, pattern)
+        return [model.composition.numbers(row) for row in counts.tolist()]
+    seen = {} if model.training_set is None else model.training_set.formulas
+    known = [parse_formula(formula).tolist() for formula in seen]
+    fitting = [
+        (numbers, count)
+        for numbers, count in zip(known, seen.values(), strict=True)
+        if pattern.matches(Counter(numbers))
+    ]
+    if not fitting:
+        usual = ", ".join(sorted(seen, key=lambda name: -seen[name])[:3])
+        reason = f"it knows {len(seen):,}, such as {usual}" if seen else "it knows none"
+        raise InputError(
+            "none of the formulas of the model's training is what was asked for "
+            f"({reason}); give one formula, such as C7H10O2"
+        )
+    weight = torch.tensor([float(count) for _, count in fitting]).log()
+    keys = random_keys(seed, index, STEP)
+    choice = choose(weight.expand(len(index), -1), keys)
+    return [fitting[k][0] for k in choice.tolist()]
+
+
+def check_seen(model: SchNetGen, numbers: Iterable[int], where: str = "") -> None:
+    unseen = sorted({*numbers} - {*model.config.elements})
     if unseen:
         raise InputError(
             f"{where}the model has never seen {hill_formula(unseen)}; it was trained on "
@@ -62,30 +176,42 @@ def check_neutral(data: Data, where: str) -> None:
             )
 
 
-def check_formula(model: SchNetGen, numbers: Tensor, config: SamplingConfig) -> None:
-    """Refuse a formula without any closed-shell molecule, where valence rules are to hold.
+def _check_closed_shell(model: SchNetGen, pattern: FormulaPattern) -> None:
+    """Refuse a formula without any closed-shell molecule.
 
     A connected graph with these valences exists by the conditions of Senior (Am. J. Math. 73,
-    663, 1951): an even sum, bonds enough to connect all atoms, no valence above the others' sum.
+    663, 1951): an even sum, bonds enough to connect all atoms, no valence above the others' sum;
+    of elements with several valences the most favourable ones.
     """
-    atoms = numbers.tolist()
-    if not (model.focus is not None and config.valence_rules and VALENCE.keys() >= set(atoms)):
+    atoms = pattern.numbers
+    valences: dict[int, set[int]] = {1: {1}}
+    for element, _, valence, _, _ in model.config.states:
+        valences.setdefault(element, set()).add(valence)
+    if model.focus is None or not valences.keys() >= {*atoms}:
         return
-    valences = [VALENCE[number] for number in atoms]
-    total, largest = sum(valences), max(valences)
-    if total % 2:
-        reason = f"its valences sum to {total}, so that an electron stays unpaired"
-    elif total < 2 * (len(atoms) - 1):
+    most = [max(valences[z]) for z in atoms]
+    least = [min(valences[z]) for z in atoms]
+    total, largest = sum(most), max(least)
+    others = total - most[least.index(largest)]
+    name = hill_formula(atoms) + charge_text(pattern.charge)
+    if (sum(atoms) - pattern.charge) % 2:
+        reason = f"it has {sum(atoms) - pattern.charge} electrons, so that one stays unpaired"
+    elif total + 2 * abs(pattern.charge) < 2 * (len(atoms) - 1):
         reason = f"its valences make {total // 2} bonds, which cannot connect {len(atoms)} atoms"
-    elif 2 * largest > total:
-        symbol = hill_formula([atoms[valences.index(largest)]])
-        reason = f"{symbol} has the valence {largest}, all other atoms have {total - largest}"
+    elif largest > others + abs(pattern.charge):
+        symbol = hill_formula([atoms[least.index(largest)]])
+        reason = f"{symbol} has the valence {largest}, all other atoms have {others}"
     else:
         return
     raise InputError(
-        f"no neutral closed-shell molecule has the formula {hill_formula(atoms)}: {reason}; "
+        f"no closed-shell molecule has the formula {name}: {reason}; "
         "correct it, or set valence_rules to false to place these atoms anyway"
     )
+
+
+def charge_text(charge: int) -> str:
+    """As formulas have it: +, --, or nothing."""
+    return ("+" if charge > 0 else "-") * abs(charge)
 
 
 def targets_of(model: SchNetGen, given: Mapping[str, Any], count: int) -> dict[str, Tensor]:

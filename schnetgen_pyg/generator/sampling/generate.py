@@ -12,7 +12,6 @@ from typing import Any
 import ase
 import ase.io
 import torch
-from torch import Tensor
 
 from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data, check
@@ -21,14 +20,15 @@ from schnetgen_pyg.generator.draft import State
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import (
-    check_formula,
+    Formulas,
     check_neutral,
+    check_patterns,
     check_seen,
-    numbers_of,
-    remaining_of,
+    compositions,
+    patterns_of,
     targets_of,
 )
-from schnetgen_pyg.generator.sampling.restarts import assemble
+from schnetgen_pyg.generator.sampling.restarts import Asked, How, assemble
 from schnetgen_pyg.parallel import Failure, in_order, in_processes, job_count
 from schnetgen_pyg.storage.models import require_finite_weights
 
@@ -54,11 +54,12 @@ def _build_parts(model: SchNetGen, parts: Sequence[tuple[Any, ...]], jobs: int) 
     model = copy.deepcopy(model).cpu()
     tasks = [(devices[k % len(devices)], model, *part) for k, part in enumerate(parts)]
     results = in_order(in_processes(_build_on, tasks, jobs=jobs))
-    for (index, *_), built in zip(parts, results, strict=True):
+    for (asked, *_), built in zip(parts, results, strict=True):
         if isinstance(built, Failure):
+            first, last = asked.index[[0, -1]].tolist()
             raise InputError(
-                f"the process that built molecules {int(index[0])} to {int(index[-1])} died, and "
-                "again alone (was memory short?); lower jobs or batch_size"
+                f"the process that built molecules {first} to {last} died, and again alone "
+                "(was memory short?); lower jobs or batch_size"
             )
         yield built
 
@@ -80,7 +81,7 @@ def _jobs(model: SchNetGen, num_molecules: int, config: SamplingConfig) -> int:
 
 
 def _batch_size(model: SchNetGen, num_atoms: int, config: SamplingConfig) -> int:
-    """How many molecules are built at once."""
+    """How many molecules of at most so many atoms are built at once."""
     device = model.device
     usual, most = 256, 1 << 27
     if device.type == "cuda":
@@ -92,7 +93,7 @@ def _batch_size(model: SchNetGen, num_atoms: int, config: SamplingConfig) -> int
 
 def sample(
     model: SchNetGen,
-    formula: str | Sequence[int] | Tensor,
+    formula: Formulas,
     num_molecules: int,
     *,
     seed: int = 0,
@@ -101,51 +102,64 @@ def sample(
     config: SamplingConfig | None = None,
     first: int = 0,
 ) -> Iterator[ase.Atoms]:
-    """`generate`, one molecule after the other as batches are finished; of any formula.
+    """`generate`, one molecule after the other as batches are finished.
 
     Args:
         first: number of the first molecule; molecule k of a seed is always the same.
     """
     config = config or SamplingConfig()
-    numbers = numbers_of(formula)
     if num_molecules < 1:
         raise InputError(f"num_molecules must be positive, got {num_molecules}")
     require(seed >= 0, "seed", seed, "0 or more")
-    check_seen(model, numbers)
-    if outside := model.training_set and model.training_set.outside(numbers.tolist()):
-        warnings.warn(outside, stacklevel=2)
     require_finite_weights(dict(model.named_parameters()), "the model")
     if fragment is not None:
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
         require_distinct(fragment, "fragment")
         check_neutral(fragment, "fragment")
-    remaining = remaining_of(numbers, fragment)
-    asked = targets_of(model, targets or {}, num_molecules)
-    batch = _batch_size(model, numbers.numel(), config)
+        check_seen(model, fragment.z.tolist(), "fragment: ")
+    patterns = check_patterns(model, patterns_of(formula), fragment, config)
+    if seen := model.training_set:
+        unusual = [seen.outside(pattern.numbers) for pattern in patterns if pattern.exact]
+        for text in filter(None, unusual):
+            warnings.warn(text, stacklevel=2)
+    targets = targets_of(model, targets or {}, num_molecules)
+    index = torch.arange(first, first + num_molecules)
+    z, charge = compositions(model, patterns, index, seed, fragment)
+    fixed = 0 if fragment is None else fragment.z.numel()
+    batch = _batch_size(model, fixed + z.shape[1], config)
     jobs = min(_jobs(model, num_molecules, config), math.ceil(num_molecules / batch))
     num_parts = jobs * math.ceil(num_molecules / (jobs * PART * batch))
-    per_part = math.ceil(num_molecules / num_parts)
-    parts = torch.arange(num_molecules).split(per_part)
+    asked = Asked(index, z, charge, targets)
+    parts = [
+        asked.rows(part)
+        for part in torch.arange(num_molecules).split(math.ceil(num_molecules / num_parts))
+    ]
+    how = How(seed, config, batch)
 
     def molecules() -> Iterator[ase.Atoms]:
-        common = (seed, config, batch)
-        tasks = [
-            (first + part, remaining, fragment, {k: v[part] for k, v in asked.items()}, *common)
-            for part in parts
-        ]
-        results = _build_parts(model, tasks, jobs)
+        made = made_by(model)
+        results = _build_parts(model, [(part, fragment, how) for part in parts], jobs)
         for part, built in zip(parts, results, strict=True):
-            z, pos = built.z.numpy(), built.pos.double().numpy()
-            for row, (number, log_prob) in enumerate(
-                zip((first + part).tolist(), built.log_prob.tolist(), strict=True)
-            ):
-                info = {"sample": number} | ({} if math.isnan(log_prob) else {"log_prob": log_prob})
-                info |= made_by(model)
-                atoms = ase.Atoms(z[row], pos[row], info=info)
-                _keep(atoms, {name: value[row] for name, value in built.known.items()})
-                yield atoms
+            for row, number in enumerate(part.index.tolist()):
+                yield _atoms(built, row, {"sample": number} | made)
 
     return molecules()
+
+
+def _atoms(built: State, row: int, info: dict[str, Any]) -> ase.Atoms:
+    """One of the molecules, with targets in its info and what decisions have kept as arrays."""
+    there = built.z[row] > 0
+    if not math.isnan(log_prob := float(built.log_prob[row])):
+        info["log_prob"] = log_prob
+    if charge := int(built.charge[row]):
+        info["charge"] = charge
+    for name, value in built.known.items():
+        info[name] = value[row].item() if value.dim() == 1 else value[row].numpy()
+    z, pos = built.z[row, there].numpy(), built.pos[row, there].double().numpy()
+    atoms = ase.Atoms(z, pos, info=info)
+    for name, value in built.kept.items():
+        atoms.set_array(name, value[row, there].numpy())
+    return atoms
 
 
 def made_by(model: SchNetGen) -> dict[str, str]:
@@ -155,19 +169,10 @@ def made_by(model: SchNetGen) -> dict[str, str]:
     return {name: value for name, value in told.items() if value}
 
 
-def _keep(atoms: ase.Atoms, known: Mapping[str, Tensor]) -> None:
-    """Targets, and what decisions of one's own have kept, as arrays of the atoms or in the info."""
-    for name, value in known.items():
-        if value.dim() and len(value) == len(atoms):
-            atoms.set_array(name, value.numpy())
-        else:
-            atoms.info[name] = value.item() if value.dim() == 0 else value.numpy()
-
-
 def generate(
     model: SchNetGen,
-    formula: str | Sequence[int] | Tensor,
-    num_molecules: int,
+    formula: Formulas = None,
+    num_molecules: int = 100,
     *,
     seed: int = 0,
     fragment: Any = None,
@@ -176,11 +181,14 @@ def generate(
     progress: Callable[..., Any] | None = None,
     **changes: Any,
 ) -> list[ase.Atoms]:
-    """Generate molecules of a given composition.
+    """Generate molecules of any composition, or of one that is asked for.
 
     Args:
         model: a trained generator.
-        formula: such as ``"C7H10O2"``, or atomic numbers [num_atoms].
+        formula: nothing for any, drawn by the model's p(Z) or, where it has none, from those of its
+            training; a formula (``"C7H10O2"``) or what leaves some of it open (``"C7-9HxO2"``,
+            ``"N1-9*"``, see `FormulaPattern.parse`), also with a charge (``"C2H8N+"``); atomic
+            numbers [num_atoms]; or several formulas, which take turns.
         num_molecules: how many.
         seed: molecule k of a seed is the same whatever the batch size.
         fragment: ``Data`` or ASE ``Atoms`` to start from; it comes back unchanged.
@@ -200,11 +208,10 @@ def generate(
         UserWarning: for a formula that is outside of what the model has seen.
 
     Raises:
-        InputError: for elements that the model never saw, a fragment beyond the formula, a
-            formula that valence rules forbid, or one that states a charge, a radical or isotopes.
+        InputError: for elements or charges that the model never saw, a fragment beyond the
+            formula, a formula that valence rules forbid, or one that states a radical or isotopes.
     """
     config = replace(config or SamplingConfig(), **changes)
-    check_formula(model, numbers_of(formula), config)
     molecules: Any = sample(
         model,
         formula,

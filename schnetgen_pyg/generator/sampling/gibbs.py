@@ -59,7 +59,7 @@ def _resample(builder: Builder, movable: Tensor, number: Tensor, later: int) -> 
     draft = builder.draft
     size, total = draft.placed, len(draft.z)
     index = torch.arange(size, dtype=torch.int32, device=number.device)
-    order = (uniform(draft.keys(size, 5), index) + 2.0 * ~movable).argsort(1)
+    order = (uniform(draft.step_keys(size, 5), index) + 2.0 * ~movable).argsort(1)
     atom = index.long().repeat(total, 1)  # which one is at each place
     surprise = draft.pos.new_zeros(total, size)  # of each atom
     left = [n for n in (number.unsqueeze(1) > index).sum(0).tolist() if n]
@@ -84,7 +84,7 @@ def _redraw(builder: Builder, step: int) -> Tensor:
     [count]."""
     draft, last = builder.draft, builder.draft.placed - 1
     before = draft.pos[:, last].clone()
-    around, after = _draw(builder, last, draft.keys(step, 4))
+    around, after = _draw(builder, last, draft.step_keys(step, 4))
     bonds = [_bonded(draft, last, position) for position in (before, after)]
     keep = (bonds[0] == bonds[1]).all(1)
     draft.pos[:, last] = torch.where(keep.unsqueeze(1), after, before)

@@ -77,8 +77,8 @@ def log_prob(
     for place, (item, data) in enumerate(zip(given, as_data(given), strict=True)):
         _check(model, data, f"structure {place}", placed)
         mine = {name: value[place : place + 1] for name, value in asked.items()}
-        mine |= _kept(model, item)
-        state = State.start(data.z[None], data.pos[None], mine)
+        kept = _kept(model, item)
+        state = State.start(data.z[None], data.pos[None], mine, kept=kept)
         found.append(log_prob_of(follow(model, state, config, placed)))
     names = dict.fromkeys(name for one in found for name in one.parts)
     zero = torch.zeros(1)
@@ -90,7 +90,7 @@ def log_prob(
 
 
 def _check(model: SchNetGen, data: Data, where: str, placed: int) -> None:
-    check_seen(model, data.z, f"{where}: ")
+    check_seen(model, data.z.tolist(), f"{where}: ")
     check_neutral(data, where)
     if not 1 <= placed <= len(data.z):
         raise InputError(f"{where}: placed must be 1 to {len(data.z)}, its atoms, got {placed}")
@@ -98,9 +98,13 @@ def _check(model: SchNetGen, data: Data, where: str, placed: int) -> None:
 
 def _kept(model: SchNetGen, item: Any) -> dict[str, Tensor]:
     """What decisions have drawn of a generated molecule [1, atoms], where it says so."""
-    names = [name for decision in model.decisions.values() for name in decision.keeps]
     arrays = item.arrays if isinstance(item, ase.Atoms) else item
-    return {name: torch.as_tensor(arrays[name])[None] for name in names if name in arrays}
+    return {
+        name: torch.as_tensor(arrays[name], dtype=dtype)[None]
+        for decision in model.decisions.values()
+        for name, dtype in decision.keeps.items()
+        if name in arrays
+    }
 
 
 def follow(

@@ -4,6 +4,7 @@ sampling, and their hydrogens."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,10 +13,10 @@ from torch_geometric.data import Data
 from schnetgen_pyg.generator.draft import Draft, State
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.random_numbers import random_keys, uniform
+from schnetgen_pyg.generator.sampling import hydrogens
 from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.gibbs import resample
-from schnetgen_pyg.generator.sampling.hydrogens import add_hydrogens
 from schnetgen_pyg.generator.sampling.likelihood import follow, log_prob_of
 from schnetgen_pyg.graphs.indexing import ranges
 from schnetgen_pyg.modes import evaluating
@@ -25,116 +26,195 @@ FEW = 8
 
 
 @torch.inference_mode()
-def assemble(
-    model: SchNetGen,
-    index: Tensor,
-    remaining: Tensor,
-    fragment: Data | None,
-    targets: Mapping[str, Tensor],
-    seed: int,
-    config: SamplingConfig,
-    batch_size: int,
-) -> State:
-    """Build the molecules with the numbers ``index`` in the run [count].
+def assemble(model: SchNetGen, asked: Asked, fragment: Data | None, how: How) -> State:
+    """Build molecules, which come out in the order they were asked for.
 
     Args:
-        remaining: the atomic numbers that are not in the fragment [num_remaining].
-        targets: what conditions require of each molecule, by name [count, …].
-        batch_size: molecules built at once.
+        asked: for which molecules.
+        fragment: what all of them are to hold.
+        how: the settings.
     """
     with evaluating(model):
-        fixed, origin, moved = 0, torch.zeros(3), None
+        origin, moved = torch.zeros(3), None
         if fragment is not None:
             # The grid is centred on the first atom, or on the fragment.
-            fixed, origin = fragment.z.numel(), fragment.pos.mean(0)
+            origin = fragment.pos.mean(0)
             moved = Data(z=fragment.z, pos=fragment.pos - origin)
-        run = _Run(model, index, remaining, moved, targets, seed, config)
-        result = run.start(torch.arange(len(index)), torch.zeros_like(index))
-        scaffold = max(1, fixed + int((remaining != 1).sum()))
-        # Whether a scaffold can be completed its states say, and of a fragment's none is known.
-        foretold = "valence_state" in model.decisions and config.valence_rules and not fixed
-        restarts = config.restarts if foretold and scaffold < len(remaining) else 0
-        _build_scaffolds(run, result, scaffold, fixed, restarts, batch_size)
-        for rows in torch.arange(len(index)).split(batch_size):
-            state = result.rows(rows).to(model.device)
-            builder = run.builder(state, scaffold, rows, torch.zeros_like(rows))
-            add_hydrogens(builder)
-            builder.run()
-            if config.log_prob:
-                # Of the finished molecules: valence states are those that they have now.
-                finished = State.start(state.z, state.pos, state.known)
-                followed = follow(model, finished, config, max(1, fixed))
-                state.log_prob.copy_(log_prob_of(followed).value)
-            result.write(rows, state)
+        run = _Run(model, asked, moved, how)
+        every = torch.arange(len(asked.index))
+        result = run.start(every, torch.zeros_like(every))
+        scaffolds = int(run.sizes.max())
+        _build_scaffolds(run, result)
+        at_once = hydrogens.at_once(model, how.config, result.z[:, :scaffolds])
+        # Alike ones together; where hydrogens come one by one, those with most of them first.
+        for together, by in ((True, run.sizes), (False, run.hydrogens)):
+            order = by.argsort(descending=True, stable=True)
+            order = order[at_once[order] == together]
+            for start in range(0, len(order), how.batch_size):
+                _finish(run, result, order[start : start + how.batch_size], together)
         result.pos.add_(origin)
         if fragment is not None:
-            result.pos[:, :fixed] = fragment.pos
+            result.pos[:, : run.fixed] = fragment.pos
         return result
 
 
-def _build_scaffolds(
-    run: _Run, result: State, scaffold: int, fixed: int, restarts: int, batch_size: int
-) -> None:
-    """Build every molecule up to its ``scaffold`` of so many atoms; one that leads nowhere is begun
-    again at most ``restarts`` times."""
-    attempts = restarts + 1
-    attempt = torch.zeros_like(run.index)
-    pending = torch.arange(len(run.index))
+def _finish(run: _Run, result: State, rows: Tensor, at_once: bool) -> None:
+    """The hydrogens of molecules whose scaffolds are there."""
+    places = run.places(rows)
+    state = result.rows(rows).places(places).to(run.model.device)
+    builder = run.builder(state, int(run.sizes[rows].max()), rows, torch.zeros_like(rows))
+    if at_once:
+        hydrogens.add_hydrogens(builder)
+    builder.run()
+    if run.how.config.log_prob:
+        _add_log_prob(run, state)
+    result.write(rows, places, state)
+
+
+def _add_log_prob(run: _Run, state: State) -> None:
+    """Of the finished molecules: valence states are those that they have now."""
+    number = (state.z > 0).sum(1)
+    for size in number.unique().tolist():
+        rows = (number == size).nonzero().squeeze(1)
+        there = state.rows(rows).packed(size)
+        finished = State.start(there.z, there.pos, there.known, there.charge, there.kept)
+        followed = follow(run.model, finished, run.how.config, max(1, run.fixed))
+        state.log_prob[rows] = log_prob_of(followed).value.to(state.log_prob.device)
+
+
+def _build_scaffolds(run: _Run, result: State) -> None:
+    """Build the scaffold of every molecule; one that leads nowhere is begun again at most
+    ``config.restarts`` times."""
+    batch_size, config = run.how.batch_size, run.how.config
+    attempts = run.restarts + 1
+    attempt = torch.zeros_like(run.sizes)
+    pending = run.sizes.argsort(descending=True, stable=True)
     while len(pending):
         rows, pending = pending[:batch_size], pending[batch_size:]
+        rows = rows[run.sizes[rows].argsort(descending=True, stable=True)]
         # A few molecules take as long as many: their next attempts are made together.
         together = max(1, batch_size // (FEW * len(rows)))
         owner, tried = ranges((attempts - attempt[rows]).clamp(max=together))
         tried, owner = tried + attempt[rows[owner]], rows[owner]
         state = run.start(owner, tried).to(run.model.device)
-        builder = run.builder(state, max(1, fixed), owner, tried)
-        builder.run(scaffold)
+        size = int(run.sizes[owner[0]])
+        builder = run.builder(state, max(1, run.fixed), owner, tried)
+        builder.run(size)
         last = tried + 1 == attempts
         usable = last if attempts == 1 else last | ~builder.dead_ends().cpu()
         kept = usable.nonzero().squeeze(1)
-        kept = kept[owner[kept].diff(prepend=owner.new_tensor([-1])) != 0]  # the first of each
+        different = owner[kept].diff(prepend=owner.new_tensor([-1])) != 0
+        kept = kept[different]  # the first of each
         attempt[owner] = tried + 1
         attempt[owner[kept]] = tried[kept] + 1
-        again = torch.ones(len(run.index), dtype=torch.bool)
+        again = torch.ones(len(run.sizes), dtype=torch.bool)
         if len(kept):
             state = state.rows(kept.to(run.model.device))
-            builder = run.builder(state, scaffold, owner[kept], tried[kept])
-            surprise = resample(builder, fixed).cpu()
-            result.write(owner[kept], state)
-            again[owner[kept]] = (surprise > run.config.max_surprise) & ~last[kept]
+            surprise = _resample(run, state, owner[kept], tried[kept])
+            places = torch.arange(size)
+            result.write(owner[kept], places, state.places(places))
+            again[owner[kept]] = (surprise > config.max_surprise) & ~last[kept]
         pending = torch.cat([pending, rows[again[rows]]])
 
 
-class _Run:
-    """What all molecules of a run share."""
+def _resample(run: _Run, state: State, rows: Tensor, tried: Tensor) -> Tensor:
+    """`resample` scaffolds, those of the same size together [count]."""
+    found = []
+    sizes, counts = run.sizes[rows].unique_consecutive(return_counts=True)
+    start = 0
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        some = slice(start, start + count)
+        builder = run.builder(state.rows(some), size, rows[some], tried[some])
+        found.append(resample(builder, run.fixed).cpu())
+        start += count
+    return torch.cat(found)
 
-    def __init__(
-        self,
-        model: SchNetGen,
-        index: Tensor,
-        remaining: Tensor,
-        fragment: Data | None,
-        targets: Mapping[str, Tensor],
-        seed: int,
-        config: SamplingConfig,
-    ):
-        self.model, self.index, self.remaining = model, index, remaining
-        self.fragment, self.targets, self.seed, self.config = fragment, targets, seed, config
+
+@dataclass(frozen=True)
+class Asked:
+    """Some molecules of a run.
+
+    Attributes:
+        index: their numbers in it [count].
+        z: atomic numbers of their whole formulas, beside a fragment's, in any order
+            [count, atoms]; 0 where there is no atom.
+        charge: their charges in e [count].
+        targets: what conditions require of each, by name [count, …].
+    """
+
+    index: Tensor
+    z: Tensor
+    charge: Tensor
+    targets: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def rows(self, rows: Tensor) -> Asked:
+        targets = {name: value[rows] for name, value in self.targets.items()}
+        return Asked(self.index[rows], self.z[rows], self.charge[rows], targets)
+
+
+@dataclass(frozen=True)
+class How:
+    """What all parts of a run share.
+
+    Attributes:
+        seed: of the run.
+        config: how molecules are sampled.
+        batch_size: molecules built at once.
+    """
+
+    seed: int
+    config: SamplingConfig
+    batch_size: int
+
+
+class _Run:
+    """What all molecules of a part share.
+
+    Attributes:
+        fixed: atoms of the fragment.
+        sizes: atoms of each scaffold, which come before all hydrogens but a fragment's [count].
+        hydrogens: how many come after it [count].
+        restarts: how often a scaffold is begun again.
+    """
+
+    def __init__(self, model: SchNetGen, asked: Asked, fragment: Data | None, how: How):
+        self.model, self.asked, self.fragment, self.how = model, asked, fragment, how
+        self.fixed = 0 if fragment is None else fragment.z.numel()
+        self.sizes = (self.fixed + (asked.z > 1).sum(1)).clamp(min=1)
+        self.hydrogens = self.fixed + (asked.z > 0).sum(1) - self.sizes
+        # Whether a scaffold can be completed its states say, and of a fragment's none is known.
+        foretold = "valence_state" in model.decisions and how.config.valence_rules
+        self.restarts = how.config.restarts if foretold and not self.fixed else 0
+
+    def places(self, rows: Tensor) -> Tensor:
+        """Those of a part of the molecules, in rows for all of them."""
+        size, number = int(self.sizes[rows].max()), int(self.hydrogens[rows].max())
+        return torch.cat([torch.arange(size), int(self.sizes.max()) + torch.arange(number)])
 
     def start(self, rows: Tensor, tried: Tensor) -> State:
-        """Molecules with their random type sequences (hydrogens last) and no placed atoms but the
-        fragment's, or the first one at the origin."""
-        keys = random_keys(self.seed, self.index[rows], (-1 - tried).int())
-        remaining = self.remaining
-        noise = uniform(keys, torch.arange(remaining.numel(), dtype=torch.int32))
-        z = remaining[(noise + (remaining == 1)).argsort(dim=1)]
+        """Molecules with their random type sequences, hydrogens in places of their own after the
+        largest scaffold, and no placed atoms but the fragment's, or the first one at the origin."""
+        numbers = self.asked.z[rows]
+        keys = random_keys(self.how.seed, self.asked.index[rows], (-1 - tried).int())
+        noise = uniform(keys, torch.arange(numbers.shape[1], dtype=torch.int32))
+        order = (noise + (numbers == 1) + 2 * (numbers == 0)).argsort(dim=1)
+        sizes, count = self.sizes[rows] - self.fixed, self.hydrogens[rows]
+        heavy = torch.arange(int(sizes.max())) < sizes.unsqueeze(1)
+        z = numbers.gather(1, order)[:, : heavy.shape[1]] * heavy
+        z = torch.cat([z, torch.arange(int(count.max())) < count.unsqueeze(1)], 1)
         pos = torch.zeros(*z.shape, 3)
         if self.fragment is not None:
             z = torch.cat([self.fragment.z.expand(len(rows), -1), z], 1)
             pos = torch.cat([self.fragment.pos.expand(len(rows), -1, -1), pos], 1)
-        return State.start(z, pos, {name: value[rows] for name, value in self.targets.items()})
+        targets = {name: value[rows] for name, value in self.asked.targets.items()}
+        kept = {
+            name: torch.zeros_like(z, dtype=dtype)
+            for decision in self.model.decisions.values()
+            for name, dtype in decision.keeps.items()
+        }
+        return State.start(z, pos, targets, self.asked.charge[rows], kept)
 
     def builder(self, state: State, placed: int, rows: Tensor, tried: Tensor) -> Builder:
-        """Of molecules that have so many atoms."""
-        arguments = state, placed, self.index[rows], self.seed, self.config, tried
+        """Of molecules that have filled so many places."""
+        arguments = state, placed, self.asked.index[rows], self.how.seed, self.how.config, tried
         return Builder(self.model, Draft(*arguments, states=self.model.config.states))

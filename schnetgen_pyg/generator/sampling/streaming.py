@@ -18,7 +18,7 @@ from schnetgen_pyg.data.conversion import as_data
 from schnetgen_pyg.data.writers import file_format, keep_whole_frames, write
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
-from schnetgen_pyg.generator.sampling.formulas import check_formula, numbers_of
+from schnetgen_pyg.generator.sampling.formulas import Formulas, patterns_of
 from schnetgen_pyg.generator.sampling.generate import sample
 from schnetgen_pyg.storage.resumable import ResumableFile
 
@@ -32,7 +32,7 @@ PLAIN = (".extxyz", ".xyz")
 
 def _run_settings(
     model: SchNetGen,
-    formula: str,
+    formula: Formulas,
     seed: int,
     fragment: Any,
     targets: Mapping[str, Any] | None,
@@ -48,7 +48,10 @@ def _run_settings(
         placed = [start.z.tolist(), start.pos.tolist()]
     return {
         "model": weights.hexdigest(),
-        "formula": formula,
+        "formula": [
+            {**asdict(pattern), "counts": sorted(pattern.counts.items())}
+            for pattern in patterns_of(formula)
+        ],
         "seed": seed,
         "fragment": placed,
         "targets": {k: torch.as_tensor(v).tolist() for k, v in (targets or {}).items()},
@@ -69,7 +72,7 @@ def _left(value: Any, done: int, total: int) -> Any:
 
 def generate_file(
     model: SchNetGen,
-    formula: str,
+    formula: Formulas,
     num_molecules: int,
     path: str | os.PathLike[str],
     *,
@@ -99,7 +102,6 @@ def generate_file(
     config = config or SamplingConfig()
     path = Path(path)
     plain = file_format(path) == "extxyz" and path.suffix in ("", *PLAIN)
-    check_formula(model, numbers_of(formula), config)
     common: dict[str, Any] = {"seed": seed, "fragment": fragment, "config": config}
     common["targets"] = targets
     sample(model, formula, num_molecules, **common)  # refuses what is wrong, builds nothing

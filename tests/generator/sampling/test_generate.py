@@ -1,6 +1,8 @@
 import os
 import signal
+from collections import Counter
 
+import ase.build
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,11 @@ from hypothesis import strategies as st
 from schnetgen_pyg import InputError, SamplingConfig, SchNetGen, evaluate, generate, log_prob
 from schnetgen_pyg.chem.bonds import connectivity
 from schnetgen_pyg.chem.elements import VALENCE
+from schnetgen_pyg.chem.formulas import FormulaPattern
 from schnetgen_pyg.chem.perception import perceive
-from schnetgen_pyg.generator.sampling.formulas import check_formula
+from schnetgen_pyg.generator.sampling.formulas import check_patterns
 from schnetgen_pyg.generator.sampling.streaming import generate_file
+from schnetgen_pyg.generator.training_set import TrainingSet
 from tests.conftest import METHANE, deciding, needs_gpu, small_model
 
 FAST = {"grid_extent": 2.0, "grid_spacing": 0.4, "temperature": 0.5}
@@ -131,6 +135,64 @@ def test_scaffolds_are_begun_anew(formula):
         assert valid[1] > valid[0]
 
 
+@pytest.mark.parametrize("parts", PARTS, ids=["focus", "type", "hydrogens", "states"])
+@pytest.mark.parametrize("representation", ["schnet", "painn", "allegro"])
+def test_mixed_formulas(parts, representation):
+    """A molecule is the same beside larger and smaller ones as among its own kind, hydrogens one by
+    one and several at once."""
+    settings = {"cutoff": 4.0} if representation != "schnet" else {}
+    model = small_model(**parts, representation=representation, **settings)
+    formulas = ["C2H4O", "CH4", "C4H6O", "H2", "C3H8"]
+    for how in ({"gibbs_rounds": 1, "restarts": 2}, {"gibbs_rounds": 0, "valence_rules": False}):
+        mixed = generate(model, formulas, 20, seed=4, **how)
+        parted = generate(model, formulas, 20, seed=4, batch_size=3, **how)
+        for place, formula in enumerate(formulas):
+            alone = generate(model, formula, 20, seed=4, **how)
+            for k in range(place, 20, len(formulas)):
+                for other in (parted[k], alone[k]):
+                    assert mixed[k].get_chemical_formula() == formula
+                    assert (mixed[k].numbers == other.numbers).all()
+                    assert abs(mixed[k].positions - other.positions).max() < 1e-4
+                    assert mixed[k].info == other.info
+
+
+def test_any_formula_of_the_training(model):
+    """Where the model has no p(Z): as often as they were in it."""
+    methane, ethanal = ase.build.molecule("CH4"), ase.build.molecule("CH3CHO")
+    model.training_set = TrainingSet.of([methane, methane, methane, ethanal])
+    drawn = [atoms.get_chemical_formula() for atoms in generate(model, num_molecules=60, **FAST)]
+    assert set(drawn) == {"CH4", "C2H4O"}
+    assert 35 <= drawn.count("CH4") <= 55
+    some = generate(model, "O1-2*", 3, **FAST)
+    assert {atoms.get_chemical_formula() for atoms in some} == {"C2H4O"}
+    with pytest.raises(InputError, match=r"none of the formulas .* knows 2, such as CH4, C2H4O"):
+        generate(model, "C3-4*", 3, **FAST)
+
+
+def test_any_formula_of_the_model():
+    """By p(Z), the same whatever the batches, with a fragment in it where there is one."""
+    parts = deciding("focus", "next_type", "hydrogens", "valence_state")
+    model = small_model(**parts, max_counts=(12, 5, 2))
+    molecules = generate(model, num_molecules=30, seed=2, restarts=1)
+    formulas = [atoms.get_chemical_formula() for atoms in molecules]
+    assert len(set(formulas)) > 10
+    others = generate(model, num_molecules=30, seed=2, restarts=1, batch_size=7)
+    for one, other in zip(molecules, others, strict=True):
+        assert (one.numbers == other.numbers).all()
+        assert abs(one.positions - other.positions).max() < 1e-4
+    for atoms in generate(model, "C2-4HxO1", 8, restarts=0):
+        counts = Counter(atoms.symbols)
+        assert 2 <= counts["C"] <= 4
+        assert counts["O"] == 1
+    fragment = METHANE[:3]
+    for atoms in generate(model, "C1-4Hx", 5, fragment=fragment):
+        assert abs(atoms.positions[:3] - fragment.positions).max() < 1e-5
+    with pytest.raises(InputError, match=r"the fragment CH2 has more C than .* at most 0"):
+        generate(model, "HxO1-2", 5, fragment=fragment)
+    with pytest.raises(InputError, match="no closed-shell molecule that was asked for"):
+        generate(model, "C6-9Hx", 5)
+
+
 def test_marginal_over_focuses_sums_to_one():
     model = small_model(**deciding("focus"))
     z, pos = torch.tensor([6, 8, 6, 6]), torch.randn(4, 3)
@@ -167,9 +229,9 @@ def test_numbers_instead_of_a_formula(model):
     ("formula", "changes", "message"),
     [
         ("C2N", {}, "never seen N; it was trained on CHO"),
-        ("Q9", {}, "not a chemical formula|unknown element"),
-        ([], {}, "formula or atomic numbers"),
-        ("CH3O+", {}, "'\\+' is a charge.*write the numbers of atoms alone"),
+        ("Q9", {}, "Q is no element"),
+        ([], {}, "expected a formula, several, or atomic numbers"),
+        ("CH3O+", {}, r"charge \+1 was asked for.* no atom with such a formal charge"),
         ("CH3.", {}, "unpaired electron"),
         ("CD4", {}, "'D' is an isotope"),
         ("13CH4", {}, "'13' is an isotope or a number of molecules"),
@@ -193,8 +255,8 @@ def test_log_prob_of_elements_the_model_has_not_seen(model):
 @pytest.mark.parametrize(
     ("formula", "reason"),
     [
-        ("CH9", "sum to 13"),
-        ("CH3", "sum to 7"),
+        ("CH9", "has 15 electrons"),
+        ("CH3", "has 9 electrons"),
         ("CH6", "make 5 bonds, which cannot connect 7 atoms"),
         ("C2H8", "make 8 bonds, which cannot connect 10 atoms"),
         ("H4O2", "cannot connect 6 atoms"),
@@ -234,13 +296,13 @@ def test_formulas_of_real_molecules_are_accepted(heavy, random):
         if len(open_places) > 1:
             for k in random.sample(open_places, 2):
                 free[k] -= 1
-    numbers = torch.tensor(heavy[: len(free)] + [1] * sum(free))
+    numbers = heavy[: len(free)] + [1] * sum(free)
     focus = small_model(**deciding("focus"), elements=(1, 6, 7, 8))
-    check_formula(focus, numbers, SamplingConfig())
+    assert check_patterns(focus, [FormulaPattern.of(numbers)], None, SamplingConfig())
     for more in ([1], [1, 1]):
-        beyond = torch.cat([numbers, torch.tensor(more * 9)])
-        with pytest.raises(InputError, match="no neutral closed-shell molecule"):
-            check_formula(focus, beyond, SamplingConfig())
+        beyond = FormulaPattern.of(numbers + more * 9)
+        with pytest.raises(InputError, match="no closed-shell molecule"):
+            check_patterns(focus, [beyond], None, SamplingConfig())
 
 
 @needs_gpu

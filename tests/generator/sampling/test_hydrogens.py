@@ -16,13 +16,20 @@ from tests.generator.sampling.test_gibbs import PARTS, bonds
 def test_rounds_fit_every_molecule(missing):
     """In at most three rounds every atom gets what it lacks, one hydrogen in each."""
     lacking = torch.tensor(missing)
-    numbers = rounds(sum(missing))
+    numbers = rounds(torch.tensor([sum(missing)]))
     assert len(numbers) <= 3
-    for number in numbers:
+    for number in map(int, numbers):
         neediest = lacking.topk(number)
         assert (neediest.values > 0).all()
         lacking[neediest.indices] -= 1
     assert (lacking == 0).all()
+
+
+def test_molecules_with_most_hydrogens_have_most_in_every_round():
+    """So that as many places are enough as the one with most of them has."""
+    numbers = torch.stack(rounds(torch.arange(200)))
+    assert (numbers.diff(dim=1) >= 0).all()
+    assert (numbers.sum(0) == torch.arange(200)).all()
 
 
 def test_every_atom_gets_the_hydrogens_that_were_foretold():
