@@ -153,3 +153,18 @@ def _range(text: str) -> tuple[int, int]:
         return 0, ANY
     first, _, last = text.partition("-")
     return int(first), int(last or first)
+
+
+def parse_range(text: str, name: str) -> tuple[int, int]:
+    """``7`` or ``7-9``: the least and the most.
+
+    Args:
+        name: what the error says of it.
+
+    Raises:
+        InputError: if it is no such range.
+    """
+    least, most = _range(text.strip()) if re.fullmatch(r"\s*\d+(-\d+)?\s*", text) else (1, 0)
+    if least > most:
+        raise InputError(f"{name}: {text!r} is no range; write a number, or two such as 7-9")
+    return least, most

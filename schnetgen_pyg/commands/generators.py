@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
@@ -26,6 +26,12 @@ from schnetgen_pyg.commands.options import (
     usable_device,
 )
 from schnetgen_pyg.generator.presets import DEFAULT_PRESET, PRESETS, preset
+
+if TYPE_CHECKING:
+    from schnetgen_pyg.chem.formulas import FormulaPattern
+
+#: What of the architecture comes from the data; settings of a network are options of their own.
+OF_THE_DATA = {"elements", "max_counts", "settings", "states"}
 
 
 def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
@@ -51,7 +57,7 @@ def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, An
     add_init(parser)
     parser.add_argument("--out", type=str, required=True, help="folder of the run")
     names = {field.name for field in fields(GeneratorConfig)}
-    parser.add_class_arguments(GeneratorConfig, skip={"elements", "settings", "states"} & names)
+    parser.add_class_arguments(GeneratorConfig, skip=OF_THE_DATA & names)
     parser.add_class_arguments(TrainingConfig)
     general = {action.dest for action in parser._actions}
 
@@ -65,7 +71,7 @@ def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, An
         source = f"the model {init}"
         start = settings_of(init, "generator", GeneratorConfig, TrainingConfig)
         start |= start.pop("settings", {})
-        for name in ("elements", "states"):  # which also come from the data
+        for name in OF_THE_DATA - {"settings"}:
             start.pop(name)
     else:
         known = chosen_preset or DEFAULT_PRESET
@@ -84,7 +90,7 @@ def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, An
             f"{source} is one of {its_own}: its {', '.join(foreign)} are left out, "
             f"{name} has settings of its own"
         )
-    architecture = (names - {"elements", "settings", "states"}) | set(network)
+    architecture = (names - OF_THE_DATA) | set(network)
     return options, {key: value for key, value in vars(options).items() if key in architecture}
 
 
@@ -105,6 +111,19 @@ def _states_of(
     return whole, tuple(sorted(states))
 
 
+def _counts_of(data: list[Any], elements: tuple[int, ...], init: str | None) -> tuple[int, ...]:
+    """Most atoms of each element, in the data or in what a model was trained on before."""
+    from schnetgen_pyg.generator.model import SchNetGen
+    from schnetgen_pyg.training.generator import most_of_each
+
+    found = most_of_each(data)
+    if init is not None:
+        config = SchNetGen.from_pretrained(init).config
+        for z, most in zip(config.elements, config.max_counts, strict=False):
+            found[z] = max(most, found.get(z, 0))
+    return tuple(found.get(z, 0) for z in elements)
+
+
 def train(arguments: Sequence[str]) -> None:
     """train a generator on structure files"""
     import torch
@@ -122,7 +141,8 @@ def train(arguments: Sequence[str]) -> None:
     settings = chosen(TrainingConfig, options)
     torch.manual_seed(settings.seed)
     data, states = _states_of(data, architecture, options.init)
-    model = SchNetGen(elements=elements, states=states, **architecture)
+    counts = _counts_of(data, elements, options.init)
+    model = SchNetGen(elements=elements, max_counts=counts, states=states, **architecture)
     out = Path(options.out)
     print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
     with recorded(options, out):
@@ -133,8 +153,23 @@ def train(arguments: Sequence[str]) -> None:
         print(f"wrote {out / 'loss.png'}")
 
 
+def _wanted(formulas: Sequence[str], heavy_atoms: str | None) -> list[FormulaPattern]:
+    """The formulas of the command line and of the files that it names."""
+    from schnetgen_pyg.chem.formulas import ANYTHING, FormulaPattern, parse_range
+    from schnetgen_pyg.data.formulas import read_formulas
+
+    found: list[FormulaPattern] = []
+    for text in formulas:
+        found += read_formulas(text) if Path(text).is_file() else [FormulaPattern.parse(text)]
+    found = found or [ANYTHING]
+    if heavy_atoms is not None:
+        heavy = parse_range(heavy_atoms, "--heavy_atoms")
+        found = [replace(pattern, heavy=heavy) for pattern in found]
+    return found
+
+
 def generate(arguments: Sequence[str]) -> None:
-    """generate molecules of a formula"""
+    """generate molecules of any composition, or of a formula"""
     from schnetgen_pyg.commands.output import say
     from schnetgen_pyg.commands.progress import progress
     from schnetgen_pyg.data.readers import read
@@ -150,7 +185,21 @@ def generate(arguments: Sequence[str]) -> None:
         default=DEFAULT_CHECKPOINT,
         help="name of a bundled checkpoint, or a model.safetensors",
     )
-    parser.add_argument("--formula", type=str, default="C7H10O2")
+    parser.add_argument(
+        "--formula",
+        nargs="*",
+        type=str,
+        default=[],
+        help="such as C7H10O2, with ranges (C7-9HxO2), with any others (N1-9*) or with a charge "
+        "(C2H8N+); several, or files with a formula in each line or with structures, take turns. "
+        "By default any, as the model has learned them",
+    )
+    parser.add_argument(
+        "--heavy_atoms",
+        type=str | None,
+        default=None,
+        help="how many atoms beside hydrogen, such as 7 or 7-9",
+    )
     parser.add_argument("--num", type=int, default=100, help="how many molecules")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -173,7 +222,7 @@ def generate(arguments: Sequence[str]) -> None:
     fragment = read(options.fragment)[0] if options.fragment else None
     done = generate_file(
         model,
-        options.formula,
+        _wanted(options.formula, options.heavy_atoms),
         options.num,
         options.out,
         seed=options.seed,

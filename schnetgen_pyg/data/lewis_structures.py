@@ -80,10 +80,7 @@ def _perceived(structures: list[Data]) -> list[Any]:
 
 def _one(data: Data) -> np.ndarray | str:
     """Formal charges and valences [2, num_atoms], or why there are none."""
-    atoms = to_ase(data)
-    if atoms.info.get("charge"):
-        return "charge"
-    found = perceive(atoms)
+    found = perceive(to_ase(data))
     if found.mol is None:
         return found.failure
     states = states_of(found.mol)

@@ -13,12 +13,19 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch_geometric.data import Data
 
+from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.chem.valence_states import ValenceState
 from schnetgen_pyg.data.batches import seeded
 from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data
-from schnetgen_pyg.data.lewis_structures import states_in, told, with_lewis_structures
+from schnetgen_pyg.data.lewis_structures import (
+    FORMAL_CHARGE,
+    VALENCE,
+    states_in,
+    told,
+    with_lewis_structures,
+)
 from schnetgen_pyg.data.splits import split
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.losses import loss_terms
@@ -102,8 +109,14 @@ def _with_required(model: SchNetGen, structures: Sequence[Data]) -> list[Data]:
             if not bool(torch.as_tensor(data[name]).isfinite().all()):
                 raise InputError(f"structure {number}: its {name!r} is not finite; leave it out")
     names = ("z", "pos", *model.required)
+    # What is known already of Lewis structures, and the charge that they are to have.
+    further = (FORMAL_CHARGE, VALENCE, "charge")
     return [
-        Data(**{name: data[name] for name in names}, index=number)
+        Data(
+            **{name: data[name] for name in names},
+            **{name: data[name] for name in further if data.get(name) is not None},
+            index=number,
+        )
         for number, data in enumerate(structures)
     ]
 
@@ -116,6 +129,23 @@ def _check_elements(model: SchNetGen, data: Sequence[Data]) -> None:
             f"the data hold atomic numbers {unseen}, the model is for "
             f"{list(model.config.elements)}; build it with their union"
         )
+    if model.composition is not None and data:
+        found, most = (
+            most_of_each(data),
+            dict(zip(model.config.elements, model.config.max_counts, strict=True)),
+        )
+        beyond = [z for z, number in found.items() if number > most[z]]
+        if beyond:
+            raise InputError(
+                f"a structure has {found[beyond[0]]} atoms of {hill_formula(beyond[:1])}, the "
+                f"model's p(Z) is for {most[beyond[0]]}; build it with larger max_counts"
+            )
+
+
+def most_of_each(data: Sequence[Data]) -> dict[int, int]:
+    """Most atoms of each element in any structure, by atomic number."""
+    counts = torch.stack([torch.bincount(single.z, minlength=101) for single in data]).amax(0)
+    return {z: int(counts[z]) for z in counts.nonzero().flatten().tolist()}
 
 
 def _seen(model: SchNetGen, data: Sequence[Data], out: Path) -> TrainingSet:

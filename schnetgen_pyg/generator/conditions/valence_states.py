@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 class ValenceStates(Condition):
     """Which state every placed atom has (``partial.valence_state`` [num_nodes]), how many heavier
-    neighbours it waits for (``partial.open`` [num_nodes]), what that makes for the molecule, and
-    the state of the next atom."""
+    neighbours it waits for (``partial.open`` [num_nodes]), what that makes for the molecule, which
+    formal charge is missing (``partial.missing_charge`` [num_graphs]), and the state of the next
+    atom."""
 
     def __init__(self, config: GeneratorConfig):
         super().__init__(config)
@@ -40,7 +41,12 @@ class ValenceStates(Condition):
         self.next = nn.Embedding(rows, channels)
         self.open = nn.Embedding(UNKNOWN_OPEN + 1, channels)
         self.pending = nn.Linear(2, channels, bias=False)
-        for layer in (self.placed, self.next, self.open):
+        layers: list[nn.Embedding | nn.Linear] = [self.placed, self.next, self.open]
+        self.charge: nn.Linear | None = None
+        if any(state[1] for state in self.states):
+            self.charge = nn.Linear(1, channels, bias=False)
+            layers.append(self.charge)
+        for layer in layers:
             nn.init.zeros_(layer.weight)
 
     @classmethod
@@ -62,6 +68,14 @@ class ValenceStates(Condition):
         state = molecules.valence_state[partial.atom]
         partial.valence_state = hidden(partial, state, generator)
         partial.open = open_neighbors(molecules, partial, table)
+        formal = table.charge[molecules.valence_state]
+        total = scatter(formal, molecules.batch, dim_size=molecules.ptr.numel() - 1)
+        partial.missing_charge = total[partial.molecule] - self._placed_charge(partial)
+
+    def _placed_charge(self, partial: Data) -> Tensor:
+        """Sum of the known formal charges [num_graphs]."""
+        formal = self.table(partial.z).charge[partial.valence_state]
+        return scatter(formal, partial.batch, dim_size=partial.ptr.numel() - 1)
 
     def recall(self, partial: Data, draft: Draft) -> None:
         """As far as the model has said."""
@@ -70,23 +84,29 @@ class ValenceStates(Condition):
         places = draft.open_places(size).clamp(0, UNKNOWN_OPEN - 1)
         partial.valence_state = state.flatten()
         partial.open = places.masked_fill(state == UNKNOWN, UNKNOWN_OPEN).flatten()
+        partial.missing_charge = draft.state.charge - self._placed_charge(partial)
 
     def complete(self, partial: Data, molecules: Data) -> None:
-        """By default nothing is known."""
+        """By default nothing is known, and the molecule is neutral."""
         if "valence_state" not in partial:
             partial.valence_state = torch.full_like(partial.z, UNKNOWN)
         partial.open = open_neighbors(molecules, partial, self.table(partial.z))
+        if "missing_charge" not in partial:
+            partial.missing_charge = -self._placed_charge(partial)
 
     def forward(self, partial: Data) -> Tensor:
         """Of the hydrogens of the formula that no placed atom is known to have, and the neighbours
         that placed atoms are known to wait for."""
         known = partial.valence_state != UNKNOWN
-        told = self.table(partial.z).hydrogens[partial.valence_state]
-        hydrogens = (partial.z == 1).long() - told
+        foretold = self.table(partial.z).hydrogens[partial.valence_state]
+        hydrogens = (partial.z == 1).long() - foretold
         pending = torch.stack([hydrogens, partial.open * known], 1)
         pending = scatter(pending, partial.batch, dim_size=len(partial.remaining))
         pending[:, 0] += partial.remaining[:, self.hydrogen]
-        return self.pending(pending.to(self.pending.weight.dtype))
+        told: Tensor = self.pending(pending.to(self.pending.weight.dtype))
+        if self.charge is not None:
+            told = told + self.charge(partial.missing_charge.unsqueeze(1).to(told.dtype))
+        return told
 
     def per_atom(self, partial: Data) -> Tensor:
         return self._rows(self.placed, partial.valence_state) + self.open(partial.open)
