@@ -39,6 +39,7 @@ class GeneratorConfig:
         elements: atomic numbers the model is for.
         max_counts: most atoms of each of ``elements`` in any molecule, for p(Z), by which the model
             draws formulas; without them it draws those of its training.
+        refinement: whether finished molecules are refined (`generator.refinement`).
         states: valence states that their atoms can have, each as (element, formal charge, sum of
             bond orders, hydrogens, heavier neighbours); by default the usual neutral ones.
         num_bins: bins of the distance distributions, from 0 to ``max_distance``.
@@ -57,6 +58,7 @@ class GeneratorConfig:
     order: str = "scaffold_first"
     elements: tuple[int, ...] = (1, 6, 7, 8, 9)
     max_counts: tuple[int, ...] = ()
+    refinement: bool = False
     states: tuple[tuple[int, ...], ...] = ()
     num_bins: int = 300
     max_distance: float = 15.242

@@ -47,7 +47,7 @@ def loss_terms(
     num_steps: int = 0,
     num_hydrogen_steps: int = 0,
 ) -> dict[str, Mean]:
-    """Cross-entropies in nats of everything the model decides.
+    """Cross-entropies in nats of everything the model decides, and the error of its refinement.
 
     Args:
         model: the generator.
@@ -60,9 +60,9 @@ def loss_terms(
             that place something else; 0 for all.
 
     Returns:
-        by the names of the decisions, and ``composition``; ``distance``, the mean over all
-        distances, is the paper's loss. ``valence_state`` comes with ``first_valence_state``, of a
-        first atom.
+        by the names of the decisions, ``composition`` and ``refinement``; ``distance``, the mean
+        over all distances, is the paper's loss. ``valence_state`` comes with
+        ``first_valence_state``, of a first atom.
     """
     molecules = reorder(molecules, ORDERS[model.config.order](molecules, generator))
     steps = _steps(molecules, num_steps, num_hydrogen_steps, generator)
@@ -79,6 +79,8 @@ def loss_terms(
         result |= loss if isinstance(loss, dict) else {name: loss}
     if model.composition is not None:
         result["composition"] = model.composition.loss(molecules)
+    if model.refinement is not None:
+        result["refinement"] = model.refinement.loss(molecules, generator)
     return result
 
 

@@ -27,6 +27,7 @@ from schnetgen_pyg.generator.conditions import CONDITIONS, Condition
 from schnetgen_pyg.generator.config import GeneratorConfig
 from schnetgen_pyg.generator.decisions import DECISIONS, Decision, Distance, Focus
 from schnetgen_pyg.generator.presets import DEFAULT_PRESET
+from schnetgen_pyg.generator.refinement import Refinement
 from schnetgen_pyg.generator.step import Step
 from schnetgen_pyg.generator.steps import partial_molecules, step_graph
 from schnetgen_pyg.generator.training_set import TrainingSet
@@ -94,6 +95,8 @@ class SchNetGen(nn.Module):
             most = dict(zip(config.elements, config.max_counts, strict=True))
             degrees = StateTable(config.states).degrees()
             self.composition = Composition(most, degrees, config.hidden_channels)
+        #: What takes the last small errors off finished molecules, where the model has it.
+        self.refinement = Refinement(len(config.states)) if config.refinement else None
         #: What is known about the training; saved with the weights.
         self.provenance: dict[str, Any] = {}
         #: What it was trained on, where that is known; saved with the weights.

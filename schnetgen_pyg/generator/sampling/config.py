@@ -33,6 +33,9 @@ class SamplingConfig:
             an atom, given all others, are in the mean so many nats less probable than the most
             probable ones; 2 is more than any of 400 training scaffolds has for the bundled model.
             Lower values give fewer different molecules and take longer.
+        refinement_steps: how often the atoms of finished molecules are all moved to where the
+            model's refinement would have them, where it has one; 0 for molecules as they were
+            drawn.
         log_prob: whether molecules get their log-density in ``info["log_prob"]``, as `log_prob`
             gives it: the model's own, whatever the temperatures.
         batch_size: molecules built at once; by default 256 on a CPU and 8,192 on a GPU.
@@ -52,6 +55,7 @@ class SamplingConfig:
     restarts: int = 9
     gibbs_rounds: int = 2
     max_surprise: float = 2.0
+    refinement_steps: int = 3
     log_prob: bool = False
     batch_size: int | None = None
     jobs: int | None = None
@@ -65,7 +69,7 @@ class SamplingConfig:
             value = getattr(self, name)
             require(0 < value < float("inf"), name, value, "positive")
         require(self.shell_spacing <= 0.5, "shell_spacing", self.shell_spacing, "at most 0.5 Å")
-        for name in ("restarts", "gibbs_rounds"):
+        for name in ("restarts", "gibbs_rounds", "refinement_steps"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("batch_size", "jobs", "max_elements"):
             value = getattr(self, name)
