@@ -1,3 +1,4 @@
+from .chem.molecules import to_rdkit as to_rdkit
 from .data.datasets import load as load
 from .errors import InputError as InputError
 from .evaluation.evaluation import Evaluation as Evaluation

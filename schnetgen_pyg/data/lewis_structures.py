@@ -14,13 +14,11 @@ import torch
 from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.bonds import adjacency
+from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE
 from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.chem.valence_states import ValenceState, states_of
 from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.parallel import Failure, each_in_processes, job_count
-
-#: Attributes of atoms [num_atoms]: formal charge in e, and sum of bond orders.
-FORMAL_CHARGE, VALENCE = "formal_charge", "valence"
 
 #: Why a structure has no Lewis structure that a generator could learn from, by what
 #: `schnetgen_pyg.chem.perception.perceive` says.

@@ -19,7 +19,7 @@ from rdkit import Chem, rdBase
 from schnetgen_pyg.chem.bonds import connectivity
 from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.chem.identity import smiles
-from schnetgen_pyg.chem.perception import perceive
+from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE, known_or_perceived
 from schnetgen_pyg.errors import InputError
 
 #: Keys of ``info`` that may be a molecule's name; the first that is there counts.
@@ -63,7 +63,7 @@ def _refuse_cells(structures: Sequence[ase.Atoms]) -> None:
 
 def _records(structures: Sequence[ase.Atoms]) -> Iterator[str]:
     for number, atoms in enumerate(structures):
-        perceived = perceive(atoms)
+        perceived = known_or_perceived(atoms)
         mol = perceived.mol or connectivity(atoms)
         mol.SetProp("_Name", molecule_name(atoms, number))
         properties = _known(atoms)
@@ -71,7 +71,7 @@ def _records(structures: Sequence[ase.Atoms]) -> Iterator[str]:
             properties["failure"] = perceived.failure
         else:
             properties["smiles"] = smiles(perceived.mol, stereo=True)
-        own = ("numbers", "positions")
+        own = ("numbers", "positions", FORMAL_CHARGE, VALENCE)  # which the record has
         properties |= {name: value for name, value in atoms.arrays.items() if name not in own}
         for key, value in properties.items():
             mol.SetProp(UNITS_OF_RECORDS.get(key, str(key)), _text(value))
@@ -96,7 +96,7 @@ def write_smiles(path: Path, structures: Sequence[ase.Atoms]) -> None:
     _refuse_cells(structures)
     lines = []
     for number, atoms in enumerate(structures):
-        mol = perceive(atoms).mol
+        mol = known_or_perceived(atoms).mol
         if mol is not None:
             lines.append(f"{smiles(mol, stereo=True)} {molecule_name(atoms, number)}\n")
     missing = len(structures) - len(lines)
@@ -111,7 +111,7 @@ def write_smiles(path: Path, structures: Sequence[ase.Atoms]) -> None:
 
 
 def _row(atoms: ase.Atoms, number: int) -> dict[str, Any]:
-    perceived = perceive(atoms)
+    perceived = known_or_perceived(atoms)
     row: dict[str, Any] = {"name": molecule_name(atoms, number), "smiles": "", "inchikey": ""}
     if perceived.mol is not None:
         row["smiles"] = smiles(perceived.mol, stereo=True)

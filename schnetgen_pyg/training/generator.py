@@ -14,18 +14,13 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.elements import hill_formula
+from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE
 from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.chem.valence_states import ValenceState
 from schnetgen_pyg.data.batches import seeded
 from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data
-from schnetgen_pyg.data.lewis_structures import (
-    FORMAL_CHARGE,
-    VALENCE,
-    states_in,
-    told,
-    with_lewis_structures,
-)
+from schnetgen_pyg.data.lewis_structures import states_in, told, with_lewis_structures
 from schnetgen_pyg.data.splits import split
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.losses import loss_terms

@@ -70,8 +70,8 @@ def check_patterns(
         if not pattern.exact:
             zero = torch.zeros(1, dtype=torch.long)
             _draw(model, pattern, zero, 0)  # says if there is none
-        elif config.valence_rules:
-            _check_closed_shell(model, pattern)
+        else:
+            _check_exact(model, pattern, config)
         found.append(pattern)
     return found
 
@@ -174,6 +174,17 @@ def check_neutral(data: Data, where: str) -> None:
                 f"{where}: has {name} {float(value):g}, and generators know neutral closed-shell "
                 f"molecules only; they have {name} {usual}"
             )
+
+
+def _check_exact(model: SchNetGen, pattern: FormulaPattern, config: SamplingConfig) -> None:
+    heavy, (least, most) = sum(z != 1 for z in pattern.numbers), pattern.heavy
+    if not least <= heavy <= most:
+        raise InputError(
+            f"{hill_formula(pattern.numbers)} has {heavy} atoms beside hydrogen, and {least} to "
+            f"{most} were asked for; leave one of the two out"
+        )
+    if config.valence_rules:
+        _check_closed_shell(model, pattern)
 
 
 def _check_closed_shell(model: SchNetGen, pattern: FormulaPattern) -> None:

@@ -13,6 +13,8 @@ import ase
 import ase.io
 import torch
 
+from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE
+from schnetgen_pyg.chem.valence_states import UNKNOWN, state_table
 from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data, check
 from schnetgen_pyg.errors import InputError, require
@@ -141,13 +143,14 @@ def sample(
         results = _build_parts(model, [(part, fragment, how) for part in parts], jobs)
         for part, built in zip(parts, results, strict=True):
             for row, number in enumerate(part.index.tolist()):
-                yield _atoms(built, row, {"sample": number} | made)
+                yield _atoms(model, built, row, {"sample": number} | made)
 
     return molecules()
 
 
-def _atoms(built: State, row: int, info: dict[str, Any]) -> ase.Atoms:
-    """One of the molecules, with targets in its info and what decisions have kept as arrays."""
+def _atoms(model: SchNetGen, built: State, row: int, info: dict[str, Any]) -> ase.Atoms:
+    """One of the molecules, with targets in its info, and as arrays what is known of its bonds and
+    what decisions have kept."""
     there = built.z[row] > 0
     if not math.isnan(log_prob := float(built.log_prob[row])):
         info["log_prob"] = log_prob
@@ -159,6 +162,13 @@ def _atoms(built: State, row: int, info: dict[str, Any]) -> ase.Atoms:
     atoms = ase.Atoms(z, pos, info=info)
     for name, value in built.kept.items():
         atoms.set_array(name, value[row, there].numpy())
+    state = built.valence_state[row, there]
+    if (state[atoms.numbers != 1] != UNKNOWN).all():
+        table = state_table(model.config.states, state.device)
+        atoms.set_array(FORMAL_CHARGE, table.charge[state].numpy())
+        atoms.set_array(
+            VALENCE, torch.where(built.z[row, there] == 1, 1, table.valence[state]).numpy()
+        )
     return atoms
 
 
@@ -199,7 +209,9 @@ def generate(
         progress: wraps the iterator, e.g. ``tqdm.tqdm``.
 
     Returns:
-        ASE ``Atoms`` (Å) with ``info["sample"]``, the number in the run, with
+        ASE ``Atoms`` (Å) with ``info["sample"]``, the number in the run, of models that decide on
+        valence states with arrays ``formal_charge`` and ``valence`` (sum of bond orders), which
+        `schnetgen_pyg.to_rdkit` makes bond orders of, with
         ``log_prob=True`` the model's log-density in ``info["log_prob"]``, as `log_prob` gives it,
         and of a model from a file ``info["generator"]``, its name, and ``info["training_set"]``,
         the digest of what it has seen, by which `evaluate` judges novelty.
