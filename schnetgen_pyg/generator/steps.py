@@ -87,18 +87,15 @@ def step_graph(
     partial: Data,
     cutoff: float | None = None,
     *,
-    placed_before: int = 0,
     dense: bool | None = None,
 ) -> Graph:
     """The graph of a batch of partial molecules, over pairs shared by all steps of a molecule.
 
     Args:
         molecules: the batch that ``partial`` was made from; atoms of type 0 are none, and have no
-            pairs unless ``dense`` says so.
+            edges where ``dense`` is False.
         partial: from `partial_molecules`.
         cutoff: radius in Å, or ``None`` for complete graphs.
-        placed_before: leave out the pairs among the first so many atoms of each molecule; a
-            sampler, which keeps their filters, has no use for them.
         dense: padded blocks (True), edge lists (False) or whichever is cheaper (None).
 
     Returns:
@@ -109,7 +106,7 @@ def step_graph(
     pairs = radius_pairs(molecules.pos, ptr, cutoff)
     owner = torch.repeat_interleave(ptr.diff())[pairs[0]]
     place = pairs - ptr[owner]
-    wanted = (place[0] < largest[owner]) & (place[0] >= placed_before)
+    wanted = place[0] < largest[owner]
     if dense is False:
         wanted &= (molecules.z[pairs] > 0).all(0)
     pairs, owner, place = pairs[:, wanted], owner[wanted], place[:, wanted]
@@ -127,7 +124,7 @@ def step_graph(
     shape = (ptr.numel() - 1, steps_per_molecule, width)
     if dense is None:
         cells = shape[0] * (shape[1] + 1) * width**2
-        dense = placed_before > 0 or cells <= DENSE_CELLS_PER_EDGE * 2 * int(copies.sum())
+        dense = cells <= DENSE_CELLS_PER_EDGE * 2 * int(copies.sum())
     if dense:
         step_row = torch.arange(sizes.numel(), device=ptr.device) - first_step[partial.molecule]
         step_row = partial.molecule * shape[1] + step_row
@@ -141,3 +138,25 @@ def step_graph(
     edge_index = torch.stack([torch.cat([earlier, later]), torch.cat([later, earlier])])
     pair = torch.cat([pair, pair])
     return Graph(distance, vector, edge_index, pair, num_nodes=partial.z.numel())
+
+
+def new_pairs(pos: Tensor, known: int) -> Graph:
+    """The pairs that places after the first ``known`` ones have with those before them, for a
+    sampler that keeps what it knows of the others.
+
+    Args:
+        pos: positions in Å of partial molecules with the same number of places
+            [molecules, places, 3].
+
+    Returns:
+        padded blocks of all places, with these pairs alone, sorted by the later place.
+    """
+    molecules, places = pos.shape[:2]
+    later, earlier = ranges(torch.arange(known, places, device=pos.device))
+    later = later + known
+    vector = (pos[:, later] - pos[:, earlier]).flatten(0, 1)
+    node = torch.arange(molecules * places, device=pos.device)
+    owner = torch.arange(molecules, device=pos.device).repeat_interleave(len(later))
+    place = torch.stack([later, earlier]).repeat(1, molecules)
+    layout = DenseLayout((molecules, 1, places), node, owner, place)
+    return Graph(vector.norm(dim=1), vector, dense=layout, num_nodes=len(node))

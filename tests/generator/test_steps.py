@@ -10,6 +10,7 @@ from torch_geometric.utils import scatter
 from schnetgen_pyg.accelerated import padding as layouts
 from schnetgen_pyg.generator.steps import (
     all_steps,
+    new_pairs,
     partial_molecules,
     random_steps,
     scaffold_steps,
@@ -142,12 +143,16 @@ def test_a_pair_is_measured_once():
     assert graph.distance.numel() == 171 - 18
 
 
-def test_placed_before_leaves_out_older_pairs():
-    batch = batch_of([6, 6])
-    steps = torch.arange(2), torch.tensor([5, 5])
-    graph = step_graph(batch, partial_molecules(batch, *steps), placed_before=4)
-    expected = [(batch.pos[o + 4] - batch.pos[o + j]).norm() for o in (0, 6) for j in range(4)]
-    assert torch.allclose(graph.distance, torch.stack(expected))
+def test_new_pairs_are_those_of_new_places():
+    pos = torch.randn(2, 5, 3)
+    graph = new_pairs(pos, 3)
+    ends = [(later, earlier) for later in (3, 4) for earlier in range(later)]
+    expected = torch.stack([pos[k, i] - pos[k, j] for k in range(2) for i, j in ends])
+    assert torch.allclose(graph.vector, expected)
+    assert graph.dense.place.T.tolist() == [*map(list, ends)] * 2
+    whole = new_pairs(pos, 0)
+    assert whole.distance.numel() == 2 * 10
+    assert graph.dense.full
 
 
 @pytest.mark.parametrize("sizes", [[1], [1, 1]])

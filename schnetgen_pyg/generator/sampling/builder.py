@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -15,7 +17,7 @@ from schnetgen_pyg.generator.draft import Draft
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.filter_cache import FilterCache
 from schnetgen_pyg.generator.step import Step
-from schnetgen_pyg.generator.steps import partial_molecules, step_graph
+from schnetgen_pyg.generator.steps import new_pairs, partial_molecules, step_graph
 
 
 class Builder:
@@ -85,14 +87,14 @@ class Builder:
 
     def _graph(self, partial: Data) -> tuple:
         """The graph of the placed atoms, and the filters of all their pairs where they are kept."""
-        molecules, cutoff = self.draft.molecules, self.model.config.cutoff
+        draft, size = self.draft, len(partial.z) // len(self.draft.rows)
         if self.cache is None:
-            return step_graph(molecules, partial, cutoff, dense=False), None
+            there = copy.copy(partial)
+            there.atom = torch.arange(len(partial.z), device=partial.z.device)
+            return step_graph(partial, there, self.model.config.cutoff, dense=False), None
         # Filters beyond the cutoff are zero.
-        known = self.cache.known
-        graph = step_graph(molecules, partial, placed_before=known, dense=True)
-        size = len(partial.z) // len(self.draft.rows)
-        return graph, self.cache.add(graph, self.draft.z[:, :size] == 0)
+        graph = new_pairs(draft.pos[:, :size], self.cache.known)
+        return graph, self.cache.add(graph, draft.z[:, :size] == 0)
 
     @torch.inference_mode()
     def dead_ends(self) -> Tensor:
