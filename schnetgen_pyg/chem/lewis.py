@@ -16,11 +16,12 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
-from schnetgen_pyg.chem.elements import COVALENT_RADII
+from schnetgen_pyg.chem.elements import COVALENT_RADII, VALENCE
 from schnetgen_pyg.chem.pairing import pair
 
-#: HiGHS ends its search after so many seconds, with the best structure it has, if any.
-TIME_LIMIT = 2.0
+#: HiGHS ends its search after so many nodes of its tree, with the best structure it has, if any:
+#: nodes and not seconds, so that an answer is the same on every machine. Molecules need one or none.
+NODE_LIMIT = 200
 
 
 class _AtomState(NamedTuple):
@@ -35,36 +36,37 @@ class _AtomState(NamedTuple):
 
 def _states() -> dict[int, tuple[_AtomState, ...]]:
     anion, cation, octet = 1.0, 1.0, 0.3
-    carbon = (_AtomState(0, 4), _AtomState(-1, 3, 1.6), _AtomState(1, 3, 2.0, True))
-    nitrogen = (_AtomState(0, 3), _AtomState(1, 4, cation), _AtomState(-1, 2, 1.3))
-    oxygen = (_AtomState(0, 2), _AtomState(-1, 1, anion), _AtomState(1, 3, 1.4, True))
+    usual = {number: _AtomState(0, valence) for number, valence in VALENCE.items()}
+    carbon = (usual[6], _AtomState(-1, 3, 1.6), _AtomState(1, 3, 2.0, True))
+    nitrogen = (usual[7], _AtomState(1, 4, cation), _AtomState(-1, 2, 1.3))
+    oxygen = (usual[8], _AtomState(-1, 1, anion), _AtomState(1, 3, 1.4, True))
     sulfur = (
         *(_AtomState(0, valence, octet * (valence - 2) / 2) for valence in (2, 4, 6)),
         _AtomState(-1, 1, 1.2),
         _AtomState(1, 3, 1.2),
     )
-    halogen = (_AtomState(0, 1), _AtomState(-1, 0, anion))
-    heavier = (*halogen, *(_AtomState(0, v, octet * (v - 1)) for v in (3, 5, 7)))
+    halide = _AtomState(-1, 0, anion)
+    beyond = tuple(_AtomState(0, v, octet * (v - 1)) for v in (3, 5, 7))
     phosphorus = (_AtomState(0, 3), _AtomState(0, 5, octet), _AtomState(1, 4, 1.1))
     return {
-        1: (_AtomState(0, 1), _AtomState(1, 0, cation, True), _AtomState(-1, 0, 2.0, True)),
+        1: (usual[1], _AtomState(1, 0, cation, True), _AtomState(-1, 0, 2.0, True)),
         3: (_AtomState(1, 0, cation),),
-        5: (_AtomState(0, 3), _AtomState(-1, 4, 1.1)),
+        5: (usual[5], _AtomState(-1, 4, 1.1)),
         6: carbon,
         7: nitrogen,
         8: oxygen,
-        9: halogen,
+        9: (usual[9], halide),
         11: (_AtomState(1, 0, cation),),
-        14: (_AtomState(0, 4), _AtomState(-1, 5, 1.5)),
+        14: (usual[14], _AtomState(-1, 5, 1.5)),
         15: (*phosphorus, _AtomState(-1, 6, 1.5)),
         16: sulfur,
-        17: heavier,
+        17: (usual[17], halide, *beyond),
         19: (_AtomState(1, 0, cation),),
         32: (_AtomState(0, 4),),
         33: phosphorus,
         34: sulfur,
-        35: heavier,
-        53: heavier,
+        35: (usual[35], halide, *beyond),
+        53: (usual[53], halide, *beyond),
     }
 
 
@@ -73,6 +75,9 @@ STATES = _states()
 #: A negative charge at an atom with several neighbours, which has no place in the usual resonance
 #: structure of azides and diazo compounds.
 INNER_ANION = 0.2
+#: A double bond of sulfur or phosphorus to nitrogen where one to oxygen would do: the anion of a
+#: sulfonamide is drawn with the charge at nitrogen.
+DOUBLE_TO_NITROGEN = 0.6
 #: Per order and per relative deviation of a bond's length.
 LENGTH = 0.05
 #: What a ring with as many double bonds as fit in, an aromatic one, is worth.
@@ -128,14 +133,15 @@ def lewis_structure(
     pairs, states = len(bonds), len(options)
     inner = [INNER_ANION * (state.charge < 0 and degree[atom] > 1) for atom, state in options]
     state_cost = [state.cost + more for (_, state), more in zip(options, inner, strict=True)]
-    bond_cost = LENGTH * (lengths / radii - 0.9)
+    to_nitrogen = (numbers[bonds] == 7).any(1) & np.isin(numbers[bonds], (15, 16)).any(1)
+    bond_cost = LENGTH * (lengths / radii - 0.9) + DOUBLE_TO_NITROGEN * to_nitrogen
     cost = np.concatenate([bond_cost, state_cost, np.full(len(rings), -FULL_RING)])
     found = milp(
         cost,
         constraints=_constraints(options, degree, bonds, rings, charge),
         integrality=np.ones(len(cost)),
         bounds=Bounds(0, np.concatenate([np.full(pairs, 2), np.ones(states + len(rings))])),
-        options={"time_limit": TIME_LIMIT},
+        options={"node_limit": NODE_LIMIT},
     )
     if found.x is None:
         return None
