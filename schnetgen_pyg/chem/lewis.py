@@ -43,7 +43,7 @@ def _states() -> dict[int, tuple[_AtomState, ...]]:
     sulfur = (
         *(_AtomState(0, valence, octet * (valence - 2) / 2) for valence in (2, 4, 6)),
         _AtomState(-1, 1, 1.2),
-        _AtomState(1, 3, 1.2),
+        *(_AtomState(1, valence, 1.2 + octet * (valence - 3) / 2) for valence in (3, 5)),
     )
     halide = _AtomState(-1, 0, anion)
     beyond = tuple(_AtomState(0, v, octet * (v - 1)) for v in (3, 5, 7))
@@ -72,12 +72,12 @@ def _states() -> dict[int, tuple[_AtomState, ...]]:
 
 #: By atomic number.
 STATES = _states()
-#: A negative charge at an atom with several neighbours, which has no place in the usual resonance
-#: structure of azides and diazo compounds.
-INNER_ANION = 0.2
-#: A double bond of sulfur or phosphorus to nitrogen where one to oxygen would do: the anion of a
-#: sulfonamide is drawn with the charge at nitrogen.
-DOUBLE_TO_NITROGEN = 0.6
+#: Per order beside the first of a bond to a nitrogen that has no other: azides and diazo compounds
+#: end in =[N+]=[N-], also where [N+]#N with the charge at an oxygen farther off is possible.
+DIAZONIUM = 0.6
+#: A double bond of sulfur or phosphorus to carbon or nitrogen, where one to oxygen may do: sulfonyl
+#: azides and the anions of sulfonamides have both of theirs to oxygen.
+NOT_TO_OXYGEN = 0.6
 #: Per order and per relative deviation of a bond's length.
 LENGTH = 0.05
 #: What a ring with as many double bonds as fit in, an aromatic one, is worth.
@@ -131,10 +131,8 @@ def lewis_structure(
     # Unknowns: the order of each bond less one; whether an atom is in a state; whether a ring has
     # as many double bonds as fit in.
     pairs, states = len(bonds), len(options)
-    inner = [INNER_ANION * (state.charge < 0 and degree[atom] > 1) for atom, state in options]
-    state_cost = [state.cost + more for (_, state), more in zip(options, inner, strict=True)]
-    to_nitrogen = (numbers[bonds] == 7).any(1) & np.isin(numbers[bonds], (15, 16)).any(1)
-    bond_cost = LENGTH * (lengths / radii - 0.9) + DOUBLE_TO_NITROGEN * to_nitrogen
+    state_cost = [state.cost for _, state in options]
+    bond_cost = _bond_costs(numbers[bonds], degree[bonds], lengths / radii)
     cost = np.concatenate([bond_cost, state_cost, np.full(len(rings), -FULL_RING)])
     found = milp(
         cost,
@@ -148,6 +146,20 @@ def lewis_structure(
     solution = found.x.round().astype(int)
     taken = np.flatnonzero(solution[pairs : pairs + states])
     return LewisStructure(solution[:pairs] + 1, np.array([options[k][1].charge for k in taken]))
+
+
+def _bond_costs(numbers: np.ndarray, degree: np.ndarray, relative: np.ndarray) -> np.ndarray:
+    """What every order beside the first costs [num_bonds].
+
+    Args:
+        numbers, degree: of both atoms of each bond [num_bonds, 2].
+        relative: its length by the sum of the covalent radii [num_bonds].
+    """
+    nitrogen = numbers == 7
+    diazonium = nitrogen.all(1) & (degree == 1).any(1)
+    not_oxygen = np.isin(numbers, (15, 16)).any(1) & (nitrogen | (numbers == 6)).any(1)
+    costs = LENGTH * (relative - 0.9) + DIAZONIUM * diazonium + NOT_TO_OXYGEN * not_oxygen
+    return np.asarray(costs)
 
 
 def _constraints(
