@@ -5,15 +5,15 @@
 
 Bonds, bond orders and charges are perceived from positions alone (and the charge of a molecule,
 where it has one), by this package and by RDKit's ``DetermineBonds``, and compared with the SMILES
-that the data state, stereochemistry aside. Who does not get its own SMILES back is sorted by what is
-different; writes ``perception.json``.
+that the data state, stereochemistry aside. Molecules that do not get their own SMILES back are
+sorted by what is different; writes ``perception.json``.
 
 The sets, each a sample of ``--num`` molecules by the seed, or all of them with ``--all``:
 
 - ``--qm9``: the folder with QM9's ``geometries.npz`` and ``smiles.csv.gz`` (B3LYP geometries);
 - ``--isomers``: any structure file whose frames state ``smiles``;
 - ``--druglike``: lines of `make_druglike.py` (MMFF94s or GFN2-xTB geometries);
-- ``--conformers``: an npz of conformers with SMILES and charges, of which the first of each molecule.
+- ``--conformers``: an npz of conformers with SMILES and charges; the first of each molecule.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.parallel import Failure, each_in_processes
 from schnetgen_pyg.storage.provenance import versions
 
+#: Who reads, in the table.
+OURS = "this package"
+#: What became of a molecule: all is right.
 OWN = "own SMILES"
 #: Bonds are not those of the SMILES: it has reacted, or atoms in contact count as bonded.
 OTHER_BONDS = "other bonds"
@@ -149,7 +152,7 @@ def rdkit_alone(atoms: ase.Atoms, charged: bool) -> Chem.Mol | None:
 
 
 READINGS: dict[str, Callable[[ase.Atoms], Chem.Mol | None]] = {
-    "this package": ours,
+    OURS: ours,
     "RDKit, charged fragments": partial(rdkit_alone, charged=True),
     "RDKit, no charged fragments": partial(rdkit_alone, charged=False),
 }

@@ -20,7 +20,7 @@ from schnetgen_pyg.chem.elements import COVALENT_RADII, VALENCE
 from schnetgen_pyg.chem.pairing import pair
 
 #: HiGHS ends its search after so many nodes of its tree, with the best structure it has, if any:
-#: nodes and not seconds, so that an answer is the same on every machine. Molecules need one or none.
+#: nodes, not seconds, so that the answer is the same on every machine. Molecules need one or none.
 NODE_LIMIT = 200
 
 

@@ -15,48 +15,10 @@ from schnetgen_pyg.chem.identity import smiles
 from schnetgen_pyg.chem.lewis import lewis_structure
 from schnetgen_pyg.chem.pairing import closes, pair
 from schnetgen_pyg.chem.perception import perceive
+from tests.molecules import CHARGED_GROUPS, HEAVIER, IONS, UNSATURATED, embedded
 
 
-def embedded(text: str) -> ase.Atoms:
-    mol = Chem.AddHs(Chem.MolFromSmiles(text))
-    assert AllChem.EmbedMolecule(mol, randomSeed=1) == 0
-    AllChem.UFFOptimizeMolecule(mol)
-    numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
-    charge = Chem.GetFormalCharge(mol)
-    info = {"charge": charge} if charge else {}
-    return ase.Atoms(numbers, mol.GetConformer().GetPositions(), info=info)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "O=[N+]([O-])c1ccccc1",
-        "Cc1ncc([N+](=O)[O-])n1CCO",  # metronidazole
-        "[O-][n+]1ccccc1",
-        "CN=[N+]=[N-]",
-        "[C-]#[N+]C",
-        "C=[N+]=[N-]",
-        "CS(C)=O",
-        "CS(C)(=O)=O",
-        "CNS(=O)(=O)c1ccccc1",
-        "[NH3+]CC(=O)[O-]",
-        "COP(=O)(OC)OC",
-        "CB(O)O",
-        "C[Si](C)(C)C",
-        "Clc1ccc(Br)cc1I",
-        "C1=CC=CC=CC=C1",
-        "c1ccc2[nH]ccc2c1",
-        "c1ccc2cc3ccccc3cc2c1",
-        "Cn1c(=O)c2c(ncn2C)n(C)c1=O",  # caffeine
-        "C[N+](C)(C)C",
-        "CC(=O)[O-]",
-        "NC(=[NH2+])N",
-        "c1c[nH]c[nH+]1",
-        "OS(=O)(=O)O",
-        "CP(C)(C)=O",
-        "FC(F)(F)c1nnco1",
-    ],
-)
+@pytest.mark.parametrize("text", [*CHARGED_GROUPS, *HEAVIER, *IONS, *UNSATURATED])
 def test_its_own_smiles_comes_back(text):
     found = perceive(embedded(text))
     assert found.valid, found.failure
