@@ -178,10 +178,10 @@ def charges(mol: Chem.Mol) -> int:
 
 def outcome(atoms: ase.Atoms, read: Callable[[ase.Atoms], Chem.Mol | None]) -> dict[str, Any]:
     """What became of one molecule: its ``kind``, ``found`` SMILES (empty if not valid), whether it
-    has formal ``charges``, and the ``seconds``."""
-    start = time.perf_counter()
+    has formal ``charges``, and the ``seconds`` of a processor."""
+    start = time.process_time()
     mol = read(atoms)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     own = Chem.MolFromSmiles(atoms.info["smiles"])
     found = {"seconds": seconds, "found": "" if mol is None else smiles(mol)}
     found["charges"] = mol is not None and charges(mol) > 0

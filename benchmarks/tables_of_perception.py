@@ -18,7 +18,7 @@ def perception(record: dict[str, Any]) -> str:
         for name, figures in row["readings"].items()
     ]
     header = ["", "molecules", "own SMILES", "own bonds, closed shells", "valid"]
-    header += ["with formal charges", "ms, median", "ms, worst"]
+    header += ["with formal charges", "CPU ms, median", "CPU ms, worst"]
     sizes = {row["title"]: row["readings"][OURS]["molecules"] for row in record["rows"].values()}
     ions = sum(row["ions"] for row in record["rows"].values())
     unreadable = sum(row["unreadable"] for row in record["rows"].values())
