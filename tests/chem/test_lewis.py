@@ -6,11 +6,13 @@ import ase
 import numpy as np
 import pytest
 import torch
+from ase.build import graphene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
+from schnetgen_pyg.chem import lewis
 from schnetgen_pyg.chem.identity import smiles
 from schnetgen_pyg.chem.lewis import lewis_structure
 from schnetgen_pyg.chem.pairing import closes, pair
@@ -72,7 +74,6 @@ def test_pairing_is_what_trying_all_ways_finds(atoms, edges, left):
 
 def test_large_molecules_are_decided():
     """A graphene flake of 54 atoms has a Kekulé structure, without two atoms of one kind none."""
-    from ase.build import graphene
 
     atoms = graphene(size=(5, 5, 1))
     near = atoms.get_all_distances() < 1.6
@@ -127,3 +128,23 @@ def test_valences_that_can_be_paired():
 def test_a_lone_atom_has_nothing_to_pair():
     left = torch.tensor([[0], [2]])
     assert closes(left, torch.zeros(2, 1, 1, dtype=torch.bool)).tolist() == [True, False]
+
+
+def test_the_search_ends_at_a_number_of_nodes(monkeypatch):
+    """Not at a number of seconds, so that slow machines answer as fast ones do."""
+    atoms = embedded("O=[N+]([O-])c1ccc(S(N)(=O)=O)cc1")
+    assert perceive(atoms).valid
+    monkeypatch.setattr(lewis, "NODE_LIMIT", 0)
+    assert perceive(atoms).failure == "bond orders"
+    assert perceive(embedded("c1ccccc1")).valid  # no search
+
+
+def test_numbering_makes_no_difference():
+    """Of forms that cost the same, rings and bond lengths decide, not the order of atoms."""
+    generator = np.random.default_rng(0)
+    for text in ("O=[N+]([O-])c1ccc2ccccc2c1", "Nc1c2ccccc2[nH+]c2ccccc12", "CC(=O)[O-]"):
+        atoms = embedded(text)
+        for _ in range(5):
+            shuffled = atoms[generator.permutation(len(atoms))]
+            shuffled.info = atoms.info
+            assert smiles(perceive(shuffled).mol) == Chem.CanonSmiles(text)
