@@ -148,3 +148,17 @@ def test_numbering_makes_no_difference():
             shuffled = atoms[generator.permutation(len(atoms))]
             shuffled.info = atoms.info
             assert smiles(perceive(shuffled).mol) == Chem.CanonSmiles(text)
+
+
+def test_a_ring_stays_aromatic_beside_a_short_bond():
+    """The amino group of an aminopyridinium ion, or of one of its benzologues, is drawn together
+    with the ring by conjugation: its bond is the shortest, and yet the charge is in the ring."""
+    for text in ("Nc1cc[nH+]cc1", "Nc1nc[nH+]c2ccccc12", "Nc1cccc[nH+]1"):
+        atoms = embedded(text)
+        amino = next(k for k, n in enumerate(atoms.numbers) if n == 7)  # the first of the SMILES
+        distance = atoms.get_all_distances()[amino]
+        carbon = int(np.where(atoms.numbers == 6, distance, np.inf).argmin())
+        group = [amino, *np.flatnonzero((distance < 1.2) & (atoms.numbers == 1))]
+        inward = atoms.positions[carbon] - atoms.positions[amino]
+        atoms.positions[group] += inward * (1 - 1.30 / distance[carbon])
+        assert smiles(perceive(atoms).mol) == Chem.CanonSmiles(text)
