@@ -12,6 +12,7 @@ from schnetgen_pyg.chem.perception import perceive
 SMILES = ["CC(=O)Nc1ccccc1", "no SMILES", "CB(O)O", "O=[N+]([O-])c1ccsc1", "CCO"]
 
 
+@pytest.mark.usefixtures("fresh_processes")
 def test_lines_are_the_molecules_or_say_why_not(script, tmp_path, monkeypatch, capsys):
     druglike = script("make_druglike")
     pd.DataFrame({"smiles": SMILES}).to_csv(tmp_path / "smiles.csv.gz", index=False)

@@ -50,6 +50,7 @@ def columns(structures):
     }
 
 
+@pytest.mark.usefixtures("fresh_processes")
 def test_every_set_is_read_and_the_table_made(script, structures, tmp_path, monkeypatch):
     perception = script("perception")
     structures = structures[:3] + structures[6:7]  # three neutral ones and an ion
