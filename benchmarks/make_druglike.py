@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import warnings
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,18 @@ def make_all(texts: list[str], level: str, seed: int) -> list[str]:
         return [json.dumps(make(text, level, seed)) for text in texts]
 
 
+def lines_of(texts: list[str], done: int, options: argparse.Namespace) -> Iterator[str]:
+    """A line of every SMILES after those that are done, in their order."""
+    waiting = texts[done:]
+    work = partial(make_all, level=options.level, seed=options.seed)
+    results = each_in_processes(work, waiting, size=1, jobs=options.jobs, timeout=4 * SECONDS)
+    progress = tqdm(in_order(results), total=len(texts), initial=done)
+    for text, line in zip(waiting, progress, strict=True):
+        if isinstance(line, Failure):
+            line = json.dumps({"smiles": text, "failure": line.reason})
+        yield f"{line}\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--smiles", required=True, help="CSV with a column 'smiles'")
@@ -97,16 +110,9 @@ def main() -> None:
     settings["num"] = options.num
     options.out.parent.mkdir(parents=True, exist_ok=True)
     file = ResumableFile(options.out, "jsonl", settings)
-    waiting = texts[file.done :]
-    work = partial(make_all, level=options.level, seed=options.seed)
-    results = each_in_processes(work, waiting, size=1, jobs=options.jobs, timeout=4 * SECONDS)
-    progress = tqdm(in_order(results), total=len(texts), initial=file.done)
-    file.extend(
-        (json.dumps({"smiles": text, "failure": str(line)}) if isinstance(line, Failure) else line)
-        + "\n"
-        for text, line in zip(waiting, progress, strict=True)
-    )
-    file.close(options.out)
+    if not file.finished:
+        file.extend(lines_of(texts, file.done, options))
+        file.publish()
     lines = options.out.read_text().splitlines()
     failures = sum("failure" in json.loads(line) for line in lines)
     print(f"{len(lines) - failures} molecules of {len(lines)} SMILES in {options.out}")

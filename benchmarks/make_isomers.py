@@ -34,11 +34,11 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import AllChem
 from tqdm import tqdm
 
+from schnetgen_pyg.chem.elements import VALENCE
 from schnetgen_pyg.chem.identity import smiles
 from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.storage.atomic import replacing
 
-VALENCE = {6: 4, 8: 2}
 #: Groups that do not survive a relaxation or a flask: strained unsaturation, peroxides, ….
 HOPELESS = [
     Chem.MolFromSmarts(pattern)

@@ -10,7 +10,8 @@ more structures makes the others only.
 
 Valid is what our own judge says, and the sampler knows its bonds. So the first ``--judged``
 structures of every row, and as many real isomers of the test set, are also judged by EDM's tables,
-Open Babel and PoseBusters (extras ``openbabel`` and ``posebusters``).
+Open Babel and PoseBusters (extras ``openbabel`` and ``posebusters``); of the isomers that state
+their SMILES it is said how many get it back.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.evaluation.evaluation import Evaluation
 from schnetgen_pyg.evaluation.judges import JUDGES
+from schnetgen_pyg.evaluation.judges.rdkit import OWN_SMILES
 
 #: Revised once, and at most 0.55 nats of surprise: geometry before variety.
 STRICT = "T = 1, strict"
@@ -65,6 +67,8 @@ def by_others(molecules: list[Any], options: argparse.Namespace) -> dict[str, An
     result = evaluate(chosen, judges=tuple(OTHERS), jobs=options.jobs, progress=tqdm).figures()
     shares = {name: result["judges"][name][row] for name, row in OTHERS.items()}
     valid = {"valid": 100 * result["valid"] / len(chosen)}
+    own = result["judges"]["rdkit"].get(OWN_SMILES)
+    valid |= {} if own is None else {"own_smiles": own}
     return valid | shares | {"structures": len(chosen), "versions": result["versions"]}
 
 

@@ -27,6 +27,7 @@ from tables_of_molecules import (
     summary,
     time_to_valid,
 )
+from tables_of_perception import perception
 from tables_of_potentials import potential, potentials_qm9, potentials_rmd17, potentials_speed
 from tables_of_speed import (
     accelerated,
@@ -51,6 +52,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "paper": paper,
     "paper_steps": paper_steps,
     "quality": quality,
+    "perception": perception,
     "relaxation": relaxation,
     "ablation": ablation,
     "time_to_valid": time_to_valid,

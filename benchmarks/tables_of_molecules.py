@@ -223,11 +223,21 @@ def quality(record: dict[str, Any]) -> str:
     others = f"Other judges: the first {judged:,} structures of a row. " if judged else ""
     note = (
         f"{record['structures']:,} structures for each seed, mean ± standard deviation over "
-        f"{len(record['seeds'])} seeds or one. {others}{training['step']:,} training steps{runs}. "
+        f"{len(record['seeds'])} seeds or one. {others}{_ceiling(record)}"
+        f"{training['step']:,} training steps{runs}. "
         f"Generated at commit {usual}. {source('quality', record)}"
         f"{commits_of(record['rows'], usual)}"
     )
     return markdown(header, rows) + "\n\n" + note
+
+
+def _ceiling(record: dict[str, Any]) -> str:
+    """What is the most that perception would find, and by which RDKit."""
+    real = record.get("real", {})
+    told = ""
+    if "own_smiles" in real:
+        told = f"{real['own_smiles']:.1f}% of the real isomers get their own SMILES back. "
+    return told + (f"RDKit {real['versions']['rdkit']}. " if "versions" in real else "")
 
 
 #: Judges that are not the sampler, and the titles of their columns.

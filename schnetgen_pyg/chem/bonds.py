@@ -8,6 +8,7 @@ from functools import lru_cache
 import ase
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from rdkit import Chem
 from rdkit.Chem import rdDetermineBonds
 from torch import Tensor
@@ -20,7 +21,6 @@ from schnetgen_pyg.chem.elements import (
 
 #: Bonds are shorter than this times the sum of the covalent radii.
 COVALENT_FACTOR = 1.15
-
 
 #: The same where all atoms are hydrogens: the radius is that of hydrogen in compounds, and H2's
 #: bond 1.19 times the sum.
@@ -39,9 +39,26 @@ def connectivity(atoms: ase.Atoms) -> Chem.Mol:
     conformer.SetPositions(np.ascontiguousarray(atoms.positions))
     mol.AddConformer(conformer)
     if len(atoms) > 1:
-        factor = HYDROGEN_FACTOR if (atoms.numbers == 1).all() else COVALENT_FACTOR
+        factor = float(_factors(atoms.numbers)[0])
         rdDetermineBonds.DetermineConnectivity(mol, useVdw=True, covFactor=factor)
     return mol.GetMol()
+
+
+def _factors(numbers: np.ndarray, structure: ArrayLike = 0) -> np.ndarray:
+    """What the radius of each atom is multiplied with [num_atoms]."""
+    structure = np.broadcast_to(structure, numbers.shape)
+    others = np.bincount(structure, numbers != 1)[structure]
+    return np.where(others == 0, HYDROGEN_FACTOR, COVALENT_FACTOR)
+
+
+def bond_reaches(numbers: np.ndarray, structure: ArrayLike = 0) -> np.ndarray:
+    """Atoms are bonded that are closer than the sum of their reaches in Å [num_atoms].
+
+    Args:
+        numbers: atomic numbers [num_atoms].
+        structure: number of the structure that each atom is in [num_atoms], if they are several.
+    """
+    return _factors(numbers, structure) * np.array(COVALENT_RADII)[numbers]
 
 
 @lru_cache(maxsize=8)

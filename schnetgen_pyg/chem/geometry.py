@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from scipy.spatial.distance import pdist
 
-from schnetgen_pyg.chem.bonds import COVALENT_FACTOR, HYDROGEN_FACTOR, connectivity
-from schnetgen_pyg.chem.elements import COVALENT_RADII
+from schnetgen_pyg.chem.bonds import bond_reaches, connectivity
 from schnetgen_pyg.chem.perception import perceive
 
 Floats = NDArray[np.float64]
@@ -48,10 +47,8 @@ class Atoms:
 
     def bonds(self) -> Integers:
         """Bonded pairs [2, num_bonds], by the convention of `schnetgen_pyg.chem.bonds`."""
-        radii = np.array(COVALENT_RADII)[self.numbers]
-        others = np.bincount(self.structure, self.numbers != 1)[self.structure[self.pairs[0]]]
-        factor = np.where(others == 0, HYDROGEN_FACTOR, COVALENT_FACTOR)
-        return self.pairs[:, self.distance <= factor * radii[self.pairs].sum(0)]
+        reaches = bond_reaches(self.numbers, self.structure)
+        return self.pairs[:, self.distance <= reaches[self.pairs].sum(0)]
 
 
 def collect(structures: Sequence[ase.Atoms]) -> Atoms:

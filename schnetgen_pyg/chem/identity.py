@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ase
-from rdkit import Chem
+from rdkit import Chem, rdBase
 
 from schnetgen_pyg.chem.bonds import connectivity
 from schnetgen_pyg.chem.perception import Perception, perceive
@@ -16,6 +16,17 @@ IDENTITIES = ("scaffold", "fingerprint", "smiles", "stereo_smiles")
 def smiles(mol: Chem.Mol, stereo: bool = False) -> str:
     """Canonical SMILES without explicit hydrogens."""
     return str(Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=stereo))
+
+
+def has_smiles(mol: Chem.Mol | None, text: str) -> bool:
+    """Whether a perceived molecule is what a SMILES says, stereochemistry and isotopes aside; never
+    if it is not valid, or RDKit cannot read the SMILES."""
+    if mol is None:
+        return False
+    with rdBase.BlockLogs():
+        # Both are read from SMILES, so that nothing of a molecule's history makes a difference.
+        read = [Chem.MolFromSmiles(one) for one in (text, smiles(mol))]
+        return None not in read and len({smiles(one) for one in read}) == 1
 
 
 def fingerprint(mol: Chem.Mol) -> str:

@@ -16,11 +16,12 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
-from schnetgen_pyg.chem.elements import COVALENT_RADII
+from schnetgen_pyg.chem.elements import COVALENT_RADII, VALENCE
 from schnetgen_pyg.chem.pairing import pair
 
-#: HiGHS ends its search after so many seconds, with the best structure it has, if any.
-TIME_LIMIT = 2.0
+#: HiGHS ends its search after so many nodes of its tree, with the best structure it has, if any:
+#: nodes, not seconds, so that the answer is the same on every machine. Molecules need one or none.
+NODE_LIMIT = 200
 
 
 class _AtomState(NamedTuple):
@@ -35,44 +36,48 @@ class _AtomState(NamedTuple):
 
 def _states() -> dict[int, tuple[_AtomState, ...]]:
     anion, cation, octet = 1.0, 1.0, 0.3
-    carbon = (_AtomState(0, 4), _AtomState(-1, 3, 1.6), _AtomState(1, 3, 2.0, True))
-    nitrogen = (_AtomState(0, 3), _AtomState(1, 4, cation), _AtomState(-1, 2, 1.3))
-    oxygen = (_AtomState(0, 2), _AtomState(-1, 1, anion), _AtomState(1, 3, 1.4, True))
+    usual = {number: _AtomState(0, valence) for number, valence in VALENCE.items()}
+    carbon = (usual[6], _AtomState(-1, 3, 1.6), _AtomState(1, 3, 2.0, True))
+    nitrogen = (usual[7], _AtomState(1, 4, cation), _AtomState(-1, 2, 1.3))
+    oxygen = (usual[8], _AtomState(-1, 1, anion), _AtomState(1, 3, 1.4, True))
     sulfur = (
         *(_AtomState(0, valence, octet * (valence - 2) / 2) for valence in (2, 4, 6)),
         _AtomState(-1, 1, 1.2),
-        _AtomState(1, 3, 1.2),
+        *(_AtomState(1, valence, 1.2 + octet * (valence - 3) / 2) for valence in (3, 5)),
     )
-    halogen = (_AtomState(0, 1), _AtomState(-1, 0, anion))
-    heavier = (*halogen, *(_AtomState(0, v, octet * (v - 1)) for v in (3, 5, 7)))
+    halide = _AtomState(-1, 0, anion)
+    beyond = tuple(_AtomState(0, v, octet * (v - 1)) for v in (3, 5, 7))
     phosphorus = (_AtomState(0, 3), _AtomState(0, 5, octet), _AtomState(1, 4, 1.1))
     return {
-        1: (_AtomState(0, 1), _AtomState(1, 0, cation, True), _AtomState(-1, 0, 2.0, True)),
+        1: (usual[1], _AtomState(1, 0, cation, True), _AtomState(-1, 0, 2.0, True)),
         3: (_AtomState(1, 0, cation),),
-        5: (_AtomState(0, 3), _AtomState(-1, 4, 1.1)),
+        5: (usual[5], _AtomState(-1, 4, 1.1)),
         6: carbon,
         7: nitrogen,
         8: oxygen,
-        9: halogen,
+        9: (usual[9], halide),
         11: (_AtomState(1, 0, cation),),
-        14: (_AtomState(0, 4), _AtomState(-1, 5, 1.5)),
+        14: (usual[14], _AtomState(-1, 5, 1.5)),
         15: (*phosphorus, _AtomState(-1, 6, 1.5)),
         16: sulfur,
-        17: heavier,
+        17: (usual[17], halide, *beyond),
         19: (_AtomState(1, 0, cation),),
         32: (_AtomState(0, 4),),
         33: phosphorus,
         34: sulfur,
-        35: heavier,
-        53: heavier,
+        35: (usual[35], halide, *beyond),
+        53: (usual[53], halide, *beyond),
     }
 
 
 #: By atomic number.
 STATES = _states()
-#: A negative charge at an atom with several neighbours, which has no place in the usual resonance
-#: structure of azides and diazo compounds.
-INNER_ANION = 0.2
+#: Per order beside the first of a bond to a nitrogen that has no other: azides and diazo compounds
+#: end in =[N+]=[N-], also where [N+]#N with the charge at an oxygen farther off is possible.
+DIAZONIUM = 0.6
+#: A double bond of sulfur or phosphorus to carbon or nitrogen, where one to oxygen may do: sulfonyl
+#: azides and the anions of sulfonamides have both of theirs to oxygen.
+NOT_TO_OXYGEN = 0.6
 #: Per order and per relative deviation of a bond's length.
 LENGTH = 0.05
 #: What a ring with as many double bonds as fit in, an aromatic one, is worth.
@@ -126,22 +131,35 @@ def lewis_structure(
     # Unknowns: the order of each bond less one; whether an atom is in a state; whether a ring has
     # as many double bonds as fit in.
     pairs, states = len(bonds), len(options)
-    inner = [INNER_ANION * (state.charge < 0 and degree[atom] > 1) for atom, state in options]
-    state_cost = [state.cost + more for (_, state), more in zip(options, inner, strict=True)]
-    bond_cost = LENGTH * (lengths / radii - 0.9)
+    state_cost = [state.cost for _, state in options]
+    bond_cost = _bond_costs(numbers[bonds], degree[bonds], lengths / radii)
     cost = np.concatenate([bond_cost, state_cost, np.full(len(rings), -FULL_RING)])
     found = milp(
         cost,
         constraints=_constraints(options, degree, bonds, rings, charge),
         integrality=np.ones(len(cost)),
         bounds=Bounds(0, np.concatenate([np.full(pairs, 2), np.ones(states + len(rings))])),
-        options={"time_limit": TIME_LIMIT},
+        options={"node_limit": NODE_LIMIT},
     )
     if found.x is None:
         return None
     solution = found.x.round().astype(int)
     taken = np.flatnonzero(solution[pairs : pairs + states])
     return LewisStructure(solution[:pairs] + 1, np.array([options[k][1].charge for k in taken]))
+
+
+def _bond_costs(numbers: np.ndarray, degree: np.ndarray, relative: np.ndarray) -> np.ndarray:
+    """What every order beside the first costs [num_bonds].
+
+    Args:
+        numbers, degree: of both atoms of each bond [num_bonds, 2].
+        relative: its length by the sum of the covalent radii [num_bonds].
+    """
+    nitrogen = numbers == 7
+    diazonium = nitrogen.all(1) & (degree == 1).any(1)
+    not_oxygen = np.isin(numbers, (15, 16)).any(1) & (nitrogen | (numbers == 6)).any(1)
+    costs = LENGTH * (relative - 0.9) + DIAZONIUM * diazonium + NOT_TO_OXYGEN * not_oxygen
+    return np.asarray(costs)
 
 
 def _constraints(

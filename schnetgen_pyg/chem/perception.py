@@ -99,7 +99,7 @@ def _lewis(mol: Chem.Mol, atoms: ase.Atoms, charge: int) -> Chem.Mol | None:
     ends = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
     bonds = np.array(ends, dtype=int).reshape(-1, 2)
     lengths = np.linalg.norm(atoms.positions[bonds[:, 0]] - atoms.positions[bonds[:, 1]], axis=1)
-    Chem.FastFindRings(mol)
+    Chem.GetSymmSSSR(mol)
     rings = [np.array(ring) for ring in mol.GetRingInfo().BondRings() if len(ring) in RING_SIZES]
     found = lewis_structure(atoms.numbers, bonds, lengths, rings, charge)
     if found is None:

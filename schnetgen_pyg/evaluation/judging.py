@@ -9,6 +9,7 @@ from typing import Any
 import ase
 
 from schnetgen_pyg.chem.bonds import connectivity
+from schnetgen_pyg.chem.identity import has_smiles
 from schnetgen_pyg.chem.perception import perceive, stated
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.evaluation.judges.base import Entry, Judge, Record
@@ -32,6 +33,7 @@ def perceive_all(
     """The record of each structure, with its molecule, before other judges are asked.
 
     A structure that takes too long or kills its process has the failure ``timeout`` or ``crash``.
+    One that states its SMILES (``info["smiles"]``) is compared with it.
 
     Args:
         structures: in Å.
@@ -39,12 +41,14 @@ def perceive_all(
         timeout: seconds that a hundred structures may take.
         progress: such as ``tqdm.tqdm``.
     """
-    bare = [_bare(atoms) for atoms in structures]
-    records = [Record() for _ in bare]
-    found = each_in_processes(_begin, bare, size=CHUNK, jobs=jobs, timeout=timeout)
-    for place, result in _watched(found, len(bare), RDKIT, progress):
-        failed = isinstance(result, Failure)
-        records[place] = Record(failure=result.reason) if failed else result
+    items = [(_bare(atoms), _stated_smiles(atoms)) for atoms in structures]
+    records = [Record() for _ in items]
+    found = each_in_processes(_begin, items, size=CHUNK, jobs=jobs, timeout=timeout)
+    for place, result in _watched(found, len(items), RDKIT, progress):
+        if isinstance(result, Failure):
+            told = {} if items[place][1] is None else {"own_smiles": False}
+            result = Record({"failure": result.reason} | told)
+        records[place] = result
     return records
 
 
@@ -95,11 +99,18 @@ def _bare(atoms: ase.Atoms) -> ase.Atoms:
     return ase.Atoms(atoms.numbers, atoms.positions, info=stated(atoms))
 
 
-def _begin(structures: Sequence[ase.Atoms]) -> list[Record]:
+def _stated_smiles(atoms: ase.Atoms) -> str | None:
+    text = atoms.info.get("smiles")
+    return text if isinstance(text, str) and text else None
+
+
+def _begin(items: Sequence[tuple[ase.Atoms, str | None]]) -> list[Record]:
     records = []
-    for atoms in structures:
+    for atoms, text in items:
         perception = perceive(atoms)
         record = Record((RDKIT.judge(atoms, perception) or {}) | stated(atoms))
+        if text is not None:
+            record["own_smiles"] = has_smiles(perception.mol, text)
         record.keep(connectivity(atoms) if perception.mol is None else perception.mol)
         records.append(record)
     return records

@@ -9,8 +9,7 @@ import numpy as np
 from ase.neighborlist import neighbor_list
 from rdkit import Chem
 
-from schnetgen_pyg.chem.bonds import COVALENT_FACTOR, connectivity
-from schnetgen_pyg.chem.elements import COVALENT_RADII
+from schnetgen_pyg.chem.bonds import bond_reaches, connectivity
 from schnetgen_pyg.chem.geometry import changes, rmsd
 from schnetgen_pyg.chem.identity import smiles
 from schnetgen_pyg.chem.perception import perceive
@@ -62,8 +61,7 @@ def compared(before: ase.Atoms, after: ase.Atoms) -> dict[str, Any]:
 
 def _bonds_in_cell(atoms: ase.Atoms) -> dict[tuple[int, ...], float]:
     """Length in Å of each bond: its two atoms and the image of the second."""
-    radii = COVALENT_FACTOR * np.array(COVALENT_RADII)[atoms.numbers]
-    first, second, image, length = neighbor_list("ijSd", atoms, radii)
+    first, second, image, length = neighbor_list("ijSd", atoms, bond_reaches(atoms.numbers))
     pairs = np.column_stack([first, second, image]).tolist()
     return dict(zip(map(tuple, pairs), length.tolist(), strict=True))
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -14,3 +15,9 @@ def script(monkeypatch):
     """A benchmark by its name, as a module."""
     monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
     return importlib.import_module
+
+
+@pytest.fixture
+def fresh_processes():
+    """Processes that are there already do not find the scripts."""
+    get_reusable_executor().shutdown()

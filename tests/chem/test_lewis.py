@@ -6,57 +6,21 @@ import ase
 import numpy as np
 import pytest
 import torch
+from ase.build import graphene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
+from schnetgen_pyg.chem import lewis
 from schnetgen_pyg.chem.identity import smiles
 from schnetgen_pyg.chem.lewis import lewis_structure
 from schnetgen_pyg.chem.pairing import closes, pair
 from schnetgen_pyg.chem.perception import perceive
+from tests.molecules import CHARGED_GROUPS, HEAVIER, IONS, UNSATURATED, embedded
 
 
-def embedded(text: str) -> ase.Atoms:
-    mol = Chem.AddHs(Chem.MolFromSmiles(text))
-    assert AllChem.EmbedMolecule(mol, randomSeed=1) == 0
-    AllChem.UFFOptimizeMolecule(mol)
-    numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
-    charge = Chem.GetFormalCharge(mol)
-    info = {"charge": charge} if charge else {}
-    return ase.Atoms(numbers, mol.GetConformer().GetPositions(), info=info)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "O=[N+]([O-])c1ccccc1",
-        "Cc1ncc([N+](=O)[O-])n1CCO",  # metronidazole
-        "[O-][n+]1ccccc1",
-        "CN=[N+]=[N-]",
-        "[C-]#[N+]C",
-        "C=[N+]=[N-]",
-        "CS(C)=O",
-        "CS(C)(=O)=O",
-        "CNS(=O)(=O)c1ccccc1",
-        "[NH3+]CC(=O)[O-]",
-        "COP(=O)(OC)OC",
-        "CB(O)O",
-        "C[Si](C)(C)C",
-        "Clc1ccc(Br)cc1I",
-        "C1=CC=CC=CC=C1",
-        "c1ccc2[nH]ccc2c1",
-        "c1ccc2cc3ccccc3cc2c1",
-        "Cn1c(=O)c2c(ncn2C)n(C)c1=O",  # caffeine
-        "C[N+](C)(C)C",
-        "CC(=O)[O-]",
-        "NC(=[NH2+])N",
-        "c1c[nH]c[nH+]1",
-        "OS(=O)(=O)O",
-        "CP(C)(C)=O",
-        "FC(F)(F)c1nnco1",
-    ],
-)
+@pytest.mark.parametrize("text", [*CHARGED_GROUPS, *HEAVIER, *IONS, *UNSATURATED])
 def test_its_own_smiles_comes_back(text):
     found = perceive(embedded(text))
     assert found.valid, found.failure
@@ -110,7 +74,6 @@ def test_pairing_is_what_trying_all_ways_finds(atoms, edges, left):
 
 def test_large_molecules_are_decided():
     """A graphene flake of 54 atoms has a Kekulé structure, without two atoms of one kind none."""
-    from ase.build import graphene
 
     atoms = graphene(size=(5, 5, 1))
     near = atoms.get_all_distances() < 1.6
@@ -165,3 +128,37 @@ def test_valences_that_can_be_paired():
 def test_a_lone_atom_has_nothing_to_pair():
     left = torch.tensor([[0], [2]])
     assert closes(left, torch.zeros(2, 1, 1, dtype=torch.bool)).tolist() == [True, False]
+
+
+def test_the_search_ends_at_a_number_of_nodes(monkeypatch):
+    """Not at a number of seconds, so that slow machines answer as fast ones do."""
+    atoms = embedded("O=[N+]([O-])c1ccc(S(N)(=O)=O)cc1")
+    assert perceive(atoms).valid
+    monkeypatch.setattr(lewis, "NODE_LIMIT", 0)
+    assert perceive(atoms).failure == "bond orders"
+    assert perceive(embedded("c1ccccc1")).valid  # no search
+
+
+def test_numbering_makes_no_difference():
+    """Of forms that cost the same, rings and bond lengths decide, not the order of atoms."""
+    generator = np.random.default_rng(0)
+    for text in ("O=[N+]([O-])c1ccc2ccccc2c1", "Nc1c2ccccc2[nH+]c2ccccc12", "CC(=O)[O-]"):
+        atoms = embedded(text)
+        for _ in range(5):
+            shuffled = atoms[generator.permutation(len(atoms))]
+            shuffled.info = atoms.info
+            assert smiles(perceive(shuffled).mol) == Chem.CanonSmiles(text)
+
+
+def test_a_ring_stays_aromatic_beside_a_short_bond():
+    """The amino group of an aminopyridinium ion, or of one of its benzologues, is drawn together
+    with the ring by conjugation: its bond is the shortest, and yet the charge is in the ring."""
+    for text in ("Nc1cc[nH+]cc1", "Nc1nc[nH+]c2ccccc12", "Nc1cccc[nH+]1"):
+        atoms = embedded(text)
+        amino = next(k for k, n in enumerate(atoms.numbers) if n == 7)  # the first of the SMILES
+        distance = atoms.get_all_distances()[amino]
+        carbon = int(np.where(atoms.numbers == 6, distance, np.inf).argmin())
+        group = [amino, *np.flatnonzero((distance < 1.2) & (atoms.numbers == 1))]
+        inward = atoms.positions[carbon] - atoms.positions[amino]
+        atoms.positions[group] += inward * (1 - 1.30 / distance[carbon])
+        assert smiles(perceive(atoms).mol) == Chem.CanonSmiles(text)

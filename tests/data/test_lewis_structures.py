@@ -1,29 +1,20 @@
 """Formal charges and valences of structures, and what a training makes of them."""
 
-import ase
 import pytest
 import torch
 from rdkit import Chem
-from rdkit.Chem import AllChem
 
 from schnetgen_pyg import InputError, evaluate, fit, generate
 from schnetgen_pyg.chem.valence_states import ValenceState
 from schnetgen_pyg.data.conversion import as_data
 from schnetgen_pyg.data.lewis_structures import states_in, told, with_lewis_structures
 from tests.conftest import METHANE, deciding, small_model
+from tests.molecules import embedded
 from tests.training.test_generator import QUICK
 
 #: Groups with formal charges, or with valences beyond the octet.
 GROUPS = ("C[N+](=O)[O-]", "CN=[N+]=[N-]", "[C-]#[N+]C", "CS(C)=O", "CS(N)(=O)=O")
 ALL = deciding("focus", "next_type", "valence_state", "hydrogens")
-
-
-def embedded(text):
-    mol = Chem.AddHs(Chem.MolFromSmiles(text))
-    AllChem.EmbedMolecule(mol, randomSeed=1)
-    AllChem.UFFOptimizeMolecule(mol)
-    numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
-    return ase.Atoms(numbers, mol.GetConformer().GetPositions())
 
 
 def test_charges_and_valences_sum_to_those_of_molecules():

@@ -22,8 +22,8 @@ class Record(dict[str, Any]):
 
     ``failure`` (empty if valid) and the identities of `schnetgen_pyg.chem.identity.describe` are
     there by their names, ``charge`` and ``spin_multiplicity`` where a structure states others than
-    those of a neutral closed shell, what each judge says by the judge's name. A judge that took
-    too long or
+    those of a neutral closed shell, ``own_smiles`` where it states its SMILES: whether that is what
+    was perceived. What each judge says is there by the judge's name; a judge that took too long or
     killed its process says ``{"unfinished": "timeout"}`` or ``"crash"``.
     """
 

@@ -13,6 +13,10 @@ from schnetgen_pyg.chem.identity import describe
 from schnetgen_pyg.chem.perception import Perception
 from schnetgen_pyg.evaluation.judges.base import Entry, Judge, Record
 
+#: The ceiling of other figures, where structures of real molecules state their SMILES: what is
+#: missing to 100 is not the model's.
+OWN_SMILES = "own SMILES, of those that state one (%)"
+
 
 def judge(atoms: ase.Atoms, perception: Perception) -> Entry:
     """``failure``, identities and rings (`describe`), ``num_atoms`` and ``formal_charges``, the
@@ -25,12 +29,18 @@ def judge(atoms: ase.Atoms, perception: Perception) -> Entry:
 
 
 def rows(records: Sequence[Record]) -> dict[str, float]:
-    """Share of valid structures, and of those that need formal charges for it, if there are any."""
+    """Share of valid structures, of those that need formal charges for it, and of those that get
+    the SMILES back which they state; the last two if there are any."""
     total = max(len(records), 1)
     valid = sum(not record["failure"] for record in records)
     charged = sum(bool(record.get("formal_charges")) for record in records)
     found = {"valid (%)": 100 * valid / total}
-    return found | {"valid, with formal charges (%)": 100 * charged / total} if charged else found
+    if charged:
+        found["valid, with formal charges (%)"] = 100 * charged / total
+    own = [record["own_smiles"] for record in records if "own_smiles" in record]
+    if own:
+        found[OWN_SMILES] = 100 * sum(own) / len(own)
+    return found
 
 
 RDKIT = Judge(
