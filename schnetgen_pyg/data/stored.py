@@ -257,3 +257,17 @@ class StoredStructures(Sequence[Data]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path.name!r}, {len(self):,} structures)"
+
+
+def taken(structures: Sequence[Data], numbers: Sequence[int]) -> Sequence[Data]:
+    """Those with these numbers; of a file, still in the file."""
+    if isinstance(structures, StoredStructures):
+        return structures[numbers]
+    return [structures[number] for number in numbers]
+
+
+def elements_in(structures: Sequence[Data]) -> set[int]:
+    """Atomic numbers; of a file those of all that it holds."""
+    if isinstance(structures, StoredStructures):
+        return {*structures.elements}
+    return {int(number) for data in structures for number in data.z.unique()}
