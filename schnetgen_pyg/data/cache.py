@@ -35,7 +35,12 @@ def read_cached(path: Path, labels: Labels | None = None) -> list[Data]:
     """
     reader = find_reader(path.name)
     ours = reader is None or reader.__module__.startswith("schnetgen_pyg.")
-    if not ours or reader in (read_npz, read_stored) or not path.is_file() or path.stat().st_size < LARGE:
+    if (
+        not ours
+        or reader in (read_npz, read_stored)
+        or not path.is_file()
+        or path.stat().st_size < LARGE
+    ):
         return read(path, labels=labels)
     status = path.stat()
     text = f"{VERSION} {path.resolve()} {status.st_size} {status.st_mtime_ns}"

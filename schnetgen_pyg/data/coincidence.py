@@ -107,9 +107,7 @@ def _drawn(z: np.ndarray, points: np.ndarray) -> str:
     return ""
 
 
-def require_molecules(
-    structures: Sequence[Data], where: str = "structure", first: int = 0
-) -> None:
+def require_molecules(structures: Sequence[Data], where: str = "structure", first: int = 0) -> None:
     """`require_distinct` and `require_three_dimensions` of many structures, fast; ``first`` is the
     number of the first one.
 

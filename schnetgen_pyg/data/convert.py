@@ -9,10 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import ase
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.coincidence import require_molecules
-from schnetgen_pyg.data.conversion import as_data
+from schnetgen_pyg.data.conversion import as_data, from_ase
 from schnetgen_pyg.data.datasets import DATASETS, load
 from schnetgen_pyg.data.labels import Labels
 from schnetgen_pyg.data.lewis_structures import GROUP
@@ -76,6 +77,12 @@ def convert(
         if perceive:
             store.metadata["states"] = list(known)
     return StoredStructures(path)
+
+
+def write_stored(path: Path, structures: Iterable[ase.Atoms]) -> None:
+    """Write structures to such a file, without perception."""
+    frames = (from_ase(atoms, f"structure {k}") for k, atoms in enumerate(structures))
+    convert(frames, out=path, perceive=False)
 
 
 def _grouped(structures: Iterable[Data]) -> Iterator[list[Data]]:

@@ -98,9 +98,10 @@ def load(
             are then in kcal/mol/Bohr, unless their own unit is given.
 
     Returns:
-        list of ``Data``, or of a file that `schnetgen_pyg.data.convert.convert` made (alone)
-        `schnetgen_pyg.data.stored.StoredStructures`, which stay on the disk; with ``z``, ``pos`` (Å) and, where known, ``energy`` (eV), ``forces``
+        list of ``Data`` with ``z``, ``pos`` (Å) and, where known, ``energy`` (eV), ``forces``
         (eV/Å), ``cell`` (Å), ``charge`` (e), ``spin_multiplicity``, ``info`` and other attributes.
+        Those of a file that `schnetgen_pyg.data.convert.convert` made stay on the disk, as
+        `schnetgen_pyg.data.stored.StoredStructures`.
 
     Raises:
         InputError: naming the file, the structure and what is wrong.
@@ -147,5 +148,7 @@ def _stored(sources: Sequence[str | os.PathLike[str]], labels: bool) -> Sequence
     if labels:
         raise InputError(f"{path}: keys and units are told when it is made (schnetgen convert)")
     if not path.is_file():
-        raise InputError(f"{path}: {'is a folder; name a file in it' if path.is_dir() else 'no such file'}")
+        raise InputError(
+            f"{path}: {'is a folder; name a file in it' if path.is_dir() else 'no such file'}"
+        )
     return StoredStructures(path)

@@ -33,6 +33,7 @@ REASONS = {
     "radical": "with unpaired electrons",
     "charge": "with a charge",
     "unfinished": "whose bond orders could not be found",
+    "periodic": "that are periodic",
 }
 
 #: Structures that travel together, fewer than which one process looks at, and seconds for them.

@@ -149,7 +149,13 @@ class Molecules(Dataset[Data]):
         self._keep_rows(name, rows.to(device), counts, owners.to(device), shift, dim)
 
     def _keep_rows(
-        self, name: str, rows: Tensor, counts: Tensor, owners: Tensor, shift: Tensor | None, dim: int
+        self,
+        name: str,
+        rows: Tensor,
+        counts: Tensor,
+        owners: Tensor,
+        shift: Tensor | None,
+        dim: int,
     ) -> None:
         """Keep rows, of which the ``owners`` have ``counts``, with those that stand for what is
         missing."""

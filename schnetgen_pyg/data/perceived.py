@@ -39,7 +39,7 @@ from schnetgen_pyg.parallel import Failure, in_order, in_processes
 LEWIS, STATE, HASH = "perceived:lewis", "perceived:state", "perceived:{}"
 
 #: Reasons by their numbers; the first is none.
-CODES = ("", *REASONS, "periodic")
+CODES = ("", *REASONS)
 
 
 class _Item(NamedTuple):
@@ -84,20 +84,19 @@ def _perceived(item: _Item | None) -> _Found:
     found = perceive(atoms)
     record = describe(atoms, found)
     hashes = [hash_of(record[name]) if name in record else -1 for name in IDENTITIES]
-    lewis, reason = item.known, ""
+    lewis = item.known
     if lewis is None and "charge" in item.info:
-        reason = "charge"
-    elif lewis is None and found.mol is None:
-        reason = found.failure
-    elif lewis is None:
+        return _Found("charge", None, [], hashes)
+    if lewis is None and found.mol is None:
+        return _Found(found.failure, None, [], hashes)
+    if lewis is None and found.mol is not None:
         states = states_of(found.mol)
         rows = [(0, 1) if state is None else (state.charge, state.valence) for state in states]
         lewis = np.array(rows, dtype=np.int64).T
-    if lewis is None:
-        return _Found(reason, None, [], hashes)
+    assert lewis is not None
     numbers, pos = torch.from_numpy(item.z), torch.from_numpy(item.pos)
-    rows_ = state_rows(numbers, pos, *map(torch.from_numpy, lewis))
-    return _Found("", lewis, rows_, hashes)
+    own = state_rows(numbers, pos, *map(torch.from_numpy, lewis))
+    return _Found("", lewis, own, hashes)
 
 
 def _nothing(reason: str) -> _Found:
@@ -130,9 +129,7 @@ def with_perception(
 
 def _one_by_one(chunk: list[Data]) -> list[_Found]:
     """What can be found where one of a chunk takes too long or kills its process."""
-    singly = in_processes(
-        _perceive, ([_Item.of(data)] for data in chunk), jobs=1, timeout=SECONDS
-    )
+    singly = in_processes(_perceive, ([_Item.of(data)] for data in chunk), jobs=1, timeout=SECONDS)
     return [
         _nothing("unfinished") if isinstance(found, Failure) else found[0]
         for found in in_order(singly)
@@ -194,7 +191,8 @@ def beyond_states(structures: StoredStructures, states: Iterable[ValenceState]) 
     """Places of structures that have other valence states than these."""
     _require(structures)
     known = {tuple(state) for state in states}
-    foreign = torch.tensor([tuple(row) not in known for row in structures.metadata["states"]] + [False])
+    own = [tuple(row) in known for row in structures.metadata["states"]]
+    foreign = ~torch.tensor([*own, True])  # the last one is none
     found: list[int] = []
     for owner, numbers in _states(structures):
         found += owner[foreign[numbers.long()]].unique().tolist()

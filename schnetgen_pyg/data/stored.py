@@ -89,7 +89,9 @@ class _File:
         self.columns: dict[str, list[StoredColumn]] = {}
         for entry in self.metadata["columns"]:
             kind = Kind.from_json(entry)
-            ptr = {"atom": self.ptr, "graph": None}.get(kind.rows, self.arrays.get(f"{kind.key}:ptr"))
+            ptr = {"atom": self.ptr, "graph": None}.get(
+                kind.rows, self.arrays.get(f"{kind.key}:ptr")
+            )
             of = self.arrays[f"{kind.key}:of"] if kind.some else None
             column = StoredColumn(kind, self.arrays[kind.key], ptr, of)
             self.columns.setdefault(kind.name, []).append(column)
@@ -214,7 +216,9 @@ class StoredStructures(Sequence[Data]):
             if not -len(self) <= place < len(self):
                 raise IndexError(f"structure {place} of {len(self)}")
             return self._one(place % len(self))
-        chosen = torch.arange(len(self))[index if isinstance(index, slice) else torch.as_tensor(index)]
+        chosen = torch.arange(len(self))[
+            index if isinstance(index, slice) else torch.as_tensor(index)
+        ]
         return self._changed(_numbers=chosen if self._numbers is None else self._numbers[chosen])
 
     def __iter__(self) -> Iterator[Data]:

@@ -136,14 +136,14 @@ class Store:
                 same = name, kind.what, kind.dtype, kind.shape, kind.dim
                 if same not in self._columns:
                     self._columns[same] = _Column(kind, self._folder, len(self._columns))
-                for known, new in zip(
-                    found.setdefault(same, ([], [], [])), (number, size, rows), strict=True
-                ):
-                    known.append(new)  # type: ignore[arg-type]
+                owners, counts, parts = found.setdefault(same, ([], [], []))
+                owners.append(number)
+                counts.append(size)
+                parts.append(rows)
         with naming(self.path, "is there room for it?"):
             self._ptr.append_numbers(ends)
-            for same, parts in found.items():
-                self._columns[same].append(*parts)
+            for same, values in found.items():
+                self._columns[same].append(*values)
             for name, rows in further.items():
                 code = CODES[rows.dtype]
                 spool = _Spool(self._folder / f"further {len(self._further)}", code)

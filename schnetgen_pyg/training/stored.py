@@ -61,9 +61,7 @@ def _require(structures: StoredStructures, name: str) -> None:
                 place = start + int((~rows.isfinite()).flatten(1).any(1).nonzero()[0])
                 number = place if column.ptr is None else int((column.ptr <= place).sum()) - 1
                 number = number if column.of is None else int(column.of[number])
-                raise InputError(
-                    f"structure {number}: its {name!r} is not finite; leave it out"
-                )
+                raise InputError(f"structure {number}: its {name!r} is not finite; leave it out")
             start += len(rows)
 
 

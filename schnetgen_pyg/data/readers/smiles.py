@@ -1,4 +1,4 @@
-"""SMILES, one in a line, or a column of a table: molecules without coordinates, which are made here.
+"""SMILES, one in a line or in a table: molecules without coordinates, which are made here.
 
 Each is embedded by RDKit (ETKDGv3, seeded, so that a file always gives the same structures) and
 relaxed with MMFF94s, in several processes. These are no structures of quantum chemistry: relax them
@@ -59,7 +59,9 @@ def read_smiles(path: Path) -> Iterator[Data]:
     """The molecules of lines ``SMILES NAME``, hydrogens added; ``smiles`` and ``name`` are in
     ``info``. What is no SMILES is an error; what cannot be embedded is left out with a warning."""
     lines = (
-        (number, line.split(None, 1)) for number, line in enumerate(lines_of(path), 1) if line.strip()
+        (number, line.split(None, 1))
+        for number, line in enumerate(lines_of(path), 1)
+        if line.strip()
     )
     yield from _structures(
         path,
@@ -137,7 +139,7 @@ def _one(smiles: str) -> _Made | _NotMade:
     numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
     if not all(numbers):
         return _NotMade("is a pattern (*) and no molecule; leave it out", True)
-    parameters = rdDistGeom.ETKDGv3()
+    parameters: Any = rdDistGeom.ETKDGv3()
     parameters.randomSeed = SEED
     if rdDistGeom.EmbedMolecule(mol, parameters) != 0:
         parameters.useRandomCoords = True
