@@ -67,6 +67,8 @@ class _File:
         self.path = path
         try:
             self._open()
+        except InputError:
+            raise
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{path}: not a readable file of structures ({error}); make it again with "
@@ -80,8 +82,8 @@ class _File:
             said = file.metadata() or {}
             if said.get("format") != FORMAT:
                 raise InputError(
-                    f"{self.path}: holds no structures but {said.get('kind', 'other tensors')}; "
-                    "files of structures are made by `schnetgen convert`"
+                    f"{self.path}: holds no structures but a model or other tensors; files of "
+                    "structures are made by `schnetgen convert`"
                 )
             self.metadata = json.loads(said["structures"])
             self.arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -216,9 +218,10 @@ class StoredStructures(Sequence[Data]):
             if not -len(self) <= place < len(self):
                 raise IndexError(f"structure {place} of {len(self)}")
             return self._one(place % len(self))
-        chosen = torch.arange(len(self))[
-            index if isinstance(index, slice) else torch.as_tensor(index)
-        ]
+        if not isinstance(index, slice):
+            index = torch.as_tensor(index)
+            index = index if index.numel() else index.long()
+        chosen = torch.arange(len(self))[index]
         return self._changed(_numbers=chosen if self._numbers is None else self._numbers[chosen])
 
     def __iter__(self) -> Iterator[Data]:
