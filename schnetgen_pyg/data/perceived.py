@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import ase
@@ -113,10 +114,16 @@ def with_perception(
         jobs: processes.
         known: valence states by their numbers; new ones come in.
     """
+    remaining = iter(chunks)
+    first = list(islice(remaining, 2))
+    if len(first) < 2:  # done before other processes have begun
+        for chunk in first:
+            yield chunk, _arrays(chunk, _perceive([_Item.of(data) for data in chunk]), known)
+        return
     waiting: deque[list[Data]] = deque()
 
     def tasks() -> Iterator[list[_Item | None]]:
-        for chunk in chunks:
+        for chunk in chain(first, remaining):
             waiting.append(chunk)
             yield [_Item.of(data) for data in chunk]
 

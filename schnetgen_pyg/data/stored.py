@@ -55,8 +55,13 @@ class StoredColumn(NamedTuple):
         place = self.place(number)
         if place is None:
             return None
-        start, stop = (place, place + 1) if self.ptr is None else self.ptr[place : place + 2]
-        return self.kind.value(self.rows[int(start) : int(stop)])
+        start, stop = (place, place + 1) if self.ptr is None else _span(self.ptr, place)
+        return self.kind.value(self.rows[start:stop])
+
+
+def _span(ptr: Tensor, place: int) -> tuple[int, int]:
+    start, stop = ptr[place : place + 2].tolist()
+    return start, stop
 
 
 class _File:
@@ -234,8 +239,8 @@ class StoredStructures(Sequence[Data]):
             if name in self.replaced:
                 rows = self.replaced[name]
                 each = rows.shape[0] == self.num_in_file
-                start, stop = (number, number + 1) if each else self.ptr[number : number + 2]
-                data[name] = rows[int(start) : int(stop)].clone()
+                start, stop = (number, number + 1) if each else _span(self.ptr, number)
+                data[name] = rows[start:stop].clone()
                 continue
             for column in self._file.columns[name]:
                 if (value := column.value(number)) is not None:
