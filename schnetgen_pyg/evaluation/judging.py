@@ -13,6 +13,7 @@ from schnetgen_pyg.chem.perception import perceive, stated
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.evaluation.judges.base import Entry, Judge, Record
 from schnetgen_pyg.evaluation.judges.rdkit import RDKIT
+from schnetgen_pyg.evaluation.structures import Computed
 from schnetgen_pyg.parallel import Failure, each_in_processes
 
 #: Structures that a process judges at once.
@@ -39,8 +40,8 @@ def perceive_all(
         timeout: seconds that a hundred structures may take.
         progress: such as ``tqdm.tqdm``.
     """
-    bare = [_bare(atoms) for atoms in structures]
-    records = [Record() for _ in bare]
+    bare = Computed(len(structures), lambda k: _bare(structures[k]))
+    records = [Record() for _ in range(len(bare))]
     found = each_in_processes(_begin, bare, size=CHUNK, jobs=jobs, timeout=timeout)
     for place, result in _watched(found, len(bare), RDKIT, progress):
         failed = isinstance(result, Failure)
@@ -75,7 +76,7 @@ def ask(
     """
     judge.require_installed()
     chosen = [k for k, record in enumerate(records) if "num_atoms" in record]
-    items = [(_bare(structures[k]), records[k]) for k in chosen]
+    items = Computed(len(chosen), lambda k: (_bare(structures[chosen[k]]), records[chosen[k]]))
     found = each_in_processes(
         partial(_entries, judge.name, judge.judge),
         items,
