@@ -218,6 +218,9 @@ def _tell_unused(
     for name in TRAINED_DERIVATIVES:
         if TARGETS[name].derivative_of not in targets or name in trained:
             continue
+        if isinstance(structures, StoredStructures):
+            there = Data(**dict.fromkeys(structures.names, 0))
+            structures = structures.only("info", *similar_names(there, name))
         first, alike, count = 0, [""], 0
         for number, data in enumerate(structures):
             if found := similar_names(data, name):

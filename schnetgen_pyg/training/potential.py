@@ -109,7 +109,10 @@ def fit_potential(
     if init is not None:
         correct_references(model, parts["train"])
     elif not model.fitted:
-        model.fit_statistics(parts["train"])
+        fitted = parts["train"]
+        if isinstance(fitted, StoredStructures):  # which is read several times
+            fitted = fitted.only("z", "pos", "cell", "forces", *targets)
+        model.fit_statistics(fitted)
     infos = data.only("info") if isinstance(data, StoredStructures) else data
     methods = sorted({str((d.get("info") or {}).get("method", "not stated")) for d in infos})
     model.provenance = {
