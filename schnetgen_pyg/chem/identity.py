@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import ase
 from rdkit import Chem, rdBase
 
@@ -11,6 +13,15 @@ from schnetgen_pyg.chem.perception import Perception, perceive
 #: Ways to say that two structures are the same: keys of `describe`. The scaffold is known of every
 #: structure, the others of valid ones.
 IDENTITIES = ("scaffold", "fingerprint", "smiles", "stereo_smiles")
+
+#: Bytes of a hash. Of 100,000 molecules, 40 bits take one new molecule of ten million for seen.
+HASH_BYTES = 5
+
+
+def hash_of(identity: str) -> int:
+    """A number that stands for one of `IDENTITIES`."""
+    content = hashlib.blake2b(identity.encode(), digest_size=HASH_BYTES).digest()
+    return int.from_bytes(content, "big")
 
 
 def smiles(mol: Chem.Mol, stereo: bool = False) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from schnetgen_pyg.commands.options import (
     DEFAULT_POTENTIAL,
@@ -22,6 +23,9 @@ from schnetgen_pyg.commands.options import (
     require_suffix,
     usable_device,
 )
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 def fit_potential(arguments: Sequence[str]) -> None:
@@ -89,11 +93,12 @@ def predict(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.commands.output import say
     from schnetgen_pyg.commands.progress import progress
     from schnetgen_pyg.data import datasets
+    from schnetgen_pyg.data.stored import StoredStructures, is_stored
     from schnetgen_pyg.data.writers import file_format, write
     from schnetgen_pyg.potentials.ensemble import Ensemble
     from schnetgen_pyg.potentials.labels import errors
     from schnetgen_pyg.potentials.model import Potential
-    from schnetgen_pyg.potentials.prediction import annotated
+    from schnetgen_pyg.potentials.prediction import annotated, predict_each
     from schnetgen_pyg.potentials.prediction import predict as evaluate
 
     parser = command_parser(
@@ -121,8 +126,14 @@ def predict(arguments: Sequence[str]) -> None:
     potential = members[0] if len(members) == 1 else Ensemble(members)
     potential = potential.to(usable_device(options.device))
     data = datasets.load(*options.files, **reading(options))
-    found = evaluate(potential, data, options.batch_size, progress=progress)
-    write(options.out, [annotated(single) for single in found])
+    found: Sequence[Data]
+    if is_stored(options.out):  # a batch at a time is in memory
+        each = predict_each(potential, data, options.batch_size, progress=progress)
+        write(options.out, map(annotated, each))
+        found = StoredStructures(options.out)
+    else:
+        found = evaluate(potential, data, options.batch_size, progress=progress)
+        write(options.out, [annotated(single) for single in found])
     written()
     measured = errors(found, data, tuple(potential.targets))
     if len(measured) > 1:  # the structures have labels

@@ -95,23 +95,27 @@ def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, An
 
 
 def _states_of(
-    data: list[Any], architecture: dict[str, Any], init: str | None
-) -> tuple[list[Any], Any]:
+    data: Sequence[Any], architecture: dict[str, Any], init: str | None
+) -> tuple[Sequence[Any], Any]:
     """The structures with their Lewis structures, and the valence states of a new model: those of
     the data, and of the model that its training starts from."""
     from schnetgen_pyg.data.lewis_structures import states_in, with_lewis_structures
+    from schnetgen_pyg.data.perceived import stored_states, with_stored_lewis
+    from schnetgen_pyg.data.stored import StoredStructures
     from schnetgen_pyg.generator.model import SchNetGen
 
     if "valence_states" not in architecture.get("conditions", ()):
         return data, ()
-    found, _ = with_lewis_structures(data)  # `fit` says which have none
     known = [] if init is None else list(SchNetGen.from_pretrained(init).config.states)
+    if isinstance(data, StoredStructures):
+        return data, tuple(sorted({*known, *stored_states(with_stored_lewis(data)[0])}))
+    found, _ = with_lewis_structures(data)  # `fit` says which have none
     states = {*known, *states_in([single for single in found if single is not None])}
     whole = [old if new is None else new for old, new in zip(data, found, strict=True)]
     return whole, tuple(sorted(states))
 
 
-def _counts_of(data: list[Any], elements: tuple[int, ...], init: str | None) -> tuple[int, ...]:
+def _counts_of(data: Sequence[Any], elements: tuple[int, ...], init: str | None) -> tuple[int, ...]:
     """Most atoms of each element, in the data or in what a model was trained on before."""
     from schnetgen_pyg.generator.model import SchNetGen
     from schnetgen_pyg.training.generator import most_of_each

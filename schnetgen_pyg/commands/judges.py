@@ -88,7 +88,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.commands.progress import progress
     from schnetgen_pyg.evaluation.evaluation import evaluate_each
     from schnetgen_pyg.evaluation.replicates import Replicates
-    from schnetgen_pyg.evaluation.structures import judgeable
+    from schnetgen_pyg.evaluation.structures import chained, judgeable
 
     options = _evaluate_parser().parse_args(arguments)
     require_suffix(options.json or "x.json", ".json")
@@ -97,8 +97,8 @@ def evaluate(arguments: Sequence[str]) -> None:
 
     samples = [[file] for file in options.files] if options.each else [options.files]
 
-    def read(files: list[str], **how: Any) -> list[Atoms]:
-        return [atoms for file in files for atoms in judgeable(file, **how)]
+    def read(files: list[str], **how: Any) -> Sequence[Atoms]:
+        return chained([judgeable(file, **how) for file in files])
 
     structures = [read(files, **reading(options)) for files in samples]
     results = evaluate_each(
@@ -122,7 +122,7 @@ def evaluate(arguments: Sequence[str]) -> None:
 
 def _write(
     folder: Path,
-    structures: list[list[Atoms]],
+    structures: Sequence[Sequence[Atoms]],
     results: list[Evaluation],
     result: Evaluation | Replicates,
 ) -> None:

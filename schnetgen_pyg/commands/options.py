@@ -137,8 +137,10 @@ def add_init(parser: Parser) -> None:
 def elements_of(structures: Sequence[Any], init: str | None, kind: Any) -> tuple[int, ...]:
     """Elements of a new model: those of the model that its training starts from (of this ``kind``),
     if there is one, and those of the structures."""
+    from schnetgen_pyg.data.stored import elements_in
+
     known = [] if init is None else list(kind.from_pretrained(init).config.elements)
-    found = {int(number) for data in structures for number in data.z}
+    found = elements_in(structures)
     return (*known, *sorted(found - {*known}))
 
 

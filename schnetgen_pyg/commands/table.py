@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from schnetgen_pyg.commands import energies, generators, judges
+from schnetgen_pyg.commands import energies, files, generators, judges
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "convert": files.convert,
     "train": generators.train,
     "generate": generators.generate,
     "evaluate": judges.evaluate,

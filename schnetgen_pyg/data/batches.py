@@ -29,6 +29,7 @@ class BatchSampler(Sampler[list[int]]):
         self.num_steps = num_steps
         self.seed = seed
         self.start, self.rank, self.world_size = 0, 0, 1
+        self._pass, self._order = -1, torch.empty(0)
 
     def __len__(self) -> int:
         return self.num_steps
@@ -36,8 +37,11 @@ class BatchSampler(Sampler[list[int]]):
     def batch(self, step: int) -> list[int]:
         per_pass = math.ceil(self.num_molecules / self.batch_size)
         epoch, place = divmod(step, per_pass)
-        order = torch.randperm(self.num_molecules, generator=seeded(self.seed, epoch, 1))
-        chosen = order[place * self.batch_size : (place + 1) * self.batch_size]
+        if epoch != self._pass:  # of a million molecules it takes longer than many a step
+            generator = seeded(self.seed, epoch, 1)
+            self._pass = epoch
+            self._order = torch.randperm(self.num_molecules, generator=generator)
+        chosen = self._order[place * self.batch_size : (place + 1) * self.batch_size]
         if len(chosen) < self.world_size:  # a short last batch: every process needs a molecule
             chosen = chosen.repeat(self.world_size)[: self.world_size]
         return chosen[self.rank :: self.world_size].tolist()

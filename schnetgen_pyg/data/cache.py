@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 from schnetgen_pyg.data.labels import Labels
 from schnetgen_pyg.data.readers import find_reader, read
 from schnetgen_pyg.data.readers.npz import read_npz, save_npz
+from schnetgen_pyg.data.readers.stored import read_stored
 from schnetgen_pyg.errors import InputError
 
 #: Files of fewer bytes are read anew each time.
@@ -34,7 +35,12 @@ def read_cached(path: Path, labels: Labels | None = None) -> list[Data]:
     """
     reader = find_reader(path.name)
     ours = reader is None or reader.__module__.startswith("schnetgen_pyg.")
-    if not ours or reader is read_npz or not path.is_file() or path.stat().st_size < LARGE:
+    if (
+        not ours
+        or reader in (read_npz, read_stored)
+        or not path.is_file()
+        or path.stat().st_size < LARGE
+    ):
         return read(path, labels=labels)
     status = path.stat()
     text = f"{VERSION} {path.resolve()} {status.st_size} {status.st_mtime_ns}"

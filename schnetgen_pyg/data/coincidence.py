@@ -107,8 +107,9 @@ def _drawn(z: np.ndarray, points: np.ndarray) -> str:
     return ""
 
 
-def require_molecules(structures: Sequence[Data], where: str = "structure") -> None:
-    """`require_distinct` and `require_three_dimensions` of many structures, fast.
+def require_molecules(structures: Sequence[Data], where: str = "structure", first: int = 0) -> None:
+    """`require_distinct` and `require_three_dimensions` of many structures, fast; ``first`` is the
+    number of the first one.
 
     Raises:
         InputError: naming the first structure that is at fault.
@@ -128,5 +129,5 @@ def require_molecules(structures: Sequence[Data], where: str = "structure") -> N
             suspect |= (points == points[:, :1]).all(1).any(1)  # one plane
             suspects += [chunk[k] for k in np.flatnonzero(suspect)]
     for number in sorted(suspects):
-        require_distinct(structures[number], f"{where} {number}")
-        require_three_dimensions(structures[number], f"{where} {number}")
+        require_distinct(structures[number], f"{where} {first + number}")
+        require_three_dimensions(structures[number], f"{where} {first + number}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import ase
@@ -22,6 +22,7 @@ from torch_geometric.data import Batch, Data
 
 from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER
 from schnetgen_pyg.data.charge_and_spin import state_electrons
+from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.errors import InputError
 
 #: Labels and the cell: shape of a structure with n atoms, and type.
@@ -299,16 +300,21 @@ def _columns(data: Data) -> Iterator[tuple[str, np.ndarray]]:
             yield name, np.array(value)
 
 
-def as_data(structures: Iterable[Any], where: str = "structure") -> list[Data]:
+def checked(structures: Iterable[Any], where: str = "structure") -> Sequence[Data]:
+    """`as_data`, or structures that stay in their file: they were checked when it was made."""
+    return structures if isinstance(structures, StoredStructures) else as_data(structures, where)
+
+
+def as_data(structures: Iterable[Any], where: str = "structure", first: int = 0) -> list[Data]:
     """Structures of any accepted kind (``Data``, a PyG ``Batch`` or dataset, ASE ``Atoms``)
-    as a list of checked ``Data``."""
+    as a list of checked ``Data``; ``first`` is the number of the first in messages."""
     if isinstance(structures, (Data, ase.Atoms)):
         structures = [structures]
     single: list[Any] = []
     for item in structures:
         single += item.to_data_list() if isinstance(item, Batch) else [item]
     result = []
-    for index, item in enumerate(single):
+    for index, item in enumerate(single, first):
         name = f"{where} {index}"
         if isinstance(item, Data):
             data = check(item.clone(), name)

@@ -11,7 +11,7 @@ to the structures::
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from schnetgen_pyg.data.cache import read_cached
 from schnetgen_pyg.data.download import download, figshare
 from schnetgen_pyg.data.labels import Labels
 from schnetgen_pyg.data.readers import read
+from schnetgen_pyg.data.stored import StoredStructures, is_stored
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.registry import Registry, nearest
 
@@ -84,7 +85,7 @@ def load(
     path: str | os.PathLike[str] | None = None,
     keys: Mapping[str, str] | None = None,
     units: Mapping[str, str] | None = None,
-) -> list[Data]:
+) -> Sequence[Data]:
     """Load data sets by name or file, one after the other.
 
     Args:
@@ -99,6 +100,8 @@ def load(
     Returns:
         list of ``Data`` with ``z``, ``pos`` (Å) and, where known, ``energy`` (eV), ``forces``
         (eV/Å), ``cell`` (Å), ``charge`` (e), ``spin_multiplicity``, ``info`` and other attributes.
+        Those of a file that `schnetgen_pyg.data.convert.convert` made stay on the disk, as
+        `schnetgen_pyg.data.stored.StoredStructures`.
 
     Raises:
         InputError: naming the file, the structure and what is wrong.
@@ -111,6 +114,8 @@ def load(
         raise InputError(
             "keys and units are for files; data sets by name have labels of known names and units"
         )
+    if any(isinstance(source, (str, os.PathLike)) and is_stored(source) for source in sources):
+        return _stored(sources, bool(labels))
     structures: list[Data] = []
     for source in sources:
         if not isinstance(source, (str, os.PathLike)):
@@ -130,3 +135,20 @@ def load(
         else:
             structures += read_cached(Path(source), labels)
     return structures
+
+
+def _stored(sources: Sequence[str | os.PathLike[str]], labels: bool) -> Sequence[Data]:
+    """The one file whose structures stay on the disk."""
+    path = next(Path(source) for source in sources if is_stored(source))
+    if len(sources) > 1:
+        raise InputError(
+            f"{path}: stays on the disk and cannot be joined with others; make one file of all: "
+            f"schnetgen convert {' '.join(str(Path(source).name) for source in sources)} --out …"
+        )
+    if labels:
+        raise InputError(f"{path}: keys and units are told when it is made (schnetgen convert)")
+    if not path.is_file():
+        raise InputError(
+            f"{path}: {'is a folder; name a file in it' if path.is_dir() else 'no such file'}"
+        )
+    return StoredStructures(path)

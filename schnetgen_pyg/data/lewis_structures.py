@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.bonds import adjacency
@@ -30,6 +31,7 @@ REASONS = {
     "radical": "with unpaired electrons",
     "charge": "with a charge",
     "unfinished": "whose bond orders could not be found",
+    "periodic": "that are periodic",
 }
 
 #: Structures that travel together, fewer than which one process looks at, and seconds for them.
@@ -86,14 +88,20 @@ def _one(data: Data) -> np.ndarray | str:
     return np.array(rows, dtype=np.int8).T
 
 
+def state_rows(z: Tensor, pos: Tensor, charge: Tensor, valence: Tensor) -> list[list[int]]:
+    """The fields of the `ValenceState` of every atom that is no hydrogen, in their order."""
+    bonds = adjacency(z[None], pos[None])[0]
+    hydrogens = (bonds & (z == 1)).sum(1)
+    columns = z, charge, valence, hydrogens, bonds.sum(1) - hydrogens
+    found: list[list[int]] = torch.stack(columns, 1)[z != 1].tolist()
+    return found
+
+
 def states_in(structures: Sequence[Data]) -> tuple[ValenceState, ...]:
     """Every valence state of the atoms of structures with Lewis structures."""
     found: set[ValenceState] = set()
     for data in structures:
-        bonds = adjacency(data.z[None], data.pos[None])[0]
-        hydrogens = (bonds & (data.z == 1)).sum(1)
-        columns = data.z, data[FORMAL_CHARGE], data[VALENCE], hydrogens, bonds.sum(1) - hydrogens
-        rows = torch.stack(columns, 1)[data.z != 1].tolist()
+        rows = state_rows(data.z, data.pos, data[FORMAL_CHARGE], data[VALENCE])
         found.update(ValenceState(*row) for row in rows)
     return tuple(sorted(found))
 

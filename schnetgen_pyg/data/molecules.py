@@ -13,6 +13,8 @@ from torch_geometric.data import Data
 from torch_geometric.utils import cumsum
 
 from schnetgen_pyg.data.columns import attributes, is_numeric, join
+from schnetgen_pyg.data.columns_on_disk import TYPES
+from schnetgen_pyg.data.stored import StoredColumn, StoredStructures
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.graphs.indexing import ranges
 
@@ -63,13 +65,24 @@ class Molecules(Dataset[Data]):
       PyG's rule holds: with "index" in the name they point to atoms and are shifted.
 
     Args:
-        structures: with ``z`` and ``pos``.
+        structures: with ``z`` and ``pos``; those of a `StoredStructures` stay in the file.
 
     Raises:
         InputError: naming the structure and the attribute that cannot be kept.
     """
 
     def __init__(self, structures: Sequence[Data]):
+        self.atoms: dict[str, Tensor] = {}
+        self.graphs: dict[str, Tensor] = {}
+        self.ragged: dict[str, _Ragged] = {}
+        self.objects: dict[str, np.ndarray] = {}
+        #: Of what is in a file: columns of texts and the like, types, and the molecules' numbers.
+        self.texts: dict[str, StoredColumn] = {}
+        self.types: dict[str, torch.dtype] = {}
+        self.numbers: Tensor | None = None
+        if isinstance(structures, StoredStructures):
+            self._open(structures)
+            return
         structures = list(structures)
         if not structures:
             raise InputError("there are no structures to take molecules from")
@@ -84,10 +97,6 @@ class Molecules(Dataset[Data]):
         device = structures[0].z.device
         self.counts = torch.tensor([z.numel() for z in found["z"].values()], device=device)
         self.start = cumsum(self.counts)[:-1]
-        self.atoms: dict[str, Tensor] = {}
-        self.graphs: dict[str, Tensor] = {}
-        self.ragged: dict[str, _Ragged] = {}
-        self.objects: dict[str, np.ndarray] = {}
         for name, values in found.items():
             if is_numeric(values):
                 self._keep(name, values, structures)
@@ -96,21 +105,69 @@ class Molecules(Dataset[Data]):
                 for number, value in values.items():
                     self.objects[name][number] = value
 
+    def _open(self, structures: StoredStructures) -> None:
+        """Take the arrays of a file as they are; only attributes that some structures lack, and
+        those with other rows than of atoms and graphs, are read."""
+        self.counts, self.start = structures.ptr.diff(), structures.ptr[:-1]
+        self.numbers = None if structures.whole else structures.numbers
+        for name in structures.names:
+            if name in structures.replaced:
+                rows = structures.replaced[name]
+                each = rows.shape[0] == structures.num_in_file
+                (self.graphs if each else self.atoms)[name] = rows
+                continue
+            columns = structures.columns(name)
+            if len(columns) > 1 or "batch" in name:
+                raise InputError(
+                    f"{structures.path}: {name!r} cannot be taken in batches, as "
+                    + ("its types or shapes differ" if len(columns) > 1 else "of its name")
+                    + "; leave it out, or read the structures into memory (list(load(…)))"
+                )
+            self._keep_column(columns[0])
+
+    def _keep_column(self, column: StoredColumn) -> None:
+        kind, name = column.kind, column.kind.name
+        points = kind.what == "tensor" and name != "index" and ("index" in name or name == "face")
+        self.types[name] = TYPES[kind.dtype]
+        if kind.what == "json":
+            self.texts[name] = column
+        elif column.of is None and kind.rows in ("atom", "graph") and not points:
+            (self.atoms if kind.rows == "atom" else self.graphs)[name] = column.rows
+        else:
+            owners = torch.arange(len(self.counts)) if column.of is None else column.of
+            counts = torch.ones_like(owners) if column.ptr is None else column.ptr.diff()
+            rows = column.rows.to(self.types.pop(name))
+            shift = self.counts if points else None
+            self._keep_rows(name, rows, counts, owners, shift, kind.dim)
+
     def _keep(self, name: str, values: Mapping[int, Any], structures: Sequence[Data]) -> None:
-        """Keep the rows of a numeric attribute, with those that stand for what is missing."""
+        """Keep the rows of a numeric attribute of structures in memory."""
         device = self.counts.device
         rows, present, dim = join(name, values, structures[0])
-        rows, counts = rows.to(device), torch.tensor(present, device=device)
+        counts, owners = torch.tensor(present, device=device), torch.tensor(list(values))
         shift = _shifts(name, values, structures)
-        if len(values) < len(structures):
-            owners = torch.tensor(list(values), device=device)
+        self._keep_rows(name, rows.to(device), counts, owners.to(device), shift, dim)
+
+    def _keep_rows(
+        self,
+        name: str,
+        rows: Tensor,
+        counts: Tensor,
+        owners: Tensor,
+        shift: Tensor | None,
+        dim: int,
+    ) -> None:
+        """Keep rows, of which the ``owners`` have ``counts``, with those that stand for what is
+        missing."""
+        number = self.counts.numel()
+        if len(owners) < number:
             wanted = torch.zeros_like(self.counts)
             if shift is None and "edge" not in name:
                 per_atom = torch.equal(counts, self.counts[owners])
                 if per_atom and (name in PER_ATOM or bool((counts != 1).any())):
                     wanted = self.counts.clone()
                 elif counts.unique().numel() == 1:
-                    wanted = counts[:1].repeat(len(structures))
+                    wanted = counts[:1].repeat(number)
             wanted[owners] = counts
             rows, counts = _with_missing(name, rows, owners, wanted), wanted
         if shift is None and torch.equal(counts, self.counts):
@@ -118,25 +175,30 @@ class Molecules(Dataset[Data]):
         elif shift is None and bool((counts == 1).all()):
             self.graphs[name] = rows
         else:
-            shift = None if shift is None else shift.to(device)
+            shift = None if shift is None else shift.to(self.counts.device)
             self.ragged[name] = _Ragged(rows, counts, cumsum(counts)[:-1], shift, dim)
 
     def __len__(self) -> int:
-        return self.counts.numel()
+        return self.counts.numel() if self.numbers is None else self.numbers.numel()
 
     def __getitem__(self, molecules: Sequence[int]) -> Data:
         """A batch of the molecules with these numbers, in their order."""
         chosen = torch.as_tensor(molecules, device=self.counts.device)
+        if self.numbers is not None:
+            chosen = self.numbers[chosen]
         counts = self.counts[chosen]
         batch, place = ranges(counts)
         atom = self.start[chosen][batch] + place
         taken: dict[str, Any] = {name: rows[atom] for name, rows in self.atoms.items()}
         taken |= {"batch": batch, "ptr": cumsum(counts)}
         taken |= {name: rows[chosen] for name, rows in self.graphs.items()}
+        taken |= {name: taken[name].to(kind) for name, kind in self.types.items() if name in taken}
         taken |= {name: rows.take(chosen) for name, rows in self.ragged.items()}
         if self.objects:
             place_of = chosen.cpu().numpy()
             taken |= {name: values[place_of].tolist() for name, values in self.objects.items()}
+        for name, column in self.texts.items():
+            taken[name] = [column.value(number) for number in chosen.tolist()]
         return Data(**taken)
 
 

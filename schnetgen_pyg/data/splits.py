@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.data.batches import seeded
 from schnetgen_pyg.data.digest import digest
+from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.storage.atomic import replacing
 
@@ -46,7 +47,10 @@ def split(
     Raises:
         InputError: if there are too few structures, or ``path`` is a split of other ones.
     """
-    usable = [index for index, data in enumerate(structures) if data.z.numel() >= min_atoms]
+    sizes = structures.sizes if isinstance(structures, StoredStructures) else None
+    if sizes is None:
+        sizes = torch.tensor([data.z.numel() for data in structures], dtype=torch.long)
+    usable = torch.nonzero(sizes >= min_atoms).flatten().tolist()
     if len(usable) < len(structures):
         rank_zero_warn(
             f"{len(structures) - len(usable)} of {len(structures)} structures have fewer than "

@@ -8,20 +8,23 @@ CSV files. What a format has no place for is refused or said.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import ase
 import ase.io
 from ase.io.formats import UnknownFileTypeError
 
+from schnetgen_pyg.data.convert import write_stored
 from schnetgen_pyg.data.database_rows import write_database
 from schnetgen_pyg.data.molecule_tables import write_csv, write_sdf, write_smiles
+from schnetgen_pyg.data.stored import SUFFIX
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.registry import nearest
 from schnetgen_pyg.storage.atomic import is_stream, replacing, require_writable
 
-Writer = Callable[[Path, Sequence[ase.Atoms]], None]
+Writer = Callable[[Path, Any], None]
 
 #: Writers of suffixes; all other formats are ASE's.
 WRITERS: dict[str, Writer] = {
@@ -29,6 +32,7 @@ WRITERS: dict[str, Writer] = {
     ".sdf": write_sdf,
     ".smi": write_smiles,
     ".csv": write_csv,
+    SUFFIX: write_stored,
 }
 
 #: Suffixes that messages and help texts name.
@@ -63,7 +67,7 @@ def file_format(path: str | os.PathLike[str]) -> str:
     return name
 
 
-def write(path: str | os.PathLike[str], structures: Sequence[ase.Atoms]) -> None:
+def write(path: str | os.PathLike[str], structures: Iterable[ase.Atoms]) -> None:
     """Write ASE structures atomically; the format follows the file's suffix.
 
     Raises:
@@ -73,7 +77,7 @@ def write(path: str | os.PathLike[str], structures: Sequence[ase.Atoms]) -> None
     with replacing(path) as temporary:
         try:
             if name in WRITERS:
-                WRITERS[name](temporary, structures)
+                WRITERS[name](temporary, structures if name == SUFFIX else list(structures))
             else:
                 ase.io.write(temporary, list(structures), format=name)
         except InputError as error:

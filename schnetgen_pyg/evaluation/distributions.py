@@ -31,6 +31,9 @@ from schnetgen_pyg.chem.geometry import lengths as bond_lengths
 QUANTITIES = {"bonds": "Å", "angles": "°", "torsions": "°", "pairs": "Å"}
 
 
+#: Most structures that are measured; of more, evenly spaced ones.
+MAX_STRUCTURES = 50_000
+
 #: Most values of one kind that are compared; of more, evenly spaced ones.
 MAX_VALUES = 200_000
 
@@ -81,12 +84,14 @@ def _by_kind(numbers: Integers, atoms: Integers, values: Floats) -> dict[str, Fl
 
 
 def measure(structures: Sequence[ase.Atoms], rings: Sequence[str] = ()) -> Distributions:
-    """Distributions of a set of structures.
+    """Distributions of a set of structures; of more than `MAX_STRUCTURES`, of so many of them.
 
     Args:
         structures: whose bonds are those of `schnetgen_pyg.chem.bonds`.
         rings: sizes of the rings of each, as in the records of `schnetgen_pyg.evaluation.judges`.
     """
+    step = -(-len(structures) // MAX_STRUCTURES) or 1
+    structures, rings = [structures[k] for k in range(0, len(structures), step)], rings[::step]
     everything = collect(structures)
     z, pos, count = everything.numbers, everything.positions, everything.numbers.size
     bonds = everything.bonds()

@@ -19,7 +19,7 @@ from schnetgen_pyg.evaluation.judges.posebusters import ENERGY
 from schnetgen_pyg.evaluation.judges.rdkit import RDKIT
 from schnetgen_pyg.evaluation.judging import TIMEOUT, ask, perceive_all
 from schnetgen_pyg.evaluation.seen import Seen, seen_by
-from schnetgen_pyg.evaluation.structures import judgeable
+from schnetgen_pyg.evaluation.structures import Computed, chained, judgeable
 from schnetgen_pyg.evaluation.tables import UNITS, table
 from schnetgen_pyg.parallel import job_count
 from schnetgen_pyg.storage.atomic import replacing
@@ -114,7 +114,8 @@ def _measure_valid(
     valid = [k for k, record in enumerate(records) if not record["failure"]]
     if not valid:
         return {}
-    return {"valid": _measure([structures[k] for k in valid], [records[k] for k in valid])}
+    chosen = Computed(len(valid), lambda k: structures[valid[k]])
+    return {"valid": _measure(chosen, [records[k] for k in valid])}
 
 
 def evaluate(
@@ -189,9 +190,9 @@ def evaluate_each(
     for judge in [*asked, ENERGY] if energy_tests else asked:
         judge.require_installed()
     known = {k: v for k, v in {"train": train, "test": test}.items() if v is not None}
-    atoms: dict[Any, list[ase.Atoms]] = {k: judgeable(one) for k, one in enumerate(samples)}
+    atoms: dict[Any, Sequence[ase.Atoms]] = {k: judgeable(one) for k, one in enumerate(samples)}
     atoms |= {name: judgeable(group, f"{name}: structure") for name, group in known.items()}
-    everything = [a for group in atoms.values() for a in group]
+    everything = chained([*atoms.values()])
     found = perceive_all(everything, jobs=jobs, timeout=timeout, progress=progress)
     for judge in asked:
         ask(judge, everything, found, jobs=jobs, timeout=timeout, progress=progress)

@@ -14,6 +14,7 @@ from schnetgen_pyg.chem.perception import perceive, stated
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.evaluation.judges.base import Entry, Judge, Record
 from schnetgen_pyg.evaluation.judges.rdkit import RDKIT
+from schnetgen_pyg.evaluation.structures import Computed
 from schnetgen_pyg.parallel import Failure, each_in_processes
 
 #: Structures that a process judges at once.
@@ -41,8 +42,10 @@ def perceive_all(
         timeout: seconds that a hundred structures may take.
         progress: such as ``tqdm.tqdm``.
     """
-    items = [(_bare(atoms), _stated_smiles(atoms)) for atoms in structures]
-    records = [Record() for _ in items]
+    items = Computed(
+        len(structures), lambda k: (_bare(structures[k]), _stated_smiles(structures[k]))
+    )
+    records = [Record() for _ in range(len(items))]
     found = each_in_processes(_begin, items, size=CHUNK, jobs=jobs, timeout=timeout)
     for place, result in _watched(found, len(items), RDKIT, progress):
         if isinstance(result, Failure):
@@ -79,7 +82,7 @@ def ask(
     """
     judge.require_installed()
     chosen = [k for k, record in enumerate(records) if "num_atoms" in record]
-    items = [(_bare(structures[k]), records[k]) for k in chosen]
+    items = Computed(len(chosen), lambda k: (_bare(structures[chosen[k]]), records[chosen[k]]))
     found = each_in_processes(
         partial(_entries, judge.name, judge.judge),
         items,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any, TypeVar
 
 import ase
 import torch
@@ -12,13 +15,47 @@ from torch_geometric.data import Data
 from schnetgen_pyg.chem.perception import stated
 from schnetgen_pyg.data.conversion import as_data, to_ase
 from schnetgen_pyg.data.datasets import load
+from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.errors import InputError
+
+T = TypeVar("T")
 
 #: What a structure may state of its electrons.
 ELECTRONS = ("charge", "spin_multiplicity")
 
 
-def judgeable(structures: Any, where: str = "structure", **reading: Any) -> list[ase.Atoms]:
+class Computed(Sequence[T]):
+    """Items that are made anew each time they are asked for, so that they need no memory.
+
+    Args:
+        length: how many.
+        item: the one with this number.
+    """
+
+    def __init__(self, length: int, item: Callable[[int], T]):
+        self._length, self._item = length, item
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self._item(k) for k in range(self._length)[number]]
+        return self._item(range(self._length)[number])
+
+
+def chained(groups: Sequence[Sequence[T]]) -> Sequence[T]:
+    """All items of all groups."""
+    ends = [*accumulate(map(len, groups))]
+
+    def item(number: int) -> T:
+        group = bisect_right(ends, number)
+        return groups[group][number - (ends[group - 1] if group else 0)]
+
+    return Computed(ends[-1], item)
+
+
+def judgeable(structures: Any, where: str = "structure", **reading: Any) -> Sequence[ase.Atoms]:
     """Structures of any accepted kind as ASE ``Atoms`` (Å), whose info has the ``charge`` and
     ``spin_multiplicity`` that they state.
 
@@ -34,6 +71,11 @@ def judgeable(structures: Any, where: str = "structure", **reading: Any) -> list
     if isinstance(structures, (str, os.PathLike)):
         where = f"{structures}: structure"
         structures = load(structures, **reading)
+    if isinstance(structures, Computed):  # by this function
+        return structures
+    if isinstance(structures, StoredStructures):
+        stored = structures
+        return Computed(len(stored), lambda k: _judgeable(data := stored[k], data, f"{where} {k}"))
     checked = as_data(structures, where)
     given = list(structures) if isinstance(structures, list) else checked
     if len(given) != len(checked):  # batches among them

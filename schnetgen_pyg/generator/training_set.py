@@ -17,15 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from schnetgen_pyg.chem.elements import hill_formula, parse_formula
-from schnetgen_pyg.chem.identity import IDENTITIES, describe
+from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER, hill_formula, parse_formula
+from schnetgen_pyg.chem.identity import IDENTITIES, describe, hash_of
 from schnetgen_pyg.chem.perception import stated
 from schnetgen_pyg.data.conversion import as_data, to_ase
+from schnetgen_pyg.data.perceived import stored_hashes
+from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.parallel import Failure, each_in_processes, job_count
-
-#: Bytes of a hash. Of 100,000 molecules, 40 bits take one new molecule of ten million for seen.
-HASH_BYTES = 5
 
 #: From so many structures on, other processes describe them, a hundred at a time within seconds;
 #: fewer are done before these have begun.
@@ -53,12 +52,15 @@ class TrainingSet:
             structures: all that a model sees in training or is chosen by (validation).
             jobs: processes, for ten thousand structures or more; by default one per core.
         """
+        if isinstance(structures, StoredStructures):
+            hashes = {name: stored_hashes(structures, name) for name in IDENTITIES}
+            return cls(_formulas(structures), hashes)
         atoms = [to_ase(data) for data in as_data(structures)]
         found: dict[str, set[int]] = {name: set() for name in IDENTITIES}
         for record in _described(atoms, jobs):
             for name in IDENTITIES:
                 if name in record:
-                    found[name].add(_hash(record[name]))
+                    found[name].add(hash_of(record[name]))
         formulas = Counter(hill_formula(one.numbers) for one in atoms)
         return cls(dict(sorted(formulas.items())), {k: _sorted(v) for k, v in found.items()})
 
@@ -102,7 +104,7 @@ class TrainingSet:
             texts: as `schnetgen_pyg.chem.identity.describe` gives them.
         """
         different = list(dict.fromkeys(texts))
-        hashes = np.array([_hash(text) for text in different], dtype=np.uint64)
+        hashes = np.array([hash_of(text) for text in different], dtype=np.uint64)
         seen = np.isin(hashes, self.hashes[identity])
         return {text for text, there in zip(different, seen.tolist(), strict=True) if there}
 
@@ -164,8 +166,17 @@ class TrainingSet:
         return cls(dict(zip(names, counts, strict=True)), hashes)
 
 
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=HASH_BYTES).digest(), "big")
+def _formulas(structures: StoredStructures) -> dict[str, int]:
+    """How many structures in a file have each formula."""
+    found: Counter[str] = Counter()
+    for places, batch, atoms in structures.atoms():
+        z = structures.columns("z")[0].rows[atoms].long()
+        size = MAX_ATOMIC_NUMBER + 1
+        counts = torch.bincount(batch * size + z, minlength=len(places) * size).reshape(-1, size)
+        for row, number in zip(*counts.unique(dim=0, return_counts=True), strict=True):
+            numbers = torch.arange(size).repeat_interleave(row).tolist()
+            found[hill_formula(numbers)] += int(number)
+    return dict(sorted(found.items()))
 
 
 def _sorted(hashes: Iterable[int]) -> np.ndarray:

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.coincidence import require_distinct
-from schnetgen_pyg.data.conversion import as_data
+from schnetgen_pyg.data.conversion import checked
 from schnetgen_pyg.data.electrons import require_neutral
+from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.potentials.targets import TARGETS, Target
 
@@ -28,7 +29,7 @@ def labelled(
     elements: Sequence[int],
     targets: Sequence[str] = ("energy",),
     where: str = "structure",
-) -> list[Data]:
+) -> Sequence[Data]:
     """Structures of any kind, checked to have the labels of the targets, and forces all or none.
 
     A label of a structure may also be an entry of its ``info``, as files have them. Where no
@@ -37,29 +38,64 @@ def labelled(
 
     Returns:
         copies; labels have the shape [1] for each graph, [num_atoms] for each atom, followed by
-        that of the quantity ([num_atoms, 3] of forces), and double precision, forces single.
+        that of the quantity ([num_atoms, 3] of forces), and double precision, forces single. Those
+        in a file (`StoredStructures`) stay there.
 
     Raises:
         InputError: naming the structure, and what it lacks.
     """
-    result = as_data(structures, where)
-    if not result:
+    result = checked(structures, where)
+    if not len(result):
         raise InputError("the data hold no structure")
     trained = [target.name for target in trained_targets(result[0], targets)]
+    stored = isinstance(result, StoredStructures)
+    kept: dict[str, list[Tensor]] = {}
+    if isinstance(result, StoredStructures):
+        kept = {name: [] for name in trained if not _is_plain(result, TARGETS[name])}
     for index, data in enumerate(result):
         place = f"{where} {index}"
         _set_labels(data, targets, trained, place, f"{where} 0")
         _check_cell(data, place)
         require_neutral(data, "a potential", place)
-        require_distinct(data, place)
+        if not stored:  # else it was checked when the file was made
+            require_distinct(data, place)
         unseen = sorted(set(data.z.tolist()) - set(elements))
         if unseen:
             raise InputError(
                 f"{place}: holds atomic numbers {unseen}, the model is for "
                 f"{list(elements)}; build it with their union"
             )
+        for name, labels in kept.items():
+            labels.append(data[name])
     _tell_unused(result, targets, trained, where)
-    return result
+    return _with_labels(result, kept) if isinstance(result, StoredStructures) else result
+
+
+def _is_plain(structures: StoredStructures, target: Target) -> bool:
+    """Whether a label is in the file as it is trained on, so that it need not be in memory."""
+    columns = structures.columns(target.name)
+    if len(columns) != 1 or columns[0].of is not None:
+        return False
+    kind, precision = columns[0].kind, "F32" if target.name in TRAINED_DERIVATIVES else "F64"
+    return (kind.what, kind.dtype, kind.rows, kind.shape) == (
+        *("tensor", precision, target.per),
+        target.shape,
+    )
+
+
+def _with_labels(structures: StoredStructures, labels: dict[str, list[Tensor]]) -> StoredStructures:
+    """Structures in a file with labels that are in memory."""
+    whole = {}
+    for name, values in labels.items():
+        rows, each = torch.cat(values), TARGETS[name].per == "graph"
+        number = structures.num_in_file if each else int(structures.ptr[-1])
+        whole[name] = rows.new_full((number, *rows.shape[1:]), torch.nan)
+        if each:
+            whole[name][structures.numbers] = rows
+        else:
+            places = [atoms for _, _, atoms in structures.atoms()]
+            whole[name][torch.cat(places)] = rows
+    return structures.with_rows(**whole)
 
 
 def _set_labels(
@@ -182,14 +218,20 @@ def _tell_unused(
     for name in TRAINED_DERIVATIVES:
         if TARGETS[name].derivative_of not in targets or name in trained:
             continue
-        found = [similar_names(data, name) for data in structures]
-        places = [number for number, alike in enumerate(found) if alike]
-        if places:
+        if isinstance(structures, StoredStructures):
+            there = Data(**dict.fromkeys(structures.names, 0))
+            structures = structures.only("info", *similar_names(there, name))
+        first, alike, count = 0, [""], 0
+        for number, data in enumerate(structures):
+            if found := similar_names(data, name):
+                first, alike = (first, alike) if count else (number, found)
+                count += 1
+        if count:
             rank_zero_warn(
-                f"no {name}, but {len(places)} of {len(structures)} structures have "
-                f"{', '.join(found[places[0]])} ({where} {places[0]} first), which is not used: "
+                f"no {name}, but {count} of {len(structures)} structures have "
+                f"{', '.join(alike)} ({where} {first} first), which is not used: "
                 f"training is on {', '.join(targets)} alone. To use it, name it {name}, "
-                f"in {TARGETS[name].unit} (--keys {name}={found[places[0]][0]})"
+                f"in {TARGETS[name].unit} (--keys {name}={alike[0]})"
             )
 
 

@@ -18,6 +18,7 @@ from torch_geometric.data import Data
 from schnetgen_pyg.accelerated import enabled
 from schnetgen_pyg.accelerated.radial_tables import SPACING, KeptTable, serves
 from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER
+from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.graphs.graph import Graph
 from schnetgen_pyg.graphs.inputs import Inputs
@@ -125,7 +126,10 @@ class Potential(nn.Module):
         """Set what the heads take from the training data, such as the references of the elements
         and the scale; of every target from the structures that have its label."""
         for name, head in self.heads.items():
-            head.fit([d for d in structures if d.get(name) is not None])  # type: ignore[operator]
+            labelled = structures
+            if not isinstance(structures, StoredStructures):  # of a file all have them
+                labelled = [d for d in structures if d.get(name) is not None]
+            head.fit(labelled)  # type: ignore[operator]
 
     def forward(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ase
@@ -12,8 +12,9 @@ from torch_geometric.data import Data
 from torch_geometric.utils import cumsum
 
 from schnetgen_pyg.data.coincidence import coincident_atoms, require_distinct
-from schnetgen_pyg.data.conversion import as_data, to_ase
+from schnetgen_pyg.data.conversion import checked, to_ase
 from schnetgen_pyg.data.electrons import require_neutral
+from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.potentials.targets import TARGETS
 
@@ -67,15 +68,29 @@ def predict(
             know, of which two atoms lie in the same place, or of which what the potential says is
             not finite.
     """
+    return list(predict_each(potential, structures, batch_size, forces=forces, progress=progress))
+
+
+def predict_each(
+    potential: Potential | Ensemble,
+    structures: Any,
+    batch_size: int = 64,
+    *,
+    forces: bool | None = None,
+    progress: Callable[..., Any] | None = None,
+) -> Iterator[Data]:
+    """`predict`, one structure after the other: of those that stay on the disk
+    (`schnetgen_pyg.data.stored.StoredStructures`) a batch at a time is in memory."""
     require(batch_size >= 1, "batch_size", batch_size, "at least 1")
     forces = "energy" in potential.targets if forces is None else forces
-    result = as_data(structures)
-    for number, data in enumerate(result):
-        require_neutral(data, "the potential", f"structure {number}")
-        require_distinct(data, f"structure {number}")
-    starts: Any = range(0, len(result), batch_size)
+    everything = checked(structures)
+    if not isinstance(everything, StoredStructures):
+        _require_usable(everything, 0)
+    starts: Any = range(0, len(everything), batch_size)
     for start in progress(starts) if progress else starts:
-        part = result[start : start + batch_size]
+        part = [everything[k] for k in range(start, min(start + batch_size, len(everything)))]
+        if isinstance(everything, StoredStructures):
+            _require_usable(part, start)
         found = evaluate(potential, part, forces)
         ends = cumsum(torch.tensor([data.z.numel() for data in part])).tolist()
         for index, data in enumerate(part):
@@ -86,7 +101,14 @@ def predict(
                 rows = slice(ends[index], ends[index + 1]) if per_atom else slice(index, index + 1)
                 data[name] = values[rows].cpu()
                 require_finite(data, data[name], name, f"structure {start + index}")
-    return result
+        yield from part
+
+
+def _require_usable(structures: Sequence[Data], first: int) -> None:
+    """Refuse structures with charges, or atoms in one place; the first has this number."""
+    for number, data in enumerate(structures, first):
+        require_neutral(data, "the potential", f"structure {number}")
+        require_distinct(data, f"structure {number}")
 
 
 def require_finite(data: Data, value: Tensor, name: str, where: str) -> None:

@@ -20,7 +20,7 @@ from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.potentials.config import PotentialConfig
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.prediction import predict
+from schnetgen_pyg.potentials.prediction import predict_each
 from schnetgen_pyg.potentials.targets.atomwise import Atomwise
 from schnetgen_pyg.representations import REPRESENTATIONS
 from schnetgen_pyg.storage.models import find_model, load_model
@@ -169,14 +169,14 @@ def correct_references(model: Potential, structures: Sequence[Data]) -> None:
         model: with the weights that the training starts from.
         structures: of the training, with the labels.
     """
-    found = predict(model, structures, forces=False)
-    for name, head in model.heads.items():
-        if isinstance(head, Atomwise):
-            missed = [
-                label[name].double().reshape(-1) - one[name].reshape(-1)
-                for label, one in zip(structures, found, strict=True)
-            ]
-            head.correct(structures, torch.cat(missed))
+    heads = {name: head for name, head in model.heads.items() if isinstance(head, Atomwise)}
+    missed: dict[str, list[Tensor]] = {name: [] for name in heads}
+    found = predict_each(model, structures, forces=False)
+    for label, one in zip(structures, found, strict=True):
+        for name, values in missed.items():
+            values.append(label[name].double().reshape(-1) - one[name].reshape(-1))
+    for name, head in heads.items():
+        head.correct(structures, torch.cat(missed[name]))
 
 
 def flat(config: Any) -> dict[str, Any]:

@@ -19,15 +19,17 @@ from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.chem.valence_states import ValenceState
 from schnetgen_pyg.data.batches import seeded
 from schnetgen_pyg.data.coincidence import require_distinct
-from schnetgen_pyg.data.conversion import as_data
+from schnetgen_pyg.data.conversion import checked
 from schnetgen_pyg.data.lewis_structures import states_in, told, with_lewis_structures
 from schnetgen_pyg.data.splits import split
+from schnetgen_pyg.data.stored import StoredStructures, elements_in, taken
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.losses import loss_terms
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.generate import sample
 from schnetgen_pyg.generator.training_set import TrainingSet
 from schnetgen_pyg.storage.provenance import provenance
+from schnetgen_pyg.training import stored
 from schnetgen_pyg.training.callbacks import metrics
 from schnetgen_pyg.training.checkpoints import MODEL
 from schnetgen_pyg.training.config import TrainingConfig
@@ -86,8 +88,10 @@ class GeneratorModule(RunModule):
         return valid / self.config.num_samples
 
 
-def _with_required(model: SchNetGen, structures: Sequence[Data]) -> list[Data]:
+def _with_required(model: SchNetGen, structures: Sequence[Data]) -> Sequence[Data]:
     """Types, positions, what the model's conditions require of every structure, and its number."""
+    if isinstance(structures, StoredStructures):
+        return stored.with_required(model, structures)
     for number, data in enumerate(structures):
         require_distinct(data, f"structure {number}")
         if data.get("cell") is not None and bool(data.cell.any()):
@@ -117,7 +121,7 @@ def _with_required(model: SchNetGen, structures: Sequence[Data]) -> list[Data]:
 
 
 def _check_elements(model: SchNetGen, data: Sequence[Data]) -> None:
-    present = {int(n) for d in data for n in d.z.unique()}
+    present = elements_in(data)
     unseen = sorted(present - set(model.config.elements))
     if unseen:
         raise InputError(
@@ -125,10 +129,8 @@ def _check_elements(model: SchNetGen, data: Sequence[Data]) -> None:
             f"{list(model.config.elements)}; build it with their union"
         )
     if model.composition is not None and data:
-        found, most = (
-            most_of_each(data),
-            dict(zip(model.config.elements, model.config.max_counts, strict=True)),
-        )
+        found = most_of_each(data)
+        most = dict(zip(model.config.elements, model.config.max_counts, strict=True))
         beyond = [z for z, number in found.items() if number > most[z]]
         if beyond:
             raise InputError(
@@ -139,7 +141,9 @@ def _check_elements(model: SchNetGen, data: Sequence[Data]) -> None:
 
 def most_of_each(data: Sequence[Data]) -> dict[int, int]:
     """Most atoms of each element in any structure, by atomic number."""
-    counts = torch.stack([torch.bincount(single.z, minlength=101) for single in data]).amax(0)
+    counts = torch.zeros(101, dtype=torch.long)
+    for single in data:
+        counts = torch.maximum(counts, torch.bincount(single.z, minlength=101))
     return {z: int(counts[z]) for z in counts.nonzero().flatten().tolist()}
 
 
@@ -152,7 +156,7 @@ def _seen(model: SchNetGen, data: Sequence[Data], out: Path) -> TrainingSet:
     return TrainingSet.of(data).merged(model.training_set)
 
 
-def _with_states(model: SchNetGen, data: list[Data]) -> tuple[list[Data], dict[str, Any]]:
+def _with_states(model: SchNetGen, data: Sequence[Data]) -> tuple[Sequence[Data], dict[str, Any]]:
     """Structures with the Lewis structures that a model with valence states learns from. Those
     that have none it can make are left out, and said; for the provenance.
 
@@ -161,13 +165,7 @@ def _with_states(model: SchNetGen, data: list[Data]) -> tuple[list[Data], dict[s
     """
     if "valence_states" not in model.conditions:
         return data, {}
-    found, failed = with_lewis_structures(data)
-    own, beyond = {ValenceState(*state) for state in model.config.states}, []
-    for number, single in enumerate(found):
-        if single is not None and not own.issuperset(states_in([single])):
-            beyond.append(number)
-            found[number] = None
-    kept = [single for single in found if single is not None]
+    kept, failed, beyond = _learnable(model, data)
     text = told(failed, len(data)) if failed else ""
     if beyond:
         some = ", ".join(map(str, beyond[:3]))
@@ -182,6 +180,22 @@ def _with_states(model: SchNetGen, data: list[Data]) -> tuple[list[Data], dict[s
     left_out = {reason: len(numbers) for reason, numbers in failed.items()}
     left_out |= {"states": len(beyond)} if beyond else {}
     return kept, {"left_out": left_out} if left_out else {}
+
+
+def _learnable(
+    model: SchNetGen, data: Sequence[Data]
+) -> tuple[Sequence[Data], dict[str, list[int]], list[int]]:
+    """Structures whose Lewis structures the model can make, the numbers of those without any by
+    the reason, and of those with valence states that the model has not."""
+    if isinstance(data, StoredStructures):
+        return stored.with_states(model, data)
+    found, failed = with_lewis_structures(data)
+    own, beyond = {ValenceState(*state) for state in model.config.states}, []
+    for number, single in enumerate(found):
+        if single is not None and not own.issuperset(states_in([single])):
+            beyond.append(number)
+            found[number] = None
+    return [single for single in found if single is not None], failed, beyond
 
 
 def fit(
@@ -200,7 +214,8 @@ def fit(
 
     Args:
         model: the generator to train; in a run that continues, its weights are replaced.
-        structures: ``Data``, ASE ``Atoms`` or a PyG dataset.
+        structures: ``Data``, ASE ``Atoms`` or a PyG dataset; a `StoredStructures` stays on the
+            disk.
         out: folder of the run: ``model.safetensors``, ``last.ckpt`` and the ``previous.ckpt``
             before it, ``split.json`` (indices of the structures), ``logs/`` (CSV and TensorBoard).
         config: settings; keyword arguments replace its fields.
@@ -215,8 +230,7 @@ def fit(
     """
     config = replace(config or TrainingConfig(), **changes)
     out = Path(out)
-    whole = as_data(structures)
-    data = _with_required(model, whole)
+    data = _with_required(model, checked(structures))
     _check_elements(model, data)
     data, beyond = _with_states(model, data)
     out.mkdir(parents=True, exist_ok=True)
@@ -230,9 +244,12 @@ def fit(
         path=out / "split.json",
         min_atoms=2,
     )
-    train, validation = ([data[k] for k in parts[name]] for name in ("train", "validation"))
+    train, validation, both = (
+        taken(data, numbers)
+        for numbers in (parts["train"], parts["validation"], parts["train"] + parts["validation"])
+    )
     if trainer.is_global_zero:  # which writes the files
-        model.training_set = _seen(model, [*train, *validation], out)
+        model.training_set = _seen(model, both, out)
     model.provenance = {"training": asdict(config), "num_training": len(train)} | beyond
     model.provenance |= parent | provenance()
     run(trainer, GeneratorModule(model, config, train), train, validation)

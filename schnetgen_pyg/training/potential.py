@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.data.splits import split
+from schnetgen_pyg.data.stored import StoredStructures, taken
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.potentials.labels import errors, labelled, trained_targets
 from schnetgen_pyg.potentials.model import Potential
@@ -21,6 +22,7 @@ from schnetgen_pyg.training.checkpoints import MODEL
 from schnetgen_pyg.training.config import PotentialTrainingConfig
 from schnetgen_pyg.training.fine_tuning import begin, correct_references
 from schnetgen_pyg.training.module import RunModule, Terms
+from schnetgen_pyg.training.stored import numbered
 from schnetgen_pyg.training.trainer import check_continues, make_trainer, run
 
 
@@ -102,13 +104,17 @@ def fit_potential(
         path=out / "split.json",
         group_by=config.group_by,
     )
-    parts = {name: [data[i] for i in part] for name, part in chosen.items()}
+    parts = {name: taken(data, part) for name, part in chosen.items()}
     parent = begin(model, out, init)
     if init is not None:
         correct_references(model, parts["train"])
     elif not model.fitted:
-        model.fit_statistics(parts["train"])
-    methods = sorted({str((d.get("info") or {}).get("method", "not stated")) for d in data})
+        fitted = parts["train"]
+        if isinstance(fitted, StoredStructures):  # which is read several times
+            fitted = fitted.only("z", "pos", "cell", "forces", *targets)
+        model.fit_statistics(fitted)
+    infos = data.only("info") if isinstance(data, StoredStructures) else data
+    methods = sorted({str((d.get("info") or {}).get("method", "not stated")) for d in infos})
     model.provenance = {
         "training": asdict(config),
         "method": ", ".join(methods),
@@ -116,12 +122,10 @@ def fit_potential(
     }
     model.provenance |= parent | provenance()
     names = ["z", "pos", "cell", *(target.name for target in trained_targets(data[0], targets))]
-    train, validation = (
-        [_with(names, data[i], i) for i in chosen[part]] for part in ("train", "validation")
-    )
+    train, validation = (_with(names, data, chosen[part]) for part in ("train", "validation"))
     run(trainer, PotentialModule(model, config), train, validation, config.batch_size)
     trained = Potential.from_pretrained(out / MODEL)
-    held_out = parts["test"] + further
+    held_out = [*parts["test"], *further]
     if held_out:
         trained.provenance["test"] = errors(predict(trained, held_out), held_out, targets)
         if trainer.is_global_zero:
@@ -129,10 +133,15 @@ def fit_potential(
     return trained
 
 
-def _with(names: list[str], data: Data, number: int) -> Data:
-    """A structure with these attributes alone, where it has them, and its number."""
-    kept = {name: data[name] for name in names if data.get(name) is not None}
-    return Data(**kept, index=number)
+def _with(names: list[str], structures: Sequence[Data], numbers: list[int]) -> Sequence[Data]:
+    """Those with these numbers, with these attributes alone, where they have them, and the number
+    as ``index``."""
+    if isinstance(structures, StoredStructures):
+        return numbered(structures, *names)[numbers]
+    return [
+        Data(**{k: structures[i][k] for k in names if structures[i].get(k) is not None}, index=i)
+        for i in numbers
+    ]
 
 
 def _require_cutoff(model: Potential, structures: Sequence[Data], where: str) -> None:
@@ -143,6 +152,8 @@ def _require_cutoff(model: Potential, structures: Sequence[Data], where: str) ->
     """
     if model.representation.cutoff is not None:
         return
+    if isinstance(structures, StoredStructures):
+        structures = structures.only("cell")
     for number, data in enumerate(structures):
         if data.get("cell") is not None and bool(data.cell.any()):
             raise InputError(

@@ -127,7 +127,7 @@ def run(
     mode = module.model.training
     module.model.train()
     held_out = None
-    if validation:
+    if len(validation):
         held_out = DataLoader(Molecules(validation), sampler=chunks, batch_size=None)
     try:
         trainer.fit(

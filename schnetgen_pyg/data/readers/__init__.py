@@ -22,6 +22,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from shutil import copyfileobj
 from typing import Any
@@ -37,6 +38,8 @@ from schnetgen_pyg.data.readers.database import read_database
 from schnetgen_pyg.data.readers.npz import read_npz
 from schnetgen_pyg.data.readers.qm9 import read_qm9
 from schnetgen_pyg.data.readers.sdf import read_sdf
+from schnetgen_pyg.data.readers.smiles import read_smiles, read_smiles_table
+from schnetgen_pyg.data.readers.stored import read_stored
 from schnetgen_pyg.data.readers.xyz import read_xyz
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.registry import Registry, nearest
@@ -56,6 +59,9 @@ READERS: Registry[Reader] = Registry(
         ".sdf": read_sdf,
         ".sd": read_sdf,
         ".mol": read_sdf,
+        ".smi": read_smiles,
+        ".csv": read_smiles_table,
+        ".safetensors": read_stored,
         ".tar": read_qm9,
         ".tar.bz2": read_qm9,
         ".tar.gz": read_qm9,
@@ -64,6 +70,9 @@ READERS: Registry[Reader] = Registry(
 
 #: Files that are unpacked before they are read, unless a reader knows the whole suffix.
 PACKED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+
+#: Structures that are checked together.
+CHUNK = 500
 
 
 def find_reader(name: str) -> Reader | None:
@@ -85,7 +94,7 @@ def _unpacked(path: Path) -> Iterator[Path]:
         yield inner
 
 
-def _structures(path: Path, reader: Reader | None, labels: Labels) -> list[Data]:
+def _structures(path: Path, reader: Reader | None, labels: Labels) -> Iterator[Data]:
     """The checked structures of a file; what is wrong is said without its name."""
     if not path.is_file():
         raise InputError("is a folder; name a file in it" if path.is_dir() else "no such file")
@@ -94,35 +103,68 @@ def _structures(path: Path, reader: Reader | None, labels: Labels) -> list[Data]
     known = find_reader(path.name)
     if known is None and path.suffix.lower() in PACKED:
         with _unpacked(path) as inner:
-            return _structures(inner, reader, labels)
-    structures, found = [], set()
-    for number, data in enumerate((reader or known or read_ase)(path)):
-        if not isinstance(data, Data):
-            raise InputError(
-                f"structure {number}: the reader gave {type(data).__name__}, but it has to give "
-                "torch_geometric Data (from_ase converts ASE's Atoms)"
-            )
-        where = f"structure {number}"
-        found |= labels.apply(data, where)
-        structures.append(check(data, where))
-    if not structures:
+            yield from _structures(inner, reader, labels)
+        return
+    found, first, unstated, count = set(), None, None, 0
+    for chunk in _chunks((reader or known or read_ase)(path)):
+        for number, data in enumerate(chunk, count):
+            where = f"structure {number}"
+            if not isinstance(data, Data):
+                raise InputError(
+                    f"{where}: the reader gave {type(data).__name__}, but it has to give "
+                    "torch_geometric Data (from_ase converts ASE's Atoms)"
+                )
+            found |= labels.apply(data, where)
+            check(data, where)
+            found |= {label for label in labels.keys if data.get(label) is not None}
+            if unstated is None and "energy" in (data.get("info") or {}):
+                unstated = number
+        require_molecules(chunk, first=count)
+        first = first or {*chunk[0].to_dict(), *chunk[0].get("info", {})}
+        count += len(chunk)
+        yield from chunk
+    if first is None:
         raise InputError("holds no structure")
-    require_molecules(structures)
-    unstated = [k for k, data in enumerate(structures) if "energy" in (data.get("info") or {})]
-    if unstated:
+    if unstated is not None:
         warnings.warn(
-            f"{path.name}: structure {unstated[0]} has an energy without a unit; it counts as eV. "
+            f"{path.name}: structure {unstated} has an energy without a unit; it counts as eV. "
             "Say another: units={'energy': …}, --units energy=…",
             stacklevel=2,
         )
     for label, key in labels.keys.items():
-        if label not in found and all(data.get(label) is None for data in structures):
-            there = sorted({*structures[0].to_dict(), *structures[0].get("info", {})})
+        if label not in found:
             raise InputError(
                 f"no structure has {key!r}, which keys name as the {label}"
-                f"{nearest(key, there)}; the first one has {', '.join(there)}"
+                f"{nearest(key, sorted(first))}; the first one has {', '.join(sorted(first))}"
             )
-    return structures
+
+
+def _chunks(structures: Iterable[Data]) -> Iterator[list[Data]]:
+    """A few at a time, so that a large file is never in memory as a whole."""
+    remaining = iter(structures)
+    while chunk := list(islice(remaining, CHUNK)):
+        yield chunk
+
+
+def stream(
+    path: str | os.PathLike[str], reader: Reader | None = None, labels: Labels | None = None
+) -> Iterator[Data]:
+    """`read`, one structure after the other: what is wrong with a later one, or with the file as
+    a whole, is said when it comes."""
+    path = Path(path)
+    try:
+        yield from _structures(path, reader, labels or Labels())
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except UnknownFileTypeError as error:
+        raise InputError(
+            f"{path}: cannot be read as a structure file: no reader knows {path.suffix!r}; convert "
+            "it to .extxyz or .sdf, or register a reader of your own"
+        ) from error
+    except Exception as error:
+        raise InputError(
+            f"{path}: cannot be read as a structure file ({type(error).__name__}: {error})"
+        ) from error
 
 
 def read(
@@ -142,17 +184,4 @@ def read(
     Raises:
         InputError: naming the file, and the structure where one is at fault.
     """
-    path = Path(path)
-    try:
-        return _structures(path, reader, labels or Labels())
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except UnknownFileTypeError as error:
-        raise InputError(
-            f"{path}: cannot be read as a structure file: no reader knows {path.suffix!r}; convert "
-            "it to .extxyz or .sdf, or register a reader of your own"
-        ) from error
-    except Exception as error:
-        raise InputError(
-            f"{path}: cannot be read as a structure file ({type(error).__name__}: {error})"
-        ) from error
+    return list(stream(path, reader, labels))

@@ -23,6 +23,9 @@ ISO17 = {"total_energy": "energy", "atomic_forces": "forces"}
 #: Labels whose unit SchNetPack states beside them; without a word it is not known.
 LABELS = ("energy", "forces", "stress")
 
+#: Rows that are in memory at a time.
+ROWS = 1000
+
 
 def read_database(path: Path) -> Iterator[Data]:
     """The rows of an ASE database (.db or .json) with their key-value pairs and data.
@@ -36,11 +39,19 @@ def read_database(path: Path) -> Iterator[Data]:
     found = 0
     with ase.db.connect(path, type=kind, use_lock_file=False) as database:
         units = _units(database.metadata)
-        for row in database.select():
+        for row in _rows(database):
             yield _structure(row, units, f"structure {found}")
             found += 1
         if found != len(database):
             raise InputError(f"has {len(database)} rows, but only {found} could be read")
+
+
+def _rows(database: Any) -> Iterator[AtomsRow]:
+    """The rows in the order of their ids; ASE itself would fetch all at once."""
+    last = -1
+    while rows := list(database.select(f"id>{last}", sort="id", limit=ROWS)):
+        yield from rows
+        last = rows[-1].id
 
 
 def _require_ase(path: Path, kind: str) -> None:

@@ -8,7 +8,7 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -114,7 +114,7 @@ def _trajectory(
     }
     numbers = torch.as_tensor(z)
     frames = {
-        name: torch.from_numpy(np.ascontiguousarray(array)).unbind()
+        name: torch.from_numpy(np.ascontiguousarray(array))
         for name, array in {"pos": pos, **labels}.items()
     }
     for frame in range(len(pos)):  # a copy of each: a view would take along all frames
@@ -139,21 +139,22 @@ def _warn_of(path: Path, left_out: Sequence[str], wanted: str = "each of the fra
         )
 
 
-def _structures(path: Path, arrays: dict[str, np.ndarray]) -> list[Data]:
+def _structures(path: Path, arrays: dict[str, np.ndarray]) -> Iterator[Data]:
     missing = [name for name in ("z", "pos", "n_atoms") if name not in arrays]
     if missing:
         raise InputError(f"lacks the arrays {missing}; it has {sorted(arrays)}")
     counts = arrays.pop("n_atoms")
     if counts.size == 0 or counts.sum() != len(arrays["z"]):
         raise InputError(f"n_atoms sums to {counts.sum()}, but z has {len(arrays['z'])} entries")
-    structures = [Data() for _ in counts]
+    texts: dict[str, list[Any]] = {}
+    columns: list[_Rows] = []
     left_out = []
     for name, array in arrays.items():
         name, _, role = name.partition(":")
         if role == "json":
-            for data, value in zip(structures, json.loads(str(array)), strict=True):
-                if value is not None:
-                    data[name] = value
+            texts[name] = json.loads(str(array))
+            if len(texts[name]) != len(counts):
+                raise InputError(f"{name} has {len(texts[name])} entries for {len(counts)}")
         elif not role:
             array = np.atleast_1d(array)
             owners = arrays.get(f"{name}:of", np.arange(len(counts)))
@@ -165,14 +166,46 @@ def _structures(path: Path, arrays: dict[str, np.ndarray]) -> list[Data]:
                 )
             if rows is None:
                 left_out.append(f"{name} {list(array.shape)}")
-                continue
-            dim = structures[0].__cat_dim__(name, array)
-            for owner, part in zip(owners, np.split(array, np.cumsum(rows)[:-1]), strict=True):
-                part = np.ascontiguousarray(np.moveaxis(part, 0, dim))
-                is_text = part.dtype.kind == "U"
-                structures[owner][name] = part.item() if is_text else torch.as_tensor(part)
+            else:
+                columns.append(_Rows.of(name, array, rows, owners, len(counts)))
     _warn_of(path, left_out, f"each of the {counts.sum()} atoms or {len(counts)} structures")
-    return structures
+    for number in range(len(counts)):
+        data = Data()
+        for column in columns:
+            column.give(data, number)
+        for name, values in texts.items():
+            if values[number] is not None:
+                data[name] = values[number]
+        yield data
+
+
+class _Rows(NamedTuple):
+    """An attribute: its rows, the ``ends`` of those of each structure that has it, and the
+    ``place`` of every structure among these, or -1."""
+
+    name: str
+    array: np.ndarray
+    ends: np.ndarray
+    place: np.ndarray
+    dim: int
+
+    @classmethod
+    def of(
+        cls, name: str, array: np.ndarray, rows: np.ndarray, owners: np.ndarray, number: int
+    ) -> _Rows:
+        place = np.full(number, -1)
+        place[owners] = np.arange(len(owners))
+        ends = np.concatenate([[0], np.cumsum(rows)])
+        return cls(name, array, ends, place, Data().__cat_dim__(name, array))
+
+    def give(self, data: Data, number: int) -> None:
+        """Set it of the structure with this number, if it has it."""
+        place = self.place[number]
+        if place < 0:
+            return
+        part = self.array[self.ends[place] : self.ends[place + 1]]
+        part = np.ascontiguousarray(np.moveaxis(part, 0, self.dim))
+        data[self.name] = part.item() if part.dtype.kind == "U" else torch.as_tensor(part)
 
 
 def _rows(array: np.ndarray, atoms: np.ndarray, given: np.ndarray | None) -> np.ndarray | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,58 +53,79 @@ def read_sdf(path: Path) -> Iterator[Data]:
     formal charges is ``charge``, radicals make ``spin_multiplicity``, isotopes ``masses``. With
     QM9's energies U0 where PyG's table lies beside ``gdb9.sdf``.
     """
-    lines = list(lines_of(path))
-    records = list(_records(lines))
-    energies = _energies(path.with_name(path.name + ".csv"), len(records))
-    any_separated = any(record.separated for record in records)
-    with rdBase.BlockLogs():
-        structures = [_structure(record, f"structure {k}") for k, record in enumerate(records)]
-    for number, (record, data) in enumerate(zip(records, structures, strict=True)):
+    energies = _energies(path.with_name(path.name + ".csv"))
+    separated, unfinished, number = False, "", -1
+    for number, record in enumerate(_records(lines_of(path))):
         where = f"structure {number}"
-        if any_separated and not record.separated and any(record.rest):
+        with rdBase.BlockLogs():
+            data = _structure(record, where)
+        separated |= record.separated
+        if not record.separated and any(record.rest):
+            unfinished = unfinished or f"{where} (line {record.first})"
+        if separated and unfinished:
             raise InputError(
-                f"{where} (line {record.first}): its properties do not end with {SEPARATOR}; the "
-                "file is cut"
+                f"{unfinished}: its properties do not end with {SEPARATOR}; the file is cut"
             )
-        if energies is not None:
+        if energies is not None and number < len(energies):
             data.energy = torch.tensor([energies[number]], dtype=torch.float64)
         yield data
+    if energies is not None and len(energies) != number + 1:
+        raise InputError(
+            f"{path.name}.csv beside it has {len(energies)} rows for {number + 1} records; move it "
+            "away, or take the table of this file"
+        )
 
 
-def _records(lines: list[str]) -> Iterator[_Record]:
+def _records(lines: Iterable[str]) -> Iterator[_Record]:
     """Cut the lines of a file into records."""
-    begins = [place - 3 for place, line in enumerate(lines) if COUNTS.match(line)]
-    done = 0
-    for number, begin in enumerate(begins):
-        stop = begins[number + 1] if number + 1 < len(begins) else len(lines)
-        _nothing_between(lines, done, begin, number)
-        own = lines[begin:stop]
-        separator = next((k for k, line in enumerate(own) if line.startswith(SEPARATOR)), None)
-        own = own[:separator]
-        done = begin + len(own) + (separator is not None)
-        ends = [place for place, line in enumerate(own) if line.rstrip() == END]
-        if len(ends) != 1:
-            raise InputError(
-                f"structure {number} (line {begin + 1}): {len(ends) or 'no'} {END!r}, expected "
-                "one; the record is cut or damaged"
-            )
-        end = ends[0] + 1
-        yield _Record(begin + 1, own[:end], own[end:], separator is not None)
-    _nothing_between(lines, done, len(lines), len(begins))
+    held: list[str] = []  # from the first line of a record on, or before the first record
+    first, number = 0, -1
+    for line in lines:
+        held.append(line)
+        if not COUNTS.match(line):
+            continue
+        begin = len(held) - 4
+        if number < 0:
+            _nothing_between(held[: max(begin, 0)], 0, begin, 0)
+        else:
+            yield _record(held[:begin], first, number)
+        held, first, number = held[max(begin, 0) :], first + begin, number + 1
+    if number < 0:
+        _nothing_between(held, 0, len(held), 0)
+    else:
+        yield _record(held, first, number)
+
+
+def _record(own: list[str], first: int, number: int) -> _Record:
+    """The record in lines that begin with its title, the first of them with this number from 0."""
+    separator = next((k for k, line in enumerate(own) if line.startswith(SEPARATOR)), None)
+    if separator is not None:
+        rest, own = own[separator + 1 :], own[:separator]
+        after = first + separator + 1
+        _nothing_between(rest, after, after + len(rest), number + 1)
+    ends = [place for place, line in enumerate(own) if line.rstrip() == END]
+    if len(ends) != 1:
+        raise InputError(
+            f"structure {number} (line {first + 1}): {len(ends) or 'no'} {END!r}, expected "
+            "one; the record is cut or damaged"
+        )
+    end = ends[0] + 1
+    return _Record(first + 1, own[:end], own[end:], separator is not None)
 
 
 def _nothing_between(lines: list[str], start: int, stop: int, number: int) -> None:
-    """Refuse text that belongs to no record, also where a header lacks lines."""
+    """Refuse text that belongs to no record, also where a header lacks lines; ``lines`` are those
+    from ``start`` to ``stop``."""
     if stop < start:
         raise InputError(
             f"structure {number} is not a valid SDF record (line {stop + 4}: fewer than three "
             "lines before the counts of atoms and bonds)"
         )
-    for place in range(start, stop):
-        if lines[place].strip():
+    for place, line in enumerate(lines, start + 1):
+        if line.strip():
             raise InputError(
-                f"structure {number} is not a valid SDF record (line {place + 1}: "
-                f"{lines[place].strip()[:60]!r} belongs to no molecule with a counts line that "
+                f"structure {number} is not a valid SDF record (line {place}: "
+                f"{line.strip()[:60]!r} belongs to no molecule with a counts line that "
                 "ends with V2000 or V3000)"
             )
 
@@ -210,17 +231,12 @@ def _number(text: str) -> str | int | float:
     return text
 
 
-def _energies(table: Path, num_structures: int) -> list[float] | None:
+def _energies(table: Path) -> list[float] | None:
     """U0 in eV from the table that PyG keeps beside ``gdb9.sdf``."""
     if not table.is_file():
         return None
     with table.open() as file:
-        rows = list(csv.DictReader(file))
-    if not rows or "u0" not in rows[0]:
-        return None
-    if len(rows) != num_structures:
-        raise InputError(
-            f"{table.name} beside it has {len(rows)} rows for {num_structures} records; move it "
-            "away, or take the table of this file"
-        )
-    return [float(row["u0"]) * ase.units.Hartree for row in rows]
+        rows = csv.DictReader(file)
+        if "u0" not in (rows.fieldnames or ()):
+            return None
+        return [float(row["u0"]) * ase.units.Hartree for row in rows] or None
