@@ -36,6 +36,8 @@ UNIT_NAMES = {
     "force_units": "forces",
     "forces_unit": "forces",
     "forces_units": "forces",
+    "stress_unit": "stress",
+    "stress_units": "stress",
     "r_unit": "pos",
     "pos_unit": "pos",
     "pos_units": "pos",

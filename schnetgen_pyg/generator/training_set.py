@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from schnetgen_pyg.chem.electrons import stated
 from schnetgen_pyg.chem.elements import hill_formula, parse_formula
 from schnetgen_pyg.chem.identity import IDENTITIES, describe
-from schnetgen_pyg.chem.perception import stated
 from schnetgen_pyg.data.conversion import as_data, to_ase
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.parallel import Failure, each_in_processes, job_count

@@ -23,8 +23,9 @@ from ase.calculators.calculator import Calculator, all_changes
 from torch_geometric.data import Data
 
 from schnetgen_pyg.accelerated.radial_tables import serves
+from schnetgen_pyg.chem.electrons import Electrons
 from schnetgen_pyg.data.conversion import as_data, to_ase
-from schnetgen_pyg.data.electrons import Electrons, electrons, require_neutral
+from schnetgen_pyg.data.electrons import electrons, require_neutral
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.potentials.calculator import PotentialCalculator
 from schnetgen_pyg.potentials.model import Potential

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import ase
 
+from schnetgen_pyg.chem.electrons import CHARGE
 from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.data.datasets import load
 from schnetgen_pyg.data.digest import digest
-from schnetgen_pyg.data.electrons import CHARGE
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.evaluation.judging import perceive_all
 from schnetgen_pyg.parallel import Failure, each_in_processes, in_processes, job_count

@@ -19,7 +19,7 @@ import torch
 from rdkit import Chem, rdBase
 from torch_geometric.data import Data
 
-from schnetgen_pyg.data.charge_and_spin import state_electrons
+from schnetgen_pyg.data.electrons import state_electrons
 from schnetgen_pyg.data.readers.text import lines_of
 from schnetgen_pyg.errors import InputError
 

@@ -11,8 +11,9 @@ import ase
 import ase.data
 import numpy as np
 
+from schnetgen_pyg.chem.electrons import stated
 from schnetgen_pyg.chem.geometry import collect
-from schnetgen_pyg.chem.perception import Perception, stated
+from schnetgen_pyg.chem.perception import Perception
 from schnetgen_pyg.evaluation.judges.base import (
     Entry,
     Judge,

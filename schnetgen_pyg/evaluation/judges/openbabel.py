@@ -9,7 +9,8 @@ import ase
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
-from schnetgen_pyg.chem.perception import Perception, stated
+from schnetgen_pyg.chem.electrons import stated
+from schnetgen_pyg.chem.perception import Perception
 from schnetgen_pyg.evaluation.judges.base import (
     Entry,
     Judge,

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.elements import VALENCE, hill_formula, parse_formula
+from schnetgen_pyg.data.electrons import require_closed_shell
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
@@ -51,15 +52,7 @@ def check_neutral(data: Data, where: str) -> None:
     """Refuse what a generator cannot make: what is periodic, charged or has unpaired electrons."""
     if data.get("cell") is not None:
         raise InputError(f"{where}: is periodic, and generators make molecules; remove the cell")
-    said = data.get("info")
-    said = said if isinstance(said, dict) else {}
-    for name, usual in (("charge", 0), ("spin_multiplicity", 1)):
-        value = data.get(name, said.get(name, usual))
-        if value is not None and float(value) != usual:
-            raise InputError(
-                f"{where}: has {name} {float(value):g}, and generators know neutral closed-shell "
-                f"molecules only; they have {name} {usual}"
-            )
+    require_closed_shell(data, "generators make", where)
 
 
 def check_formula(model: SchNetGen, numbers: Tensor, config: SamplingConfig) -> None:
