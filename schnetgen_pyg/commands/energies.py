@@ -58,7 +58,7 @@ def fit_potential(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
 
     data = datasets.load(*options.data, path=options.path, **reading(options))
-    test = datasets.load(*options.test, **reading(options))
+    test = datasets.load(*options.test, **reading(options)) if options.test else []
     elements = elements_of(data, options.init, Potential)
     settings = chosen(PotentialTrainingConfig, options)
     torch.manual_seed(settings.seed)

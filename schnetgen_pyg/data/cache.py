@@ -11,6 +11,7 @@ import pooch
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.labels import Labels
+from schnetgen_pyg.data.origin import keep_origin
 from schnetgen_pyg.data.readers import find_reader, read
 from schnetgen_pyg.data.readers.npz import read_npz, save_npz
 from schnetgen_pyg.errors import InputError
@@ -43,7 +44,9 @@ def read_cached(path: Path, labels: Labels | None = None) -> list[Data]:
     cached = cache_folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
     if cached.is_file():
         try:
-            return read(cached)
+            structures = read(cached)
+            keep_origin(structures, path)
+            return structures
         except InputError:
             cached.unlink()
     structures = read(path, labels=labels)

@@ -22,6 +22,7 @@ from torch_geometric.data import Batch, Data
 
 from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER
 from schnetgen_pyg.data.electrons import state_electrons
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.errors import InputError
 
 #: Labels and the cell: shape of a structure with n atoms, and type.
@@ -311,16 +312,27 @@ def _columns(data: Data) -> Iterator[tuple[str, np.ndarray]]:
 
 def as_data(structures: Iterable[Any], where: str = "structure") -> list[Data]:
     """Structures of any accepted kind (``Data``, a PyG ``Batch`` or dataset, ASE ``Atoms``)
-    as a list of checked ``Data``."""
+    as a list of checked ``Data``.
+
+    Args:
+        structures: one or several.
+        where: how messages name one that is from no file, before its number.
+
+    Raises:
+        InputError: if there is none, or naming the one that cannot be used.
+    """
     if isinstance(structures, (Data, ase.Atoms)):
         structures = [structures]
     single: list[Any] = []
     for item in structures:
         single += item.to_data_list() if isinstance(item, Batch) else [item]
+    if not single:
+        raise InputError(f"there is no {where}: an empty list was given; give at least one")
     result = []
     for index, item in enumerate(single):
         name = f"{where} {index}"
         if isinstance(item, Data):
+            name = named(item, name)
             result.append(check(item.clone(), name))
         elif isinstance(item, ase.Atoms):
             result.append(from_ase(item, name))

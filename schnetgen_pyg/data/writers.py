@@ -70,6 +70,8 @@ def write(path: str | os.PathLike[str], structures: Sequence[ase.Atoms]) -> None
         InputError: if it cannot be written, or the format has no place for what they are.
     """
     name = file_format(path)
+    if not len(structures):
+        raise InputError(f"{path}: there is no structure to write; nothing was written")
     with replacing(path) as temporary:
         try:
             if name in WRITERS:

@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 from schnetgen_pyg.chem.electrons import CHARGE, SPIN
 from schnetgen_pyg.data.conversion import as_data, to_ase
 from schnetgen_pyg.data.datasets import load
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.errors import InputError
 
 
@@ -28,14 +29,15 @@ def judgeable(structures: Any, where: str = "structure", **reading: Any) -> list
         InputError: naming the structure that is periodic, or cannot be used.
     """
     if isinstance(structures, (str, os.PathLike)):
-        where = f"{structures}: structure"
         structures = load(structures, **reading)
     checked = as_data(structures, where)
     given = list(structures) if isinstance(structures, list) else checked
     if len(given) != len(checked):  # batches among them
         given = checked
     pairs = zip(given, checked, strict=True)
-    return [_judgeable(one, data, f"{where} {k}") for k, (one, data) in enumerate(pairs)]
+    return [
+        _judgeable(one, data, named(data, f"{where} {k}")) for k, (one, data) in enumerate(pairs)
+    ]
 
 
 def _judgeable(given: Any, data: Data, where: str) -> ase.Atoms:

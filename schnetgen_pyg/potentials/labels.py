@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data
 from schnetgen_pyg.data.electrons import require_neutral
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.potentials.targets import TARGETS, Target
 
@@ -43,12 +44,10 @@ def labelled(
         InputError: naming the structure, and what it lacks.
     """
     result = as_data(structures, where)
-    if not result:
-        raise InputError("the data hold no structure")
     trained = [target.name for target in trained_targets(result[0], targets)]
     for index, data in enumerate(result):
-        place = f"{where} {index}"
-        _set_labels(data, targets, trained, place, f"{where} 0")
+        place = named(data, f"{where} {index}")
+        _set_labels(data, targets, trained, place, named(result[0], f"{where} 0"))
         _check_cell(data, place)
         require_neutral(data, "a potential", place)
         require_distinct(data, place)
@@ -185,9 +184,10 @@ def _tell_unused(
         found = [similar_names(data, name) for data in structures]
         places = [number for number, alike in enumerate(found) if alike]
         if places:
+            first = named(structures[places[0]], f"{where} {places[0]}")
             rank_zero_warn(
                 f"no {name}, but {len(places)} of {len(structures)} structures have "
-                f"{', '.join(found[places[0]])} ({where} {places[0]} first), which is not used: "
+                f"{', '.join(found[places[0]])} ({first} first), which is not used: "
                 f"training is on {', '.join(targets)} alone. To use it, name it {name}, "
                 f"in {TARGETS[name].unit} (--keys {name}={found[places[0]][0]})"
             )
@@ -214,7 +214,7 @@ def errors(
         labels = [
             value
             for number, one in enumerate(structures)
-            if (value := label_of(one, target, f"structure {number}")) is not None
+            if (value := label_of(one, target, named(one, f"structure {number}"))) is not None
         ]
         if len(said) == len(labels) == len(structures):
             result |= target.errors(said, labels, sizes)

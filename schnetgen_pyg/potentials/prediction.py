@@ -14,6 +14,7 @@ from torch_geometric.utils import cumsum
 from schnetgen_pyg.data.coincidence import coincident_atoms, require_distinct
 from schnetgen_pyg.data.conversion import as_data, to_ase
 from schnetgen_pyg.data.electrons import require_neutral
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.potentials.targets import TARGETS
 
@@ -71,8 +72,9 @@ def predict(
     forces = "energy" in potential.targets if forces is None else forces
     result = as_data(structures)
     for number, data in enumerate(result):
-        require_neutral(data, "the potential", f"structure {number}")
-        require_distinct(data, f"structure {number}")
+        where = named(data, f"structure {number}")
+        require_neutral(data, "the potential", where)
+        require_distinct(data, where)
     starts: Any = range(0, len(result), batch_size)
     for start in progress(starts) if progress else starts:
         part = result[start : start + batch_size]
@@ -85,7 +87,8 @@ def predict(
                 per_atom = TARGETS[name.removesuffix("_variance")].per == "atom"
                 rows = slice(ends[index], ends[index + 1]) if per_atom else slice(index, index + 1)
                 data[name] = values[rows].cpu()
-                require_finite(data, data[name], name, f"structure {start + index}")
+                where = named(data, f"structure {start + index}")
+                require_finite(data, data[name], name, where)
     return result
 
 

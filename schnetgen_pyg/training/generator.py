@@ -19,6 +19,7 @@ from schnetgen_pyg.data.batches import seeded
 from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data
 from schnetgen_pyg.data.lewis_structures import states_in, told, with_lewis_structures
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.splits import split
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.losses import loss_terms
@@ -87,20 +88,21 @@ class GeneratorModule(RunModule):
 def _with_required(model: SchNetGen, structures: Sequence[Data]) -> list[Data]:
     """Types, positions, what the model's conditions require of every structure, and its number."""
     for number, data in enumerate(structures):
-        require_distinct(data, f"structure {number}")
+        where = named(data, f"structure {number}")
+        require_distinct(data, where)
         if data.get("cell") is not None and bool(data.cell.any()):
             raise InputError(
-                f"structure {number}: is periodic, and a generator builds molecules; if it is one "
+                f"{where}: is periodic, and a generator builds molecules; if it is one "
                 "in a box, remove its cell (atoms.pbc = False), else leave it out"
             )
         missing = [name for name in model.required if data.get(name) is None]
         if missing:
             raise InputError(
-                f"structure {number}: has no {missing[0]!r}, which the model's conditions require"
+                f"{where}: has no {missing[0]!r}, which the model's conditions require"
             )
         for name in model.required:
             if not bool(torch.as_tensor(data[name]).isfinite().all()):
-                raise InputError(f"structure {number}: its {name!r} is not finite; leave it out")
+                raise InputError(f"{where}: its {name!r} is not finite; leave it out")
     names = ("z", "pos", *model.required)
     return [
         Data(**{name: data[name] for name in names}, index=number)

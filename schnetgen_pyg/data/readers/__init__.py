@@ -32,6 +32,7 @@ from torch_geometric.data import Data
 from schnetgen_pyg.data.coincidence import require_molecules
 from schnetgen_pyg.data.conversion import check
 from schnetgen_pyg.data.labels import Labels
+from schnetgen_pyg.data.origin import keep_origin
 from schnetgen_pyg.data.readers.ase_formats import read_ase
 from schnetgen_pyg.data.readers.database import read_database
 from schnetgen_pyg.data.readers.npz import read_npz
@@ -144,7 +145,7 @@ def read(
     """
     path = Path(path)
     try:
-        return _structures(path, reader, labels or Labels())
+        structures = _structures(path, reader, labels or Labels())
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except UnknownFileTypeError as error:
@@ -156,3 +157,5 @@ def read(
         raise InputError(
             f"{path}: cannot be read as a structure file ({type(error).__name__}: {error})"
         ) from error
+    keep_origin(structures, path)
+    return structures

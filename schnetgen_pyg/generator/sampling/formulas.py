@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.elements import VALENCE, hill_formula, parse_formula
 from schnetgen_pyg.data.electrons import require_closed_shell
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
@@ -50,6 +51,7 @@ def check_seen(model: SchNetGen, numbers: Tensor, where: str = "") -> None:
 
 def check_neutral(data: Data, where: str) -> None:
     """Refuse what a generator cannot make: what is periodic, charged or has unpaired electrons."""
+    where = named(data, where)
     if data.get("cell") is not None:
         raise InputError(f"{where}: is periodic, and generators make molecules; remove the cell")
     require_closed_shell(data, "generators make", where)
