@@ -31,7 +31,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.data.coincidence import require_molecules
 from schnetgen_pyg.data.conversion import check
-from schnetgen_pyg.data.labels import Labels
+from schnetgen_pyg.data.labels import Labels, is_numeric
 from schnetgen_pyg.data.origin import keep_origin
 from schnetgen_pyg.data.readers.ase_formats import read_ase
 from schnetgen_pyg.data.readers.database import read_database
@@ -62,6 +62,9 @@ READERS: Registry[Reader] = Registry(
         ".tar.gz": read_qm9,
     },
 )
+
+#: Most kinds of texts in place of labels that are told of a file.
+MAX_WARNINGS = 3
 
 #: Files that are unpacked before they are read, unless a reader knows the whole suffix.
 PACKED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -109,13 +112,7 @@ def _structures(path: Path, reader: Reader | None, labels: Labels) -> list[Data]
     if not structures:
         raise InputError("holds no structure")
     require_molecules(structures)
-    unstated = [k for k, data in enumerate(structures) if "energy" in (data.get("info") or {})]
-    if unstated:
-        warnings.warn(
-            f"{path.name}: structure {unstated[0]} has an energy without a unit; it counts as eV. "
-            "Say another: units={'energy': …}, --units energy=…",
-            stacklevel=2,
-        )
+    _tell_texts(path, structures)
     for label, key in labels.keys.items():
         if label not in found and all(data.get(label) is None for data in structures):
             there = sorted({*structures[0].to_dict(), *structures[0].get("info", {})})
@@ -124,6 +121,33 @@ def _structures(path: Path, reader: Reader | None, labels: Labels) -> list[Data]
                 f"{nearest(key, there)}; the first one has {', '.join(there)}"
             )
     return structures
+
+
+def _tell_texts(path: Path, structures: list[Data]) -> None:
+    """Warn of labels in ``info``: energies without a unit, and what is called a label but is no
+    number."""
+    told: dict[str, list[int]] = {}
+    for number, data in enumerate(structures):
+        info = data.get("info") or {}
+        for name in ("energy", "forces", "stress"):
+            if info.get(name) is None or data.get(name) is not None:
+                continue
+            if not is_numeric(info[name]):
+                words = (
+                    f"the {name} {str(info[name])[:40]!r}, no number: it stays text in info, and "
+                    "is no label"
+                )
+            elif name == "energy":
+                words = (
+                    "an energy without a unit; it counts as eV. Say another: units={'energy': …}, "
+                    "--units energy=…"
+                )
+            else:
+                continue
+            told.setdefault(words, []).append(number)
+    for words, numbers in list(told.items())[:MAX_WARNINGS]:
+        others = f" (and {len(numbers) - 1:,} others)" if len(numbers) > 1 else ""
+        warnings.warn(f"{path.name}: structure {numbers[0]}{others} has {words}", stacklevel=2)
 
 
 def read(
