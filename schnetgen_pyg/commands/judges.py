@@ -127,22 +127,23 @@ def _write(
     result: Evaluation | Replicates,
 ) -> None:
     """The table, the figures, a row of every structure, and the different valid molecules with a
-    picture of the first."""
+    picture of the best."""
     from schnetgen_pyg.evaluation.molecules import write_molecules
     from schnetgen_pyg.report import pictures as report
 
     result.save(folder / "figures.json")
     (folder / "table.txt").write_text(result.summary() + "\n")
     write_molecules(folder / "molecules.csv", structures, results)
-    pairs = zip(structures, results, strict=True)
-    found = [mol for pair in pairs for mol in report.valid_molecules(*pair)]
-    mols = list({mol.GetProp("smiles"): mol for mol in reversed(found)}.values())[::-1]
+    mols, order = report.best_molecules(structures, results)
     report.write_sdf(folder / "valid.sdf", mols)
     written = ["table.txt", "figures.json", "molecules.csv"]
-    written.append(f"valid.sdf ({len(mols)} different molecules)")
+    written.append(f"valid.sdf ({len(mols)} different molecules, {order})")
     if mols:
-        report.draw_molecules(folder / "best.png", mols[:16])
-        written.append("best.png")
+        shown = mols[:16]
+        report.draw_molecules(folder / "best.png", shown)
+        written.append(f"best.png (the first {len(shown)} of these)")
+    else:
+        (folder / "best.png").unlink(missing_ok=True)  # of an earlier evaluation
     print(f"wrote {', '.join(written)} to {folder}")
 
 

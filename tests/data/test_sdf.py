@@ -138,7 +138,9 @@ def test_what_is_called_a_label_and_is_no_number(tmp_path, text):
     assert [one.info.get("energy") for one in data] == [text, None]
     with pytest.raises(InputError, match=r"a.sdf: structure 0: (the label|has no) energy"):
         labelled(data, [1, 6, 8])
-    with pytest.raises(InputError, match=r"a.sdf: structure 0: energy (must be a number|is not finite)"):
+    with pytest.raises(
+        InputError, match=r"a.sdf: structure 0: energy (must be a number|is not finite)"
+    ):
         load(path, units={"energy": "kcal/mol"})
 
 

@@ -70,6 +70,7 @@ OPENBABEL = Judge(
     judge=judge,
     rows=rows,
     verdict=lambda entry: entry["failure"] or "valid",
+    accepts=lambda entry: not entry["failure"],
     about="Its own bonds and orders; every atom has its usual valence, the molecule is one "
     "fragment.",
     module="openbabel",
