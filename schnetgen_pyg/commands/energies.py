@@ -116,14 +116,14 @@ def predict(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
 
     file_format(options.out)
-    written = claim(options, options.out)
+    writing = claim(options, options.out)
     members = [Potential.from_pretrained(name) for name in options.checkpoint]
     potential = members[0] if len(members) == 1 else Ensemble(members)
     potential = potential.to(usable_device(options.device))
     data = datasets.load(*options.files, **reading(options))
     found = evaluate(potential, data, options.batch_size, progress=progress)
-    write(options.out, [annotated(single) for single in found])
-    written()
+    with writing:
+        write(options.out, [annotated(single) for single in found])
     measured = errors(found, data, tuple(potential.targets))
     if len(measured) > 1:  # the structures have labels
         for key, value in measured.items():
@@ -208,7 +208,7 @@ def relax(arguments: Sequence[str]) -> None:
     require_suffix(options.out, ".db")
     require_suffix(options.table or "x.csv", ".csv", ".json")
     require_writable(options.out)
-    written = claim(options, options.table)
+    writing = claim(options, options.table)
 
     result = relaxation.relax(
         datasets.load(*options.files, **reading(options)),
@@ -222,6 +222,6 @@ def relax(arguments: Sequence[str]) -> None:
     )
     print(result.summary())
     if options.table:
-        result.save(options.table)
-        written()
+        with writing:
+            result.save(options.table)
     print(f"wrote {', '.join(filter(None, (options.out, options.table)))}")
