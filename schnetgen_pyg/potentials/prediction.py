@@ -64,9 +64,9 @@ def predict(
         ``energy_variance`` and so on.
 
     Raises:
-        InputError: naming the structure with a charge or unpaired spin, which potentials do not
-            know, of which two atoms lie in the same place, or of which what the potential says is
-            not finite.
+        InputError: naming the structure with a charge, unpaired spin or elements that the potential
+            does not know, of which two atoms lie in the same place, or of which what the potential
+            says is not finite.
     """
     require(batch_size >= 1, "batch_size", batch_size, "at least 1")
     forces = "energy" in potential.targets if forces is None else forces
@@ -75,6 +75,12 @@ def predict(
         where = named(data, f"structure {number}")
         require_neutral(data, "the potential", where)
         require_distinct(data, where)
+        unseen = sorted(set(data.z.tolist()) - set(potential.elements))
+        if unseen:
+            raise InputError(
+                f"{where}: holds atomic numbers {unseen}, the potential is for "
+                f"{list(potential.elements)}; leave it out, or train one with them"
+            )
     starts: Any = range(0, len(result), batch_size)
     for start in progress(starts) if progress else starts:
         part = result[start : start + batch_size]

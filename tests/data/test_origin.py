@@ -47,6 +47,10 @@ def one_way(atoms):
     atoms.pbc = [True, False, False]
 
 
+def heavy(atoms):
+    atoms.numbers[0] = 16
+
+
 def unlabelled(atoms):
     atoms.info.clear()
 
@@ -57,6 +61,7 @@ def unlabelled(atoms):
         (unlabelled, lambda data, out: fit_potential(small_potential(), data, out)),
         (charged, lambda data, out: fit_potential(small_potential(), data, out)),
         (charged, lambda data, out: predict(small_potential(), data)),
+        (heavy, lambda data, out: predict(small_potential(), data)),
         (charged, lambda data, out: log_prob(small_model(elements=(1, 8)), data)),
         (charged, lambda data, out: relax(data, method="potential:c7h10o2-painn-potential")),
         (periodic, lambda data, out: evaluate(data, jobs=1)),
