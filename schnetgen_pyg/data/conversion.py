@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from types import NoneType
 from typing import Any
 
 import ase
@@ -88,6 +89,8 @@ def check(data: Data, where: str = "structure") -> Data:
     if z.is_floating_point() and not torch.equal(z, z.round()):
         atom = int((z != z.round()).nonzero()[0])
         raise InputError(f"{where}: the atomic number of atom {atom} is {float(z[atom])}")
+    if not isinstance(values.get("info", {}), (dict, NoneType)):
+        raise InputError(f"{where}: `info` must be a dict, got {type(values['info']).__name__}")
     outside = (z < 1) | (z > MAX_ATOMIC_NUMBER)
     if outside.any():
         atom = int(outside.nonzero()[0])
@@ -323,6 +326,10 @@ def as_data(structures: Iterable[Any], where: str = "structure") -> list[Data]:
     """
     if isinstance(structures, (Data, ase.Atoms)):
         structures = [structures]
+    if not isinstance(structures, Iterable) or isinstance(structures, (str, bytes)):
+        raise InputError(
+            f"expected torch_geometric Data, ase.Atoms or a list of them, got {structures!r}"
+        )
     single: list[Any] = []
     for item in structures:
         single += item.to_data_list() if isinstance(item, Batch) else [item]

@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch_geometric.data import Data
 
+from schnetgen_pyg.chem.electrons import CHARGE, SPIN
 from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.chem.valence_states import ValenceState
 from schnetgen_pyg.data.batches import seeded
 from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data
+from schnetgen_pyg.data.electrons import require_closed_shell
 from schnetgen_pyg.data.lewis_structures import states_in, told, with_lewis_structures
 from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.splits import split
@@ -95,6 +98,8 @@ def _with_required(model: SchNetGen, structures: Sequence[Data]) -> list[Data]:
                 f"{where}: is periodic, and a generator builds molecules; if it is one "
                 "in a box, remove its cell (atoms.pbc = False), else leave it out"
             )
+        if "valence_states" not in model.conditions:  # else they are left out, and said
+            require_closed_shell(data, "a generator makes", where)
         missing = [name for name in model.required if data.get(name) is None]
         if missing:
             raise InputError(
@@ -103,9 +108,9 @@ def _with_required(model: SchNetGen, structures: Sequence[Data]) -> list[Data]:
         for name in model.required:
             if not bool(torch.as_tensor(data[name]).isfinite().all()):
                 raise InputError(f"{where}: its {name!r} is not finite; leave it out")
-    names = ("z", "pos", *model.required)
+    names = ("z", "pos", *model.required, CHARGE, SPIN)
     return [
-        Data(**{name: data[name] for name in names}, index=number)
+        Data(**{name: data[name] for name in names if name in data}, index=number)
         for number, data in enumerate(structures)
     ]
 
@@ -196,6 +201,8 @@ def fit(
     data = _with_required(model, whole)
     _check_elements(model, data)
     data, beyond = _with_states(model, data)
+    for single, name in product(data, (CHARGE, SPIN)):
+        single.pop(name, None)  # all are neutral now
     out.mkdir(parents=True, exist_ok=True)
     check_continues(out, model)
     parent = begin(model, out, init)

@@ -39,6 +39,7 @@ from schnetgen_pyg.data.readers.npz import read_npz
 from schnetgen_pyg.data.readers.qm9 import read_qm9
 from schnetgen_pyg.data.readers.sdf import read_sdf
 from schnetgen_pyg.data.readers.xyz import read_xyz
+from schnetgen_pyg.data.units import LIBRARY
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.registry import Registry, nearest
 
@@ -113,12 +114,19 @@ def _structures(path: Path, reader: Reader | None, labels: Labels) -> list[Data]
         raise InputError("holds no structure")
     require_molecules(structures)
     _tell_texts(path, structures)
+    for name in labels.units.keys() - LIBRARY.keys():
+        there = {str(key) for data in structures for key in (*data.keys(), *data.get("info", {}))}
+        if name not in there:
+            raise InputError(
+                f"no structure has {name!r}, of which units state the unit"
+                f"{nearest(name, sorted({*there, *LIBRARY}))}"
+            )
     for label, key in labels.keys.items():
         if label not in found and all(data.get(label) is None for data in structures):
-            there = sorted({*structures[0].to_dict(), *structures[0].get("info", {})})
+            first = sorted({*structures[0].to_dict(), *structures[0].get("info", {})})
             raise InputError(
                 f"no structure has {key!r}, which keys name as the {label}"
-                f"{nearest(key, there)}; the first one has {', '.join(there)}"
+                f"{nearest(key, first)}; the first one has {', '.join(first)}"
             )
     return structures
 

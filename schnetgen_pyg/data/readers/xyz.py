@@ -39,6 +39,9 @@ EXPONENT_OF_KEY = re.compile(r'(?<==)("?[+-]?(?:\d+\.\d*|\.\d+))(?:[dD]|\*\^)([+
 #: A quote that begins or ends a text, in a comment.
 QUOTE = re.compile(r'(?<!\\)"')
 
+#: A key of a comment with its value.
+ENTRY = re.compile(r"""(?<!\S)([^\s="']+)\s*=\s*("[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\S*)""")
+
 #: What ASE reads from a comment as nine numbers only, and other programs write as six, too.
 TENSOR = re.compile(r"""(?<!\S)(stress|virial)\s*=\s*("[^"]*"|'[^']*'|\{[^}]*\}|\[.*\]|\S+)""")
 
@@ -165,6 +168,12 @@ def _structure(frame: _Frame, where: str, unread: set[int]) -> Data:
         comment, text = "", comment.strip()
     elif len(QUOTE.findall(comment)) % 2:  # ASE would take all that follows for one text
         raise InputError(f"{place}: a quote in the comment line is never closed; correct it")
+    _require_said_once(comment, place)
+    if named and "pos" not in columns[::3]:
+        raise InputError(
+            f"{place}: its Properties name no column pos ({', '.join(columns[::3])}); call the "
+            "positions so (pos:R:3)"
+        )
     comment = EXPONENT_OF_KEY.sub(r"\1e\2", comment)
     comment = TENSOR.sub(lambda found: _nine_numbers(found, place), comment)
     masses: dict[int, float] = {}
@@ -187,6 +196,17 @@ def _structure(frame: _Frame, where: str, unread: set[int]) -> Data:
         all_masses[list(masses)] = list(masses.values())
         structure.set_masses(all_masses)
     return convert(structure, where)
+
+
+def _require_said_once(comment: str, where: str) -> None:
+    """Refuse a key with two values, of which ASE would take the last."""
+    said: dict[str, str] = {}
+    for key, value in ENTRY.findall(comment):
+        if said.setdefault(key, value) != value:
+            raise InputError(
+                f"{where}: the comment line states {key} twice, {said[key]} and {value}; leave one "
+                "out"
+            )
 
 
 def _nine_numbers(found: re.Match[str], where: str) -> str:
