@@ -107,12 +107,6 @@ def test_groups_are_learned_and_made(text, tmp_path):
     assert Chem.CanonSmiles(text) in found
 
 
-def ammonium(charge) -> ase.Atoms:
-    atoms = embedded("[NH4+]")
-    atoms.info["charge"] = charge
-    return atoms
-
-
 def test_a_charge_that_the_data_state_is_known_in_training(isomers, tmp_path):
     """Two charges are no electron that stays alone: without their word it would seem neutral."""
     ions = [METHANE.copy() for _ in range(5)]
