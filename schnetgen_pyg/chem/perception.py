@@ -9,7 +9,6 @@ valid; RDKit's valences hold. A structure that states unpaired electrons is a ra
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import ase
 import numpy as np
@@ -17,8 +16,8 @@ from rdkit import Chem, rdBase
 from scipy.spatial.distance import pdist
 
 from schnetgen_pyg.chem.bonds import connectivity
+from schnetgen_pyg.chem.electrons import stated
 from schnetgen_pyg.chem.lewis import lewis_structure, most_neighbors
-from schnetgen_pyg.errors import InputError
 
 #: Atoms closer than this (Å) lie on top of each other.
 CLASH = 0.5
@@ -46,33 +45,13 @@ class Perception:
         return self.mol is not None
 
 
-def stated(atoms: ase.Atoms) -> dict[str, int]:
-    """What a structure's info says of its electrons: ``charge`` (e) and ``spin_multiplicity``,
-    where they are not those of a neutral closed-shell molecule.
-
-    Raises:
-        InputError: if they are no whole numbers, or no multiplicity.
-    """
-    found = {}
-    for name, usual, least in (("charge", 0, -1_000), ("spin_multiplicity", 1, 1)):
-        value: Any = atoms.info.get(name, usual)
-        try:
-            number = int(value)
-            whole = number == float(value) and number >= least
-        except (TypeError, ValueError, OverflowError):
-            whole = False
-        if not whole:
-            raise InputError(
-                f"{atoms.get_chemical_formula()}: {name} must be a whole number, got {value!r}"
-            )
-        if number != usual:
-            found[name] = number
-    return found
-
-
 def perceive(atoms: ase.Atoms) -> Perception:
     """Bonds and bond orders of one structure, or the reason why it is not valid; with the
-    ``charge`` and ``spin_multiplicity`` in its info."""
+    ``charge`` and ``spin_multiplicity`` in its info.
+
+    Raises:
+        InputError: if these cannot be (`schnetgen_pyg.chem.electrons`).
+    """
     if (pdist(atoms.positions) < CLASH).any():
         return Perception(None, "clash")
     electrons = stated(atoms)

@@ -62,7 +62,7 @@ def fit_potential(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
 
     data = datasets.load(*options.data, path=options.path, **reading(options))
-    test = datasets.load(*options.test, **reading(options))
+    test = datasets.load(*options.test, **reading(options)) if options.test else []
     elements = elements_of(data, options.init, Potential)
     settings = chosen(PotentialTrainingConfig, options)
     torch.manual_seed(settings.seed)
@@ -121,20 +121,20 @@ def predict(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
 
     file_format(options.out)
-    written = claim(options, options.out)
+    writing = claim(options, options.out)
     members = [Potential.from_pretrained(name) for name in options.checkpoint]
     potential = members[0] if len(members) == 1 else Ensemble(members)
     potential = potential.to(usable_device(options.device))
     data = datasets.load(*options.files, **reading(options))
     found: Sequence[Data]
-    if is_stored(options.out):  # a batch at a time is in memory
-        each = predict_each(potential, data, options.batch_size, progress=progress)
-        write(options.out, map(annotated, each))
-        found = StoredStructures(options.out)
-    else:
-        found = evaluate(potential, data, options.batch_size, progress=progress)
-        write(options.out, [annotated(single) for single in found])
-    written()
+    with writing:
+        if is_stored(options.out):  # a batch at a time is in memory
+            each = predict_each(potential, data, options.batch_size, progress=progress)
+            write(options.out, map(annotated, each))
+            found = StoredStructures(options.out)
+        else:
+            found = evaluate(potential, data, options.batch_size, progress=progress)
+            write(options.out, [annotated(single) for single in found])
     measured = errors(found, data, tuple(potential.targets))
     if len(measured) > 1:  # the structures have labels
         for key, value in measured.items():
@@ -219,7 +219,7 @@ def relax(arguments: Sequence[str]) -> None:
     require_suffix(options.out, ".db")
     require_suffix(options.table or "x.csv", ".csv", ".json")
     require_writable(options.out)
-    written = claim(options, options.table)
+    writing = claim(options, options.table)
 
     result = relaxation.relax(
         datasets.load(*options.files, **reading(options)),
@@ -233,6 +233,6 @@ def relax(arguments: Sequence[str]) -> None:
     )
     print(result.summary())
     if options.table:
-        result.save(options.table)
-        written()
+        with writing:
+            result.save(options.table)
     print(f"wrote {', '.join(filter(None, (options.out, options.table)))}")

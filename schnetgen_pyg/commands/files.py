@@ -44,16 +44,15 @@ def convert(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(arguments)
 
-    written = claim(options, options.out)
-    made = make(
-        *options.files,
-        out=options.out,
-        perceive=options.perceive,
-        jobs=options.jobs,
-        progress=progress,
-        **reading(options),
-    )
-    written()
+    with claim(options, options.out):
+        made = make(
+            *options.files,
+            out=options.out,
+            perceive=options.perceive,
+            jobs=options.jobs,
+            progress=progress,
+            **reading(options),
+        )
     if options.perceive and (failed := with_stored_lewis(made)[1]):
         say(f"{told(failed, len(made))}; the training of a generator will leave them out")
     size = made.path.stat().st_size / 1e6

@@ -93,7 +93,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     options = _evaluate_parser().parse_args(arguments)
     require_suffix(options.json or "x.json", ".json")
     folder = [Path(options.out) / name for name in WRITTEN] if options.out else []
-    written = claim(options, options.json, *folder)
+    writing = claim(options, options.json, *folder)
 
     samples = [[file] for file in options.files] if options.each else [options.files]
 
@@ -113,11 +113,11 @@ def evaluate(arguments: Sequence[str]) -> None:
     )
     result = Replicates(results, options.files) if options.each else results[0]
     print(result.summary())
-    if options.json:
-        result.save(options.json)
-    if options.out:
-        _write(Path(options.out), structures, results, result)
-    written()
+    with writing:
+        if options.json:
+            result.save(options.json)
+        if options.out:
+            _write(Path(options.out), structures, results, result)
 
 
 def _write(
@@ -127,22 +127,25 @@ def _write(
     result: Evaluation | Replicates,
 ) -> None:
     """The table, the figures, a row of every structure, and the different valid molecules with a
-    picture of the first."""
+    picture of the best."""
     from schnetgen_pyg.evaluation.molecules import write_molecules
     from schnetgen_pyg.report import pictures as report
+    from schnetgen_pyg.storage.atomic import replacing
 
     result.save(folder / "figures.json")
-    (folder / "table.txt").write_text(result.summary() + "\n")
+    with replacing(folder / "table.txt") as temporary:
+        temporary.write_text(result.summary() + "\n")
     write_molecules(folder / "molecules.csv", structures, results)
-    pairs = zip(structures, results, strict=True)
-    found = [mol for pair in pairs for mol in report.valid_molecules(*pair)]
-    mols = list({mol.GetProp("smiles"): mol for mol in reversed(found)}.values())[::-1]
+    mols, order = report.best_molecules(structures, results)
     report.write_sdf(folder / "valid.sdf", mols)
     written = ["table.txt", "figures.json", "molecules.csv"]
-    written.append(f"valid.sdf ({len(mols)} different molecules)")
+    written.append(f"valid.sdf ({len(mols)} different molecules, {order})")
     if mols:
-        report.draw_molecules(folder / "best.png", mols[:16])
-        written.append("best.png")
+        shown = mols[:16]
+        report.draw_molecules(folder / "best.png", shown)
+        written.append(f"best.png (the first {len(shown)} of these)")
+    else:
+        (folder / "best.png").unlink(missing_ok=True)  # of an earlier evaluation
     print(f"wrote {', '.join(written)} to {folder}")
 
 
@@ -185,22 +188,22 @@ def report(arguments: Sequence[str]) -> None:
     add_out(parser, "page; by default report.html in the run's folder", required=False)
     options = parser.parse_args(arguments)
     require_suffix(options.out or "x.html", ".html", ".htm")
-    written = claim(options, options.out)
+    writing = claim(options, options.out)
 
-    out = runs.report(
-        options.run,
-        options.out,
-        train=options.train,
-        test=options.test,
-        checkpoint=options.checkpoint,
-        default_checkpoint=DEFAULT_CHECKPOINT,
-        title=options.title,
-        max_molecules=options.num,
-        judges=options.judges or None,
-        jobs=options.jobs,
-        progress=progress,
-    )
-    written()
+    with writing:
+        out = runs.report(
+            options.run,
+            options.out,
+            train=options.train,
+            test=options.test,
+            checkpoint=options.checkpoint,
+            default_checkpoint=DEFAULT_CHECKPOINT,
+            title=options.title,
+            max_molecules=options.num,
+            judges=options.judges or None,
+            jobs=options.jobs,
+            progress=progress,
+        )
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -230,19 +233,19 @@ def view(arguments: Sequence[str]) -> None:
 
     require(options.num >= 1, "num", options.num, "at least 1")
     require_suffix(options.out or "x.png", ".png", ".gif")
-    written = claim(options, options.out)
+    writing = claim(options, options.out)
     structures = [to_ase(data) for data in datasets.load(options.file, **reading(options))]
     if options.out and options.out.endswith(".gif"):
         from schnetgen_pyg.generator.model import SchNetGen
         from schnetgen_pyg.report.animation import animate
 
-        animate(options.out, SchNetGen.from_pretrained(options.checkpoint), structures[0])
-        written()
+        with writing:
+            animate(options.out, SchNetGen.from_pretrained(options.checkpoint), structures[0])
         print(f"wrote {options.out}")
         return
     if options.out:
-        report.draw_structures(options.out, structures[: options.num])
-        written()
+        with writing:
+            report.draw_structures(options.out, structures[: options.num])
         print(f"wrote {options.out}")
         return
     try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -102,25 +103,18 @@ def require_suffix(path: str, *suffixes: str) -> None:
         )
 
 
-def claim(options: Namespace, *paths: str | Path | None) -> Callable[[], None]:
+def claim(options: Namespace, *paths: str | Path | None) -> AbstractContextManager[None]:
     """Refuse, before anything is computed, files that cannot be written or that hold results of
-    another command line. Call what it returns when they are written: then they are known to be of
-    this one."""
-    from schnetgen_pyg.storage.atomic import is_stream
-    from schnetgen_pyg.storage.finished import finish, is_finished
+    another command line. They are written within what it returns
+    (`schnetgen_pyg.storage.finished.recording`)."""
+    from schnetgen_pyg.storage.finished import is_finished, recording
 
     said = options.as_dict()
     settings = {name: value for name, value in said.items() if name not in COSMETIC}
     files = [Path(path) for path in paths if path is not None]
     for file in files:
         is_finished(file, settings, options.overwrite)
-
-    def written() -> None:
-        for file in files:
-            if file.is_file() and not is_stream(file):
-                finish(file, settings)
-
-    return written
+    return recording(files, settings)
 
 
 def add_init(parser: Parser) -> None:

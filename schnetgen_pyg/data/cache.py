@@ -11,6 +11,7 @@ import pooch
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.labels import Labels
+from schnetgen_pyg.data.origin import keep_origin
 from schnetgen_pyg.data.readers import find_reader, read
 from schnetgen_pyg.data.readers.npz import read_npz, save_npz
 from schnetgen_pyg.data.readers.stored import read_stored
@@ -49,7 +50,10 @@ def read_cached(path: Path, labels: Labels | None = None) -> list[Data]:
     cached = cache_folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
     if cached.is_file():
         try:
-            return read(cached)
+            structures = read(cached)
+            for number, data in enumerate(structures):
+                keep_origin(data, path, number)
+            return structures
         except InputError:
             cached.unlink()
     structures = read(path, labels=labels)

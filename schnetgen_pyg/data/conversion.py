@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import NoneType
 from typing import Any
 
 import ase
@@ -21,7 +22,8 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER
-from schnetgen_pyg.data.charge_and_spin import state_electrons
+from schnetgen_pyg.data.electrons import state_electrons
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.errors import InputError
 
@@ -32,6 +34,9 @@ SHAPES: dict[str, tuple[Callable[[int], tuple[int, ...]], torch.dtype]] = {
     "stress": (lambda n: (1, 3, 3), torch.float32),
     "cell": (lambda n: (1, 3, 3), torch.float32),
 }
+
+#: Part of its largest entry, and more (eV/Å³), by which a stress may be asymmetric: noise is.
+ASYMMETRY = (0.1, 1e-5)
 
 #: Attributes of a graph's structure, not of its atoms, by a part of their names.
 NO_COLUMNS = ("edge", "index", "face", "adj", "batch", "ptr")
@@ -48,12 +53,14 @@ def check(data: Data, where: str = "structure") -> Data:
 
     Args:
         data: ``z`` [num_atoms] and ``pos`` [num_atoms, 3] in Å; where there are labels, ``energy``
-            of one number, ``forces`` [num_atoms, 3], ``stress`` and ``cell`` [3, 3] or [1, 3, 3].
+            of one number, ``forces`` [num_atoms, 3], ``stress`` and ``cell`` [3, 3] or [1, 3, 3];
+            a stress may also be xx, yy, zz, yz, xz, xy as ASE has it (Voigt), or the nine numbers
+            of its rows. ``charge`` and ``spin_multiplicity`` as attributes or in ``info``.
         where: how the message names the structure.
 
     Raises:
-        InputError: naming the structure and the offending value: a wrong shape, or what is not
-            finite.
+        InputError: naming the structure and the offending value: a wrong shape, what is not finite,
+            or a charge or multiplicity that cannot be (`schnetgen_pyg.chem.electrons`).
     """
     values = data.to_dict()
     z, pos = values.get("z"), values.get("pos")
@@ -83,6 +90,8 @@ def check(data: Data, where: str = "structure") -> Data:
     if z.is_floating_point() and not torch.equal(z, z.round()):
         atom = int((z != z.round()).nonzero()[0])
         raise InputError(f"{where}: the atomic number of atom {atom} is {float(z[atom])}")
+    if not isinstance(values.get("info", {}), (dict, NoneType)):
+        raise InputError(f"{where}: `info` must be a dict, got {type(values['info']).__name__}")
     outside = (z < 1) | (z > MAX_ATOMIC_NUMBER)
     if outside.any():
         atom = int(outside.nonzero()[0])
@@ -95,14 +104,10 @@ def check(data: Data, where: str = "structure") -> Data:
         if values.get(name) is not None:
             checked[name] = _shaped(values[name], name, z.numel(), where)
     _check_cell(checked.get("cell"), where)
-    for name in ("charge", "spin_multiplicity"):
-        value = values.get(name)
-        if value is not None and not isinstance(value, int):
-            checked[name] = _whole(value, name, z.numel(), where)
     for name, value in checked.items():
         if value is not values[name]:
             data[name] = value
-    return data
+    return state_electrons(data, where)
 
 
 def _finite(values: Tensor) -> bool:
@@ -123,11 +128,13 @@ def _shaped(value: Any, name: str, num_atoms: int, where: str) -> Tensor:
         raise InputError(
             f"{where}: {name} must be a number, got {value!r}; correct it, or leave it out"
         ) from None
+    if name == "stress" and found.numel() in (6, 9):
+        found = _full_stress(found, where)
     fits = found.shape in (shape, shape[1:]) or found.numel() == 1 == math.prod(shape)
     if not fits or (name == "forces" and found.dim() < 2):
         raise InputError(
             f"{where}: {name} must have shape {list(shape)}, got {list(found.shape)}; correct it, "
-            "or leave it out"
+            f"or leave it out{' (six numbers are xx yy zz yz xz xy)' * (name == 'stress')}"
         )
     if not _finite(found):
         place = (~torch.isfinite(found)).nonzero()[0].tolist()
@@ -137,6 +144,29 @@ def _shaped(value: Any, name: str, num_atoms: int, where: str) -> Tensor:
             "structure out"
         )
     return found if found.shape == shape else found.reshape(shape)
+
+
+def _full_stress(value: Tensor, where: str) -> Tensor:
+    """A stress of six numbers (Voigt, in ASE's order) or nine, [1, 3, 3]."""
+    if value.numel() == 6:
+        full = voigt_6_to_full_3x3_stress(value.detach().cpu().reshape(6).numpy())
+        return torch.as_tensor(full, dtype=value.dtype).unsqueeze(0)
+    full = value.reshape(1, 3, 3)
+    require_symmetric(full[0], where)
+    return full
+
+
+def require_symmetric(stress: Tensor, where: str) -> None:
+    """Refuse nine numbers [3, 3] that are no stress.
+
+    Raises:
+        InputError: with the numbers.
+    """
+    part, more = ASYMMETRY
+    if (stress - stress.mT).abs().max() > part * stress.abs().max() + more:
+        raise InputError(
+            f"{where}: the stress {stress.tolist()} is not symmetric; correct it, or leave it out"
+        )
 
 
 def _check_cell(cell: Tensor | None, where: str) -> None:
@@ -150,21 +180,6 @@ def _check_cell(cell: Tensor | None, where: str) -> None:
             f"{where}: the cell vectors {vectors.tolist()} lie in one "
             f"{'plane' if len(vectors) > 2 else 'line'}; correct the cell"
         )
-
-
-def _whole(value: Any, name: str, num_atoms: int, where: str) -> Any:
-    """A charge or multiplicity as int; of each atom (charges of atoms) as it is."""
-    try:
-        found = torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise InputError(f"{where}: {name} must be a whole number, got {value!r}") from None
-    if found.numel() != 1:
-        if found.shape[:1] == (num_atoms,):
-            return value
-        raise InputError(f"{where}: {name} must be one number, got shape {list(found.shape)}")
-    if not float(found).is_integer():
-        raise InputError(f"{where}: {name} must be a whole number, got {float(found):g}")
-    return int(found)
 
 
 def from_ase(atoms: ase.Atoms, where: str = "structure") -> Data:
@@ -239,7 +254,6 @@ def _set_result(data: Data, name: str, value: Any) -> None:
         return
     array = np.asarray(value)
     if name == "stress":
-        array = voigt_6_to_full_3x3_stress(array) if array.shape == (6,) else array
         data.stress = torch.as_tensor(array)
     elif array.ndim and array.shape[0] == data.z.numel() and name != "dipole":
         _set_column(data, name, array)
@@ -307,21 +321,33 @@ def checked(structures: Iterable[Any], where: str = "structure") -> Sequence[Dat
 
 def as_data(structures: Iterable[Any], where: str = "structure", first: int = 0) -> list[Data]:
     """Structures of any accepted kind (``Data``, a PyG ``Batch`` or dataset, ASE ``Atoms``)
-    as a list of checked ``Data``; ``first`` is the number of the first in messages."""
+    as a list of checked ``Data``.
+
+    Args:
+        structures: one or several.
+        where: how messages name one that is from no file, before its number.
+        first: number of the first in messages.
+
+    Raises:
+        InputError: if there is none, or naming the one that cannot be used.
+    """
     if isinstance(structures, (Data, ase.Atoms)):
         structures = [structures]
+    if not isinstance(structures, Iterable) or isinstance(structures, (str, bytes)):
+        raise InputError(
+            f"expected torch_geometric Data, ase.Atoms or a list of them, got {structures!r}"
+        )
     single: list[Any] = []
     for item in structures:
         single += item.to_data_list() if isinstance(item, Batch) else [item]
+    if not single:
+        raise InputError(f"there is no {where}: an empty list was given; give at least one")
     result = []
     for index, item in enumerate(single, first):
         name = f"{where} {index}"
         if isinstance(item, Data):
-            data = check(item.clone(), name)
-            stated = data.get("charge") is not None or data.get("spin_multiplicity") is not None
-            if data.get("info") and not stated:
-                state_electrons(data, name)  # by its info, as that of a file
-            result.append(data)
+            name = named(item, name)
+            result.append(check(item.clone(), name))
         elif isinstance(item, ase.Atoms):
             result.append(from_ase(item, name))
         else:

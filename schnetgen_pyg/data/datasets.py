@@ -106,6 +106,8 @@ def load(
     Raises:
         InputError: naming the file, the structure and what is wrong.
     """
+    if not sources:
+        raise InputError(f"nothing to load: name a file or a data set ({', '.join(DATASETS)})")
     labels = Labels(keys or {}, units or {})
     names = {source for source in sources if isinstance(source, str) and source in DATASETS}
     if path is not None and not names:

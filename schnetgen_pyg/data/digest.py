@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch_geometric.data import Data
 
-from schnetgen_pyg.data.electrons import CHARGE, SPIN
+from schnetgen_pyg.chem.electrons import CHARGE, SPIN
 from schnetgen_pyg.data.stored import StoredStructures
 
 

@@ -36,6 +36,8 @@ UNIT_NAMES = {
     "force_units": "forces",
     "forces_unit": "forces",
     "forces_units": "forces",
+    "stress_unit": "stress",
+    "stress_units": "stress",
     "r_unit": "pos",
     "pos_unit": "pos",
     "pos_units": "pos",
@@ -166,6 +168,7 @@ def _convert(
 ) -> bool:
     """Convert an attribute, or a label in ``info``, which becomes one; whether that could be."""
     if not unit:
+        numbers(values.get(name, info.get(name)), name, where)  # of what is none, say that first
         known = LIBRARY.get(name, "eV")
         raise InputError(
             f"{where}: has {name}, but the file does not say its unit; say it (units={{{name!r}: "
@@ -178,6 +181,19 @@ def _convert(
         value = values.pop(name) if name in values else info.pop(name)
         values[name] = scale * numbers(value, name, where)
     return True
+
+
+def is_numeric(value: Any) -> bool:
+    """Whether a value can be a label: a finite number, or several of them, also as text."""
+    try:
+        array = np.array(value.split() if isinstance(value, str) else value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(value, bool) and array.size > 0 and bool(np.isfinite(array).all())
+
+
+def _shown(value: Any) -> str:
+    return repr(value.tolist() if isinstance(value, np.ndarray) else value)
 
 
 def numbers(value: Any, name: str, where: str) -> Tensor:
@@ -195,5 +211,5 @@ def numbers(value: Any, name: str, where: str) -> Tensor:
         return found.detach().double()
     except (TypeError, ValueError, RuntimeError):
         raise InputError(
-            f"{where}: {name} must be a number, got {value!r}; correct it, or leave it out"
+            f"{where}: {name} must be a number, got {_shown(value)}; correct it, or leave it out"
         ) from None

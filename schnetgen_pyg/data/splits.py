@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.data.batches import seeded
 from schnetgen_pyg.data.digest import digest
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.storage.atomic import replacing
@@ -90,8 +91,9 @@ def _groups(structures: Sequence[Data], usable: Sequence[int], key: str | None) 
     for index in usable:
         info = structures[index].get("info") or {}
         if key not in info:
+            where = named(structures[index], f"structure {index}")
             raise InputError(
-                f"structure {index}: no {key!r} in its info (there: {sorted(info) or 'nothing'}); "
+                f"{where}: no {key!r} in its info (there: {sorted(info) or 'nothing'}); "
                 "name another entry in group_by"
             )
         groups.setdefault(info[key], []).append(index)

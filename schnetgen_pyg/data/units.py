@@ -28,6 +28,13 @@ ENERGIES = {
     "ry": ase.units.Rydberg,
     "invcm": ase.units.invcm,
 }
+PRESSURES = {
+    "gpa": ase.units.GPa,
+    "mpa": 1e-3 * ase.units.GPa,
+    "pa": ase.units.Pascal,
+    "kbar": 1e3 * ase.units.bar,
+    "bar": ase.units.bar,
+}
 #: Energies of a mole, which make sense with "/mol" only.
 MOLAR = {"kcal": ase.units.kcal, "cal": 1e-3 * ase.units.kcal, "kj": ase.units.kJ, "j": ase.units.J}
 LENGTHS = {
@@ -80,6 +87,8 @@ def _named(word: str) -> Unit | None:
             return Unit(ENERGIES[name], energy=1)
         if name in MOLAR:
             return Unit(MOLAR[name], energy=1, mol=1)
+        if name in PRESSURES:
+            return Unit(PRESSURES[name], energy=1, length=-3)
         if name in LENGTHS:
             return Unit(LENGTHS[name], length=1)
         if name == "mol":

@@ -8,7 +8,7 @@ CSV files. What a format has no place for is refused or said.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,8 @@ def write(path: str | os.PathLike[str], structures: Iterable[ase.Atoms]) -> None
         InputError: if it cannot be written, or the format has no place for what they are.
     """
     name = file_format(path)
+    if isinstance(structures, Sized) and not len(structures):
+        raise InputError(f"{path}: there is no structure to write; nothing was written")
     with replacing(path) as temporary:
         try:
             if name in WRITERS:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import ase
 
+from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.evaluation.distributions import Distributions, compare, measure
 from schnetgen_pyg.evaluation.figures import notes, of_known, of_set, origins
 from schnetgen_pyg.evaluation.judges import JUDGES, Record, default_judges
@@ -184,6 +185,8 @@ def evaluate_each(
 ) -> list[Evaluation]:
     """`evaluate` several sets of generated structures against the same references, which are judged
     once; `schnetgen_pyg.evaluation.replicates` makes means and standard deviations of them."""
+    if not len(samples):
+        raise InputError("there is nothing to judge: an empty list of samples was given")
     jobs = job_count(jobs)
     asked = [JUDGES[name] for name in (default_judges() if judges is None else judges)]
     asked = [judge for judge in asked if judge is not RDKIT]  # the ground of every record

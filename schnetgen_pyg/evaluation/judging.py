@@ -9,8 +9,9 @@ from typing import Any
 import ase
 
 from schnetgen_pyg.chem.bonds import connectivity
+from schnetgen_pyg.chem.electrons import stated
 from schnetgen_pyg.chem.identity import has_smiles
-from schnetgen_pyg.chem.perception import perceive, stated
+from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.evaluation.judges.base import Entry, Judge, Record
 from schnetgen_pyg.evaluation.judges.rdkit import RDKIT

@@ -9,19 +9,16 @@ from itertools import accumulate
 from typing import Any, TypeVar
 
 import ase
-import torch
 from torch_geometric.data import Data
 
-from schnetgen_pyg.chem.perception import stated
+from schnetgen_pyg.chem.electrons import CHARGE, SPIN
 from schnetgen_pyg.data.conversion import as_data, to_ase
 from schnetgen_pyg.data.datasets import load
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.errors import InputError
 
 T = TypeVar("T")
-
-#: What a structure may state of its electrons.
-ELECTRONS = ("charge", "spin_multiplicity")
 
 
 class Computed(Sequence[T]):
@@ -69,7 +66,6 @@ def judgeable(structures: Any, where: str = "structure", **reading: Any) -> Sequ
         InputError: naming the structure that is periodic, or cannot be used.
     """
     if isinstance(structures, (str, os.PathLike)):
-        where = f"{structures}: structure"
         structures = load(structures, **reading)
     if isinstance(structures, Computed):  # by this function
         return structures
@@ -81,7 +77,9 @@ def judgeable(structures: Any, where: str = "structure", **reading: Any) -> Sequ
     if len(given) != len(checked):  # batches among them
         given = checked
     pairs = zip(given, checked, strict=True)
-    return [_judgeable(one, data, f"{where} {k}") for k, (one, data) in enumerate(pairs)]
+    return [
+        _judgeable(one, data, named(data, f"{where} {k}")) for k, (one, data) in enumerate(pairs)
+    ]
 
 
 def _judgeable(given: Any, data: Data, where: str) -> ase.Atoms:
@@ -93,13 +91,11 @@ def _judgeable(given: Any, data: Data, where: str) -> ase.Atoms:
             "across a cell are not judged; take the cell away (atoms.pbc = False, no Lattice in "
             "the file) if this is a molecule in a box, whole and not cut by its walls"
         )
-    told = {name: data[name] for name in ELECTRONS if data.get(name) is not None}
+    told = {name: data[name] for name in (CHARGE, SPIN) if isinstance(data.get(name), int)}
     missing = {name: value for name, value in told.items() if name not in atoms.info}
     if missing:
-        info = atoms.info | {k: torch.as_tensor(v).flatten()[0].item() for k, v in missing.items()}
-        atoms = ase.Atoms(atoms.numbers, atoms.positions, info=info)
-    try:
-        stated(atoms)
-    except InputError as error:
-        raise InputError(f"{where}: {error}; write it as one, or leave it out") from error
+        copy = atoms.copy()
+        copy.info |= missing
+        copy.calc = atoms.calc
+        return copy
     return atoms

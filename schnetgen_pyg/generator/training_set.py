@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from schnetgen_pyg.chem.electrons import stated
 from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER, hill_formula, parse_formula
 from schnetgen_pyg.chem.identity import IDENTITIES, describe, hash_of
-from schnetgen_pyg.chem.perception import stated
 from schnetgen_pyg.data.conversion import as_data, to_ase
 from schnetgen_pyg.data.perceived import stored_hashes
 from schnetgen_pyg.data.stored import StoredStructures

@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import checked
 from schnetgen_pyg.data.electrons import require_neutral
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.potentials.targets import TARGETS, Target
@@ -53,8 +54,8 @@ def labelled(
     if isinstance(result, StoredStructures):
         kept = {name: [] for name in trained if not _is_plain(result, TARGETS[name])}
     for index, data in enumerate(result):
-        place = f"{where} {index}"
-        _set_labels(data, targets, trained, place, f"{where} 0")
+        place = named(data, f"{where} {index}")
+        _set_labels(data, targets, trained, place, named(result[0], f"{where} 0"))
         _check_cell(data, place)
         require_neutral(data, "a potential", place)
         if not stored:  # else it was checked when the file was made
@@ -221,15 +222,16 @@ def _tell_unused(
         if isinstance(structures, StoredStructures):
             there = Data(**dict.fromkeys(structures.names, 0))
             structures = structures.only("info", *similar_names(there, name))
-        first, alike, count = 0, [""], 0
+        first, alike, count = "", [""], 0
         for number, data in enumerate(structures):
             if found := similar_names(data, name):
-                first, alike = (first, alike) if count else (number, found)
+                place = named(data, f"{where} {number}")
+                first, alike = (first, alike) if count else (place, found)
                 count += 1
         if count:
             rank_zero_warn(
                 f"no {name}, but {count} of {len(structures)} structures have "
-                f"{', '.join(alike)} ({where} {first} first), which is not used: "
+                f"{', '.join(alike)} ({first} first), which is not used: "
                 f"training is on {', '.join(targets)} alone. To use it, name it {name}, "
                 f"in {TARGETS[name].unit} (--keys {name}={alike[0]})"
             )
@@ -256,7 +258,7 @@ def errors(
         labels = [
             value
             for number, one in enumerate(structures)
-            if (value := label_of(one, target, f"structure {number}")) is not None
+            if (value := label_of(one, target, named(one, f"structure {number}"))) is not None
         ]
         if len(said) == len(labels) == len(structures):
             result |= target.errors(said, labels, sizes)

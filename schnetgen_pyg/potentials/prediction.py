@@ -14,6 +14,7 @@ from torch_geometric.utils import cumsum
 from schnetgen_pyg.data.coincidence import coincident_atoms, require_distinct
 from schnetgen_pyg.data.conversion import checked, to_ase
 from schnetgen_pyg.data.electrons import require_neutral
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.potentials.targets import TARGETS
@@ -64,9 +65,9 @@ def predict(
         ``energy_variance`` and so on.
 
     Raises:
-        InputError: naming the structure with a charge or unpaired spin, which potentials do not
-            know, of which two atoms lie in the same place, or of which what the potential says is
-            not finite.
+        InputError: naming the structure with a charge, unpaired spin or elements that the potential
+            does not know, of which two atoms lie in the same place, or of which what the potential
+            says is not finite.
     """
     return list(predict_each(potential, structures, batch_size, forces=forces, progress=progress))
 
@@ -85,12 +86,12 @@ def predict_each(
     forces = "energy" in potential.targets if forces is None else forces
     everything = checked(structures)
     if not isinstance(everything, StoredStructures):
-        _require_usable(everything, 0)
+        _require_usable(potential, everything, 0)
     starts: Any = range(0, len(everything), batch_size)
     for start in progress(starts) if progress else starts:
         part = [everything[k] for k in range(start, min(start + batch_size, len(everything)))]
         if isinstance(everything, StoredStructures):
-            _require_usable(part, start)
+            _require_usable(potential, part, start)
         found = evaluate(potential, part, forces)
         ends = cumsum(torch.tensor([data.z.numel() for data in part])).tolist()
         for index, data in enumerate(part):
@@ -100,15 +101,26 @@ def predict_each(
                 per_atom = TARGETS[name.removesuffix("_variance")].per == "atom"
                 rows = slice(ends[index], ends[index + 1]) if per_atom else slice(index, index + 1)
                 data[name] = values[rows].cpu()
-                require_finite(data, data[name], name, f"structure {start + index}")
+                where = named(data, f"structure {start + index}")
+                require_finite(data, data[name], name, where)
         yield from part
 
 
-def _require_usable(structures: Sequence[Data], first: int) -> None:
-    """Refuse structures with charges, or atoms in one place; the first has this number."""
+def _require_usable(
+    potential: Potential | Ensemble, structures: Sequence[Data], first: int
+) -> None:
+    """Refuse structures with charges or unknown elements, or atoms in one place; the first has this
+    number."""
     for number, data in enumerate(structures, first):
-        require_neutral(data, "the potential", f"structure {number}")
-        require_distinct(data, f"structure {number}")
+        where = named(data, f"structure {number}")
+        require_neutral(data, "the potential", where)
+        require_distinct(data, where)
+        unseen = sorted(set(data.z.tolist()) - set(potential.elements))
+        if unseen:
+            raise InputError(
+                f"{where}: holds atomic numbers {unseen}, the potential is for "
+                f"{list(potential.elements)}; leave it out, or train one with them"
+            )
 
 
 def require_finite(data: Data, value: Tensor, name: str, where: str) -> None:

@@ -23,8 +23,10 @@ from ase.calculators.calculator import Calculator, all_changes
 from torch_geometric.data import Data
 
 from schnetgen_pyg.accelerated.radial_tables import serves
+from schnetgen_pyg.chem.electrons import Electrons
 from schnetgen_pyg.data.conversion import as_data, to_ase
-from schnetgen_pyg.data.electrons import Electrons, electrons, require_neutral
+from schnetgen_pyg.data.electrons import electrons, require_neutral
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.potentials.calculator import PotentialCalculator
 from schnetgen_pyg.potentials.model import Potential
@@ -201,15 +203,16 @@ def prepared(structures: Any, *methods: str) -> tuple[list[Data], list[ase.Atoms
     data = as_data(structures)
     atoms, radicals = [to_ase(single) for single in data], []
     for number, (single, each) in enumerate(zip(data, atoms, strict=True)):
-        where = f"structure {number}"
+        where = named(single, f"structure {number}")
         found = electrons(single, where)
         each.info |= found.info()
         radicals += [number] * found.unstated
         for method in methods:
             check_structure(method, each, where)
     if radicals:
+        first = named(data[radicals[0]], f"structure {radicals[0]}")
         warnings.warn(
-            f"structure {radicals[0]}{f' and {len(radicals) - 1} others' * (len(radicals) > 1)}: "
+            f"{first}{f' and {len(radicals) - 1} others' * (len(radicals) > 1)}: "
             "an odd number of electrons and no spin_multiplicity; computed as doublets (state "
             "charge=… or spin_multiplicity=… in the file if that is wrong)",
             stacklevel=3,

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ase
+from torch_geometric.data import Data
 
+from schnetgen_pyg.chem.electrons import CHARGE
 from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.data.datasets import load
 from schnetgen_pyg.data.digest import digest
-from schnetgen_pyg.data.electrons import CHARGE
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.evaluation.judging import perceive_all
 from schnetgen_pyg.parallel import Failure, each_in_processes, in_processes, job_count
@@ -260,7 +262,7 @@ def relax(
         structures = load(structures)
     rank = _ranked_by(rank, top, config)
     data, atoms = prepared(structures, *{config.method, rank or config.method})
-    _comparable(atoms, config, rank, valid_only)
+    _comparable(data, atoms, config, rank, valid_only)
     if out is not None and Path(out).suffix != ".db":
         raise InputError(f"{out}: results go to an ASE database; choose a name that ends in .db")
     wanted = as_json({"structures": digest(data), "config": asdict(config), "rank": rank})
@@ -294,7 +296,11 @@ def _ranked_by(rank: str | None, top: int | None, config: RelaxConfig) -> str | 
 
 
 def _comparable(
-    structures: Sequence[ase.Atoms], config: RelaxConfig, rank: str | None, valid_only: bool
+    data: Sequence[Data],
+    structures: Sequence[ase.Atoms],
+    config: RelaxConfig,
+    rank: str | None,
+    valid_only: bool,
 ) -> None:
     """Whether energies rank the structures, it is known what a valid one is, and the optimiser can
     move all of them."""
@@ -305,14 +311,15 @@ def _comparable(
             f"energies rank isomers, and these have different formulas: {', '.join(formulas[:5])}"
             f"{', …' if len(formulas) > 5 else ''}; rank each formula by itself"
         )
-    for number, atoms in enumerate(structures):
+    for number, (single, atoms) in enumerate(zip(data, structures, strict=True)):
+        where = named(single, f"structure {number}")
         if config.optimizer == "geometric" and atoms.pbc.any():
             raise InputError(
-                f"optimizer geometric knows no cell, and structure {number} is periodic; take bfgs"
+                f"{where}: is periodic, and optimizer geometric knows no cell; take bfgs"
             )
         if valid_only and (why := not_judged(atoms)):
             raise InputError(
-                f"structure {number}: valid_only knows neutral closed-shell molecules, and this is "
+                f"{where}: valid_only knows neutral closed-shell molecules, and this is "
                 f"none ({why}); leave valid_only out"
             )
 

@@ -21,7 +21,7 @@ from ase.io.jsonio import decode, encode
 
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.relaxation.calculators import reason
-from schnetgen_pyg.storage.atomic import naming
+from schnetgen_pyg.storage.atomic import naming, replacing
 from schnetgen_pyg.storage.settings import require_same_settings
 
 #: Of the databases; those of another one are not continued.
@@ -56,19 +56,20 @@ class Store:
     def __init__(self, path: Path, structures: Sequence[ase.Atoms], wanted: dict[str, Any]):
         self.path, self.structures = path, structures
         wanted = {"format": FORMAT, **wanted}
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.is_file() or not path.stat().st_size:
+            with replacing(path) as temporary:  # whole, so that a full disk leaves no half of it
+                _begin(temporary, wanted)
         # One process writes; a lock file would outlive it if it is killed.
         self.database = ase.db.connect(path, type="db", use_lock_file=False)
         try:
-            fresh = not path.is_file() or (not self.database.metadata and not self.database.count())
+            fresh = not self.database.metadata and not self.database.count()
             found = wanted if fresh else self.database.metadata.get("schnetgen_relax")
         except Exception as error:
             raise InputError(f"{path}: not an ASE database ({reason(error)})") from error
         require_same_settings(path, found, wanted)
         if fresh:
             with self._writing():
-                _execute(path, BESIDE)  # before what says that it is there
-                self.database.metadata = {"schnetgen_relax": wanted}
+                _begin(path, wanted)
 
     def _writing(self) -> contextlib.AbstractContextManager[None]:
         left = "the results before are kept, the same command continues with the next one"
@@ -105,6 +106,12 @@ class Store:
     def results(self) -> dict[int, tuple[dict[str, Any], ase.Atoms]]:
         """Record and last sound geometry of every structure that is through."""
         return _results(self.path, self.database)
+
+
+def _begin(path: Path, settings: dict[str, Any]) -> None:
+    """Make an empty database one of ours."""
+    _execute(path, BESIDE)  # before what says that it is there
+    ase.db.connect(path, type="db", use_lock_file=False).metadata = {"schnetgen_relax": settings}
 
 
 def _execute(path: Path, command: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

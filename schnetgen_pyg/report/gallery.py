@@ -14,7 +14,8 @@ from rdkit.Chem import rdDepictor
 
 from schnetgen_pyg.evaluation.evaluation import Evaluation
 from schnetgen_pyg.evaluation.judges import JUDGES, Record
-from schnetgen_pyg.report.pictures import drawing_tools, log_prob_of
+from schnetgen_pyg.report.pictures import drawing_tools
+from schnetgen_pyg.report.ranking import log_prob_of
 
 #: Size of a drawing in pixels.
 WIDTH, HEIGHT = 180, 135

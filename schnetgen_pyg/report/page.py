@@ -29,11 +29,13 @@ from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.data.conversion import from_ase, to_ase
 from schnetgen_pyg.evaluation.distributions import QUANTITIES, Distributions
 from schnetgen_pyg.evaluation.evaluation import Evaluation
+from schnetgen_pyg.evaluation.judges import Record
 from schnetgen_pyg.evaluation.tables import distance_rows
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.orders import ORDERS, reorder
 from schnetgen_pyg.generator.sampling.likelihood import trace
 from schnetgen_pyg.report.gallery import molecule_rows
+from schnetgen_pyg.report.ranking import ranking
 from schnetgen_pyg.report.tables import is_finite, judge_table, not_finite, rows_of, summary_rows
 from schnetgen_pyg.storage.atomic import replacing
 
@@ -222,8 +224,9 @@ def page_data(
         "distributions": distribution_plots(evaluation),
         "relaxed": f"{len(relaxed):,} structures were relaxed." if relaxed else "",
         "molecules": rows,
+        "ranked": any("log_prob" in row for row in rows),
         "drawings": drawings,
-        "construction": _one_construction(model, structures, rows),
+        "construction": _one_construction(model, structures, evaluation.records, rows),
     }
 
 
@@ -237,15 +240,18 @@ def _add_relaxed(rows: list[dict[str, Any]], relaxed: Mapping[int, Mapping[str, 
 
 
 def _one_construction(
-    model: SchNetGen | None, structures: Sequence[ase.Atoms], rows: Sequence[Mapping[str, Any]]
+    model: SchNetGen | None,
+    structures: Sequence[ase.Atoms],
+    records: Sequence[Record],
+    rows: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any] | None:
-    """The most probable molecule that is valid being built, new ones first."""
-    valid = [k for k, row in enumerate(rows) if not row["failure"]]
-    if model is None or not valid:
+    """The best valid molecule in the gallery (`ranking`) being built, new ones first."""
+    order, words = ranking(structures[: len(rows)], records[: len(rows)])
+    if model is None or not order:
         return None
-    best = max(valid, key=lambda k: (rows[k]["status"] == "new", rows[k].get("log_prob", -k)))
+    best = next((k for k in order if rows[k]["status"] == "new"), order[0])
     names = {key: rows[best][key] for key in ("smiles", "number")}
-    return construction(model, structures[best]) | names
+    return construction(model, structures[best]) | names | {"chosen": f"new ones first, {words}"}
 
 
 def write_page(path: str | os.PathLike[str], data: Mapping[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,32 +16,33 @@ from rdkit import Chem
 from schnetgen_pyg.chem.bonds import connectivity
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.evaluation.evaluation import Evaluation
+from schnetgen_pyg.report.ranking import ranking
 from schnetgen_pyg.storage.atomic import replacing
 
 
-def log_prob_of(atoms: ase.Atoms) -> float | None:
-    """What a structure states as ``log_prob`` (nats), if it is a finite number."""
-    try:
-        value = float(atoms.info.get("log_prob", math.nan))
-    except (TypeError, ValueError):
-        return None
-    return value if math.isfinite(value) else None
-
-
 def valid_molecules(structures: Sequence[ase.Atoms], evaluation: Evaluation) -> list[Chem.Mol]:
-    """One RDKit molecule per different valid constitution, the most probable first.
+    """One RDKit molecule per different valid constitution, the best first
+    (`schnetgen_pyg.report.ranking.ranking`).
 
     Properties: ``smiles``, ``sample``, ``log_prob`` (of the generator) and ``known_from``, the
     first reference set that holds the constitution, ``seen`` by the generator, or ``new``.
     """
-    origins = evaluation.origins()
-    log_probs = [log_prob_of(atoms) for atoms in structures]
-    ranked = sorted(range(len(structures)), key=lambda k: -(log_probs[k] or 0.0))
+    return best_molecules([structures], [evaluation])[0]
+
+
+def best_molecules(
+    samples: Sequence[Sequence[ase.Atoms]], evaluations: Sequence[Evaluation]
+) -> tuple[list[Chem.Mol], str]:
+    """`valid_molecules` of several samples together, and by what they are ordered."""
+    structures = [atoms for sample in samples for atoms in sample]
+    records = [record for one in evaluations for record in one.records]
+    origins = [origin for one in evaluations for origin in one.origins()]
+    order, words = ranking(structures, records)
     found: dict[str, Chem.Mol] = {}
-    for number in ranked:
-        atoms, record = structures[number], evaluation.records[number]
-        text = record.get("smiles", "")
-        if record["failure"] or text in found:
+    for number in order:
+        atoms, record = structures[number], records[number]
+        text = record["smiles"]
+        if text in found:
             continue
         mol = record.mol
         assert mol is not None
@@ -54,7 +54,7 @@ def valid_molecules(structures: Sequence[ase.Atoms], evaluation: Evaluation) -> 
         for key, value in properties.items():
             mol.SetProp(key, str(value))
         found[text] = mol
-    return list(found.values())
+    return list(found.values()), words
 
 
 def write_sdf(path: str | os.PathLike[str], mols: Sequence[Chem.Mol]) -> None:

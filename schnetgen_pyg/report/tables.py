@@ -11,7 +11,7 @@ import pandas as pd
 
 from schnetgen_pyg.evaluation.judges import JUDGES
 from schnetgen_pyg.evaluation.tables import judge_rows
-from schnetgen_pyg.report.pictures import log_prob_of
+from schnetgen_pyg.report.ranking import log_prob_of
 
 #: What the paper reports for 10,000 structures of C7H10O2; RMSD (Å) of the 20 of lowest energy at
 #: PBE/def2-SVP, valid ones.

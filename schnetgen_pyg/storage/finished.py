@@ -6,10 +6,11 @@ content.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,46 @@ def is_finished(
     return True
 
 
-def finish(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
-    """Keep what the file that was just written is made of."""
+def finish(
+    path: str | os.PathLike[str], settings: Mapping[str, Any], content: Path | None = None
+) -> None:
+    """Keep what a file is made of.
+
+    Args:
+        path: of the file.
+        settings: all that decided its content.
+        content: a file with its content, before that is put in its place; by default the file
+            itself, which was just written.
+    """
     if is_stream(path):
         return
     path = Path(os.path.realpath(path))
-    record = {"settings": as_json(settings), "sha256": _sha256(path)}
+    record = {"settings": as_json(settings), "sha256": _sha256(content or path)}
     with replacing(_record(path)) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def recording(files: Iterable[Path], settings: Mapping[str, Any]) -> Iterator[None]:
+    """Files that are written within are known to be of these settings afterwards.
+
+    Where that fails (a full disk, say), those that were not there before are removed, so that the
+    same command can be run again.
+    """
+    files = list(files)
+    new = [file for file in files if not file.exists()]
+    folders = [file.parent for file in new if not file.parent.exists()]
+    try:
+        yield
+        for file in files:
+            if file.is_file() and not is_stream(file):
+                finish(file, settings)
+    except BaseException:
+        for file in new:
+            if not is_stream(file):
+                file.unlink(missing_ok=True)
+                _record(file).unlink(missing_ok=True)
+        for folder in dict.fromkeys(folders):
+            with contextlib.suppress(OSError):  # it holds something else
+                folder.rmdir()
+        raise

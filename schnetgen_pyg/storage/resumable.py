@@ -110,15 +110,22 @@ class ResumableFile:
                 copy_to_stream(self.partial, self.path)
             self.partial.unlink()
         else:
+            finish(self.path, self._made_of, self.partial)  # before: a full disk leaves the records
             with naming(self.path):
                 self.partial.replace(self.path)
-        self._end()
+        self._settings.unlink()
 
     def close(self) -> None:
-        """The result is in its place: remove the records."""
-        self.partial.unlink()
-        self._end()
+        """The result is in its place: remove the records.
 
-    def _end(self) -> None:
-        finish(self.path, self._made_of)
+        Raises:
+            InputError: if the disk does not take what the result is made of; then the result is
+                removed and the records are kept, so that the same command continues.
+        """
+        try:
+            finish(self.path, self._made_of)
+        except InputError:
+            self.path.unlink()
+            raise
+        self.partial.unlink()
         self._settings.unlink()

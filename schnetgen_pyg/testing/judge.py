@@ -54,6 +54,9 @@ def check_judge(judge: Judge) -> None:
             if judge.verdict is not None:
                 verdict = judge.verdict(entry)
                 assert isinstance(verdict, str), f"{what}: a verdict is text, got {verdict!r}"
+            if judge.accepts is not None:
+                accepted = judge.accepts(entry)
+                assert isinstance(accepted, bool), f"{what}: accepts is a bool, got {accepted!r}"
         records.append(record)
     assert any(judge.name in record for record in records) or judge.name == RDKIT.name, (
         "says nothing of any structure"

@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch_geometric.data import Data
 
+from schnetgen_pyg.chem.electrons import CHARGE, SPIN
 from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE
 from schnetgen_pyg.chem.perception import perceive
@@ -20,7 +22,9 @@ from schnetgen_pyg.chem.valence_states import ValenceState
 from schnetgen_pyg.data.batches import seeded
 from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import checked
+from schnetgen_pyg.data.electrons import require_closed_shell
 from schnetgen_pyg.data.lewis_structures import states_in, told, with_lewis_structures
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.splits import split
 from schnetgen_pyg.data.stored import StoredStructures, elements_in, taken
 from schnetgen_pyg.errors import InputError
@@ -93,23 +97,26 @@ def _with_required(model: SchNetGen, structures: Sequence[Data]) -> Sequence[Dat
     if isinstance(structures, StoredStructures):
         return stored.with_required(model, structures)
     for number, data in enumerate(structures):
-        require_distinct(data, f"structure {number}")
+        where = named(data, f"structure {number}")
+        require_distinct(data, where)
         if data.get("cell") is not None and bool(data.cell.any()):
             raise InputError(
-                f"structure {number}: is periodic, and a generator builds molecules; if it is one "
+                f"{where}: is periodic, and a generator builds molecules; if it is one "
                 "in a box, remove its cell (atoms.pbc = False), else leave it out"
             )
+        if "valence_states" not in model.conditions:  # else they are left out, and said
+            require_closed_shell(data, "a generator makes", where)
         missing = [name for name in model.required if data.get(name) is None]
         if missing:
             raise InputError(
-                f"structure {number}: has no {missing[0]!r}, which the model's conditions require"
+                f"{where}: has no {missing[0]!r}, which the model's conditions require"
             )
         for name in model.required:
             if not bool(torch.as_tensor(data[name]).isfinite().all()):
-                raise InputError(f"structure {number}: its {name!r} is not finite; leave it out")
+                raise InputError(f"{where}: its {name!r} is not finite; leave it out")
     names = ("z", "pos", *model.required)
-    # What is known already of Lewis structures, and the charge that they are to have.
-    further = (FORMAL_CHARGE, VALENCE, "charge")
+    # What is known already of Lewis structures, and what they are to have.
+    further = (FORMAL_CHARGE, VALENCE, CHARGE, SPIN)
     return [
         Data(
             **{name: data[name] for name in names},
@@ -233,6 +240,9 @@ def fit(
     data = _with_required(model, checked(structures))
     _check_elements(model, data)
     data, beyond = _with_states(model, data)
+    if not isinstance(data, StoredStructures):
+        for single, name in product(data, (CHARGE, SPIN)):
+            single.pop(name, None)  # their Lewis structures say it
     out.mkdir(parents=True, exist_ok=True)
     check_continues(out, model)
     parent = begin(model, out, init)

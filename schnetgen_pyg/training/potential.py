@@ -11,6 +11,7 @@ from typing import Any
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.means import Mean
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.splits import split
 from schnetgen_pyg.data.stored import StoredStructures, taken
 from schnetgen_pyg.errors import InputError
@@ -157,6 +158,7 @@ def _require_cutoff(model: Potential, structures: Sequence[Data], where: str) ->
     for number, data in enumerate(structures):
         if data.get("cell") is not None and bool(data.cell.any()):
             raise InputError(
-                f"{where} {number}: is periodic, and the representation has no cutoff, so that its "
-                "pairs of atoms have no end; build the model with one (cutoff=5.0)"
+                f"{named(data, f'{where} {number}')}: is periodic, and the representation has no "
+                "cutoff, so that its pairs of atoms have no end; build the model with one "
+                "(cutoff=5.0)"
             )

@@ -161,3 +161,15 @@ def test_what_is_no_number_or_tensor_is_named(changed, message):
     data.update(changed)
     with pytest.raises(InputError, match=f"structure 0: {message}"):
         as_data([data])
+
+
+@pytest.mark.parametrize("given", [3, None, "a.xyz", b"a"])
+def test_what_is_no_list_of_structures(given):
+    with pytest.raises(InputError, match=r"expected torch_geometric Data, ase.Atoms or a list"):
+        as_data(given)
+
+
+def test_info_is_a_dictionary():
+    with pytest.raises(InputError, match=r"structure 0: `info` must be a dict, got list"):
+        as_data(Data(z=torch.tensor([1]), pos=torch.zeros(1, 3), info=["charge"]))
+    assert as_data(Data(z=torch.tensor([1]), pos=torch.zeros(1, 3), info=None))[0].z.tolist() == [1]

@@ -241,3 +241,14 @@ def test_names_have_labels_of_their_own():
         load("c7h10o2-xtb", keys={"energy": "E"})
     with pytest.raises(InputError, match="'furlong' as the unit of pos"):
         load("c7h10o2-xtb", units={"pos": "furlong"})
+
+
+def test_a_unit_of_nothing_is_refused(tmp_path):
+    """Misspelt, it would leave the label as it is."""
+    frames = waters(1)
+    frames[0].info = {"energy": -10.0, "gap": 1.0}
+    ase.io.write(tmp_path / "a.extxyz", frames)
+    for units in ({"enregy": "kcal/mol"}, {"gap": "Ha", "enregy": "kcal/mol"}):
+        with pytest.raises(InputError, match=r"a.extxyz: no structure has 'enregy', .*'energy'\?"):
+            load(tmp_path / "a.extxyz", units=units)
+    assert load(tmp_path / "a.extxyz", units={"gap": "Ha"})[0].gap.item() == pytest.approx(HARTREE)

@@ -96,3 +96,16 @@ def test_groups_are_learned_and_made(text, tmp_path):
     molecules = generate(model, data[0].z.tolist(), 6, seed=0, jobs=1)
     found = {record.get("smiles") for record in evaluate(molecules, jobs=1).records}
     assert Chem.CanonSmiles(text) in found
+
+
+def test_a_charge_that_the_data_state_is_known_in_training(isomers, tmp_path):
+    """Two charges are no electron that stays alone: without their word it would seem neutral."""
+    ions = [METHANE.copy() for _ in range(5)]
+    for ion in ions:
+        ion.info["charge"] = 2
+    data = [*isomers[:20], *as_data(ions)]
+    with pytest.warns(UserWarning, match=r"5 with a charge \(structures 20, 21, 22"):
+        model = fit(small_model(**ALL), data, tmp_path / "a", **QUICK)
+    assert model.provenance["left_out"] == {"charge": 5}
+    with pytest.raises(InputError, match=r"structure 20: has charge \+2, .*leave it out"):
+        fit(small_model(), data, tmp_path / "b", **QUICK)

@@ -1,12 +1,14 @@
 """Every record of an SDF file with its name, properties, charge and spin."""
 
 import gzip
+import warnings
 
 import pytest
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from schnetgen_pyg import InputError, load
+from schnetgen_pyg.potentials.labels import labelled
 
 
 def block(smiles: str, name: str = "", **options) -> str:
@@ -120,3 +122,32 @@ def test_an_energy_without_a_unit_is_said(tmp_path):
         load(tmp_path / "a.sdf")
     (data,) = load(tmp_path / "a.sdf", units={"energy": "kcal/mol"})
     assert data.energy.item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("text", ["n/a", "nan", "", "-1.5 kcal/mol", "-1,5"])
+def test_what_is_called_a_label_and_is_no_number(tmp_path, text):
+    """It is said to be text, and nothing of a unit; who needs a label says where it is missing."""
+    path = tmp_path / "a.sdf"
+    path.write_text(f"{METHANOL}> <energy>\n{text}\n\n$$$$\n{METHANOL}$$$$\n")
+    with pytest.warns(UserWarning, match="no number") as told:
+        data = load(path)
+    assert [str(one.message) for one in told] == [
+        f"a.sdf: structure 0 has the energy {text!r}, no number: it stays text in info, and is no "
+        "label"
+    ]
+    assert [one.info.get("energy") for one in data] == [text, None]
+    with pytest.raises(InputError, match=r"a.sdf: structure 0: (the label|has no) energy"):
+        labelled(data, [1, 6, 8])
+    with pytest.raises(
+        InputError, match=r"a.sdf: structure 0: energy (must be a number|is not finite)"
+    ):
+        load(path, units={"energy": "kcal/mol"})
+
+
+def test_a_label_with_its_unit_stands_for_one_without(tmp_path):
+    path = tmp_path / "a.sdf"
+    path.write_text(METHANOL + "> <energy>\n-1\n\n> <energy (eV)>\n-2\n\n$$$$\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (data,) = load(path)
+    assert (data.energy.item(), data.info["energy"]) == (-2.0, -1)

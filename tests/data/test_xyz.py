@@ -138,3 +138,24 @@ def test_a_unit_of_length_is_that_of_positions(tmp_path, said):
     (plain,) = load(written(tmp_path, WATER))
     torch.testing.assert_close(water.pos, 10 * plain.pos)
     assert not water.info
+
+
+@pytest.mark.parametrize(
+    ("comment", "message"),
+    [
+        ("energy=-1.0 energy=-2.0", "states energy twice, -1.0 and -2.0"),
+        ('charge=1 config="a b" charge=0', "states charge twice, 1 and 0"),
+        ("Properties=species:S:1:x:R:3", r"name no column pos \(species, x\)"),
+    ],
+)
+def test_what_ase_would_drop_without_a_word(tmp_path, comment, message):
+    path = written(tmp_path, FRAME.format(-1.0) + PLAIN.format(comment))
+    with pytest.raises(InputError, match=rf"structure 1 \(line 6\): .*{message}"):
+        load(path)
+
+
+def test_the_same_said_twice_is_said_once(tmp_path):
+    path = written(
+        tmp_path, PLAIN.format("energy=-1.0 comment='energy=-2.0 of another' energy=-1.0")
+    )
+    assert load(path)[0].energy.item() == -1.0

@@ -32,7 +32,8 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.data.coincidence import require_molecules
 from schnetgen_pyg.data.conversion import check
-from schnetgen_pyg.data.labels import Labels
+from schnetgen_pyg.data.labels import Labels, is_numeric
+from schnetgen_pyg.data.origin import keep_origin
 from schnetgen_pyg.data.readers.ase_formats import read_ase
 from schnetgen_pyg.data.readers.database import read_database
 from schnetgen_pyg.data.readers.npz import read_npz
@@ -41,6 +42,7 @@ from schnetgen_pyg.data.readers.sdf import read_sdf
 from schnetgen_pyg.data.readers.smiles import read_smiles, read_smiles_table
 from schnetgen_pyg.data.readers.stored import read_stored
 from schnetgen_pyg.data.readers.xyz import read_xyz
+from schnetgen_pyg.data.units import LIBRARY
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.registry import Registry, nearest
 
@@ -67,6 +69,9 @@ READERS: Registry[Reader] = Registry(
         ".tar.gz": read_qm9,
     },
 )
+
+#: Most kinds of texts in place of labels that are told of a file.
+MAX_WARNINGS = 3
 
 #: Files that are unpacked before they are read, unless a reader knows the whole suffix.
 PACKED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -105,7 +110,7 @@ def _structures(path: Path, reader: Reader | None, labels: Labels) -> Iterator[D
         with _unpacked(path) as inner:
             yield from _structures(inner, reader, labels)
         return
-    found, first, unstated, count = set(), None, None, 0
+    found, there, first, count, texts = set(), set(), None, 0, _Texts()
     for chunk in _chunks((reader or known or read_ase)(path)):
         for number, data in enumerate(chunk, count):
             where = f"structure {number}"
@@ -117,19 +122,19 @@ def _structures(path: Path, reader: Reader | None, labels: Labels) -> Iterator[D
             found |= labels.apply(data, where)
             check(data, where)
             found |= {label for label in labels.keys if data.get(label) is not None}
-            if unstated is None and "energy" in (data.get("info") or {}):
-                unstated = number
+            there |= {str(key) for key in (*data.keys(), *data.get("info", {}))}
+            texts.add(number, data)
         require_molecules(chunk, first=count)
         first = first or {*chunk[0].to_dict(), *chunk[0].get("info", {})}
         count += len(chunk)
         yield from chunk
     if first is None:
         raise InputError("holds no structure")
-    if unstated is not None:
-        warnings.warn(
-            f"{path.name}: structure {unstated} has an energy without a unit; it counts as eV. "
-            "Say another: units={'energy': …}, --units energy=…",
-            stacklevel=2,
+    texts.tell(path)
+    for name in labels.units.keys() - LIBRARY.keys() - there:
+        raise InputError(
+            f"no structure has {name!r}, of which units state the unit"
+            f"{nearest(name, sorted({*there, *LIBRARY}))}"
         )
     for label, key in labels.keys.items():
         if label not in found:
@@ -153,7 +158,9 @@ def stream(
     a whole, is said when it comes."""
     path = Path(path)
     try:
-        yield from _structures(path, reader, labels or Labels())
+        for number, data in enumerate(_structures(path, reader, labels or Labels())):
+            keep_origin(data, path, number)
+            yield data
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except UnknownFileTypeError as error:
@@ -165,6 +172,41 @@ def stream(
         raise InputError(
             f"{path}: cannot be read as a structure file ({type(error).__name__}: {error})"
         ) from error
+
+
+class _Texts:
+    """Labels in ``info``: energies without a unit, and what is called a label but is no number."""
+
+    def __init__(self) -> None:
+        #: Of what is told, the first structure and how many there are.
+        self._told: dict[str, tuple[int, int]] = {}
+
+    def add(self, number: int, data: Data) -> None:
+        info = data.get("info") or {}
+        for name in ("energy", "forces", "stress"):
+            if info.get(name) is None or data.get(name) is not None:
+                continue
+            if not is_numeric(info[name]):
+                words = (
+                    f"the {name} {str(info[name])[:40]!r}, no number: it stays text in info, and "
+                    "is no label"
+                )
+            elif name == "energy":
+                words = (
+                    "an energy without a unit; it counts as eV. Say another: units={'energy': …}, "
+                    "--units energy=…"
+                )
+            else:
+                continue
+            if words in self._told or len(self._told) < MAX_WARNINGS:
+                first, count = self._told.get(words, (number, 0))
+                self._told[words] = first, count + 1
+
+    def tell(self, path: Path) -> None:
+        """Warn of what was found."""
+        for words, (first, count) in self._told.items():
+            others = f" (and {count - 1:,} others)" if count > 1 else ""
+            warnings.warn(f"{path.name}: structure {first}{others} has {words}", stacklevel=2)
 
 
 def read(

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from schnetgen_pyg.data.charge_and_spin import state_electrons
 from schnetgen_pyg.data.columns import attributes, join
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.storage.atomic import replacing
@@ -122,13 +121,12 @@ def _trajectory(
         own |= {name: torch.tensor(array[frame]) for name, array in columns.items()}
         if cell is not None:
             own["cell"] = torch.tensor(cell)
-        data = Data(
+        yield Data(
             z=numbers,
             info=info | {name: array[frame] for name, array in values.items()},
             units=dict(units),
             **own,
         )
-        yield state_electrons(data, f"structure {frame}")
 
 
 def _warn_of(path: Path, left_out: Sequence[str], wanted: str = "each of the frames") -> None:

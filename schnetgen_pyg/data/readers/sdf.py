@@ -19,7 +19,7 @@ import torch
 from rdkit import Chem, rdBase
 from torch_geometric.data import Data
 
-from schnetgen_pyg.data.charge_and_spin import state_electrons
+from schnetgen_pyg.data.electrons import state_electrons
 from schnetgen_pyg.data.readers.text import lines_of
 from schnetgen_pyg.errors import InputError
 
@@ -215,7 +215,9 @@ def _set_labels(data: Data, where: str) -> None:
         try:
             rows = [[float(word) for word in row.split()] for row in str(value).splitlines()]
         except ValueError:
-            raise InputError(f"{where}: {name} must be numbers, got {value!r}") from None
+            raise InputError(
+                f"{where}: {name} must be numbers, got {value!r}; correct it, or leave it out"
+            ) from None
         if not rows:
             raise InputError(f"{where}: {name} is empty; give it a value, or leave it out")
         data[stated[1]] = torch.tensor(rows if stated[1] == "forces" else rows[0])

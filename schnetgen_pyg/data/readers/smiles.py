@@ -20,7 +20,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from torch_geometric.data import Data
 
-from schnetgen_pyg.data.charge_and_spin import state_electrons
+from schnetgen_pyg.data.electrons import state_electrons
 from schnetgen_pyg.data.readers.text import lines_of
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.parallel import Failure, in_order, in_processes, job_count

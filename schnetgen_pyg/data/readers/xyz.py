@@ -18,10 +18,11 @@ from pathlib import Path
 
 import ase
 import ase.data
+import torch
 from ase.io.extxyz import read_xyz as read_extended
 from torch_geometric.data import Data
 
-from schnetgen_pyg.data.conversion import convert
+from schnetgen_pyg.data.conversion import convert, require_symmetric
 from schnetgen_pyg.data.readers.qm9 import parse_record
 from schnetgen_pyg.data.readers.text import lines_of
 from schnetgen_pyg.errors import InputError
@@ -37,6 +38,15 @@ EXPONENT_OF_KEY = re.compile(r'(?<==)("?[+-]?(?:\d+\.\d*|\.\d+))(?:[dD]|\*\^)([+
 
 #: A quote that begins or ends a text, in a comment.
 QUOTE = re.compile(r'(?<!\\)"')
+
+#: A key of a comment with its value.
+ENTRY = re.compile(r"""(?<!\S)([^\s="']+)\s*=\s*("[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\S*)""")
+
+#: What ASE reads from a comment as nine numbers only, and other programs write as six, too.
+TENSOR = re.compile(r"""(?<!\S)(stress|virial)\s*=\s*("[^"]*"|'[^']*'|\{[^}]*\}|\[.*\]|\S+)""")
+
+#: The places in a symmetric tensor of six numbers in ASE's order: xx yy zz yz xz xy.
+OF_SIX = (0, 5, 4, 5, 1, 3, 4, 3, 2)
 
 #: The columns, in the comment of an extended file.
 PROPERTIES = re.compile(r"""(?<!\S)Properties\s*=\s*["'{]?([^\s"'}]+)""")
@@ -158,7 +168,14 @@ def _structure(frame: _Frame, where: str, unread: set[int]) -> Data:
         comment, text = "", comment.strip()
     elif len(QUOTE.findall(comment)) % 2:  # ASE would take all that follows for one text
         raise InputError(f"{place}: a quote in the comment line is never closed; correct it")
+    _require_said_once(comment, place)
+    if named and "pos" not in columns[::3]:
+        raise InputError(
+            f"{place}: its Properties name no column pos ({', '.join(columns[::3])}); call the "
+            "positions so (pos:R:3)"
+        )
     comment = EXPONENT_OF_KEY.sub(r"\1e\2", comment)
+    comment = TENSOR.sub(lambda found: _nine_numbers(found, place), comment)
     masses: dict[int, float] = {}
     atoms = frame.atoms
     if "species" in columns[::3]:
@@ -179,6 +196,35 @@ def _structure(frame: _Frame, where: str, unread: set[int]) -> Data:
         all_masses[list(masses)] = list(masses.values())
         structure.set_masses(all_masses)
     return convert(structure, where)
+
+
+def _require_said_once(comment: str, where: str) -> None:
+    """Refuse a key with two values, of which ASE would take the last."""
+    said: dict[str, str] = {}
+    for key, value in ENTRY.findall(comment):
+        if said.setdefault(key, value) != value:
+            raise InputError(
+                f"{where}: the comment line states {key} twice, {said[key]} and {value}; leave one "
+                "out"
+            )
+
+
+def _nine_numbers(found: re.Match[str], where: str) -> str:
+    """The entry of a stress or virial with nine numbers."""
+    values = re.sub(r"""["'{}\[\],]""", " ", found[2]).split()
+    try:
+        fits = len([float(value) for value in values]) in (6, 9)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise InputError(
+            f"{where}: {found[1]} must be nine numbers, or the six xx yy zz yz xz xy, got "
+            f"{' '.join(values)}; correct it, or leave it out"
+        )
+    if found[1] == "stress" and len(values) == 9:  # ASE would take the mean
+        require_symmetric(torch.tensor([float(value) for value in values]).reshape(3, 3), where)
+    nine = [values[k] for k in OF_SIX] if len(values) == 6 else values
+    return f'{found[1]}="{" ".join(nine)}"'
 
 
 def _is_common(atoms: list[str]) -> bool:

@@ -65,6 +65,7 @@ class Judge:
         rows: of all records, those without an entry too, the rows of the table with their whole
             label, such as ``{"EDM: stable molecules (%)": 98.2}``.
         verdict: of one entry a few words for the gallery.
+        accepts: of one entry whether the structure is good, by which molecules are ranked.
         about: a sentence for the report: what it accepts.
         module: that has to be installed, if it needs one.
         extra: of this package that installs it.
@@ -84,6 +85,7 @@ class Judge:
     judge: Callable[[ase.Atoms, Perception], Entry | None]
     rows: Callable[[Sequence[Record]], dict[str, float]]
     verdict: Callable[[Entry], str] | None = None
+    accepts: Callable[[Entry], bool] | None = None
     about: str = ""
     module: str = ""
     extra: str = ""

@@ -11,8 +11,9 @@ import ase
 import ase.data
 import numpy as np
 
+from schnetgen_pyg.chem.electrons import stated
 from schnetgen_pyg.chem.geometry import collect
-from schnetgen_pyg.chem.perception import Perception, stated
+from schnetgen_pyg.chem.perception import Perception
 from schnetgen_pyg.evaluation.judges.base import (
     Entry,
     Judge,
@@ -97,6 +98,7 @@ EDM = Judge(
     judge=judge,
     rows=rows,
     verdict=lambda entry: f"{entry['stable_atoms']} of {entry['num_atoms']} atoms stable",
+    accepts=lambda entry: bool(entry["stable_atoms"] == entry["num_atoms"]),
     about="Bond orders by lookup tables of lengths; an atom is stable if they sum to its valence, "
     "a molecule if all its atoms are. An error of a few hundredths of an Å can fail it.",
 )

@@ -9,7 +9,8 @@ import ase
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
-from schnetgen_pyg.chem.perception import Perception, stated
+from schnetgen_pyg.chem.electrons import stated
+from schnetgen_pyg.chem.perception import Perception
 from schnetgen_pyg.evaluation.judges.base import (
     Entry,
     Judge,
@@ -69,6 +70,7 @@ OPENBABEL = Judge(
     judge=judge,
     rows=rows,
     verdict=lambda entry: entry["failure"] or "valid",
+    accepts=lambda entry: not entry["failure"],
     about="Its own bonds and orders; every atom has its usual valence, the molecule is one "
     "fragment.",
     module="openbabel",

@@ -108,6 +108,7 @@ POSEBUSTERS = Judge(
     judge=judge,
     rows=rows,
     verdict=verdict,
+    accepts=lambda entry: all(entry.values()),
     about="Tests of plausible lengths, angles, planarity and clashes on structures that RDKit "
     "calls valid; each share is of these, “of all” counts the others as failed.",
     module="posebusters",
@@ -120,6 +121,7 @@ ENERGY = Judge(
     judge=judge_energy,
     rows=energy_rows,
     verdict=lambda entry: "plausible" if entry["energy"] else "too high",
+    accepts=lambda entry: bool(entry["energy"]),
     about="Whether the energy is near those of fifty conformers (UFF), on some valid structures.",
     module="posebusters",
     extra="posebusters",

@@ -12,6 +12,8 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER, hill_formula, parse_formula
 from schnetgen_pyg.chem.formulas import ANYTHING, FormulaPattern
+from schnetgen_pyg.data.electrons import require_closed_shell
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.composition import STEP
 from schnetgen_pyg.generator.model import SchNetGen
@@ -163,17 +165,10 @@ def check_seen(model: SchNetGen, numbers: Iterable[int], where: str = "") -> Non
 
 def check_neutral(data: Data, where: str) -> None:
     """Refuse what a generator cannot make: what is periodic, charged or has unpaired electrons."""
+    where = named(data, where)
     if data.get("cell") is not None:
         raise InputError(f"{where}: is periodic, and generators make molecules; remove the cell")
-    said = data.get("info")
-    said = said if isinstance(said, dict) else {}
-    for name, usual in (("charge", 0), ("spin_multiplicity", 1)):
-        value = data.get(name, said.get(name, usual))
-        if value is not None and float(value) != usual:
-            raise InputError(
-                f"{where}: has {name} {float(value):g}, and generators know neutral closed-shell "
-                f"molecules only; they have {name} {usual}"
-            )
+    require_closed_shell(data, "generators make", where)
 
 
 def _check_exact(model: SchNetGen, pattern: FormulaPattern, config: SamplingConfig) -> None:

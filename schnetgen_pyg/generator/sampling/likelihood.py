@@ -12,6 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.conversion import as_data
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.draft import Draft, State, StepRecord
 from schnetgen_pyg.generator.model import SchNetGen
@@ -75,7 +76,7 @@ def log_prob(
     config = SamplingConfig(valence_rules=valence_rules)
     found = []
     for place, (item, data) in enumerate(zip(given, as_data(given), strict=True)):
-        _check(model, data, f"structure {place}", placed)
+        _check(model, data, named(data, f"structure {place}"), placed)
         mine = {name: value[place : place + 1] for name, value in asked.items()}
         kept = _kept(model, item)
         state = State.start(data.z[None], data.pos[None], mine, kept=kept)

@@ -127,7 +127,7 @@
   let drawn = 0;
   let ascending = true;
   const CHUNK = 48;
-  const keys = { number: "order of generation", log_prob: "log-density", rmsd: "RMSD after relaxation", energy: "energy", count: "times found", smiles: "SMILES" };
+  const keys = { number: "number", log_prob: "log-density", rmsd: "RMSD after relaxation", energy: "energy", count: "times found", smiles: "SMILES" };
   function card(place) {
     const row = data.molecules[place];
     const button = document.createElement("button");

@@ -200,8 +200,8 @@ def test_a_displaced_atom_is_less_probable_and_one_without_a_bond_impossible(bun
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"info": {"charge": 1}}, "structure 1: has charge 1"),
-        ({"info": {"spin_multiplicity": 3}}, "structure 1: has spin_multiplicity 3"),
+        ({"info": {"charge": 1}}, "structure 1: has charge .1"),
+        ({"info": {"spin_multiplicity": 3}}, "structure 1: has charge .0, spin multiplicity 3"),
         ({"cell": [9.0] * 3, "pbc": True}, "structure 1: is periodic"),
     ],
 )
