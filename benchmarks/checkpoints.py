@@ -1,6 +1,7 @@
 """Make a bundled model again from its data, by one command.
 
     python benchmarks/checkpoints.py c7h10o2 --data train.extxyz.gz
+    python benchmarks/checkpoints.py qm9 --data geometries.npz
     python benchmarks/checkpoints.py --check          # do the bundled models say what made them?
 
 Every model has a recipe: the data by name, number and SHA-256 of types and positions, and the
@@ -8,7 +9,8 @@ Every model has a recipe: the data by name, number and SHA-256 of types and posi
 ``--out`` (``runs/checkpoints``); the same command continues what was stopped. The last run is in
 ``OUT/NAME``, and ``OUT/NAME.safetensors`` is the model, whose provenance holds the recipe.
 
-Without ``--data`` the isomers are taken from QM9's published archive, by their numbers there.
+Without ``--data`` the isomers are taken from QM9's published archive, by their numbers there. What
+is held out of ``qm9`` is written beside it, ``OUT/qm9-test.extxyz.gz``: no training sees it.
 """
 
 from __future__ import annotations
@@ -22,11 +24,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from common import COMMIT
 from torch_geometric.data import Data
 
 from schnetgen_pyg import Potential, SchNetGen, load
+from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.data.writers import write
@@ -47,12 +51,25 @@ class Source:
         count: the first so many structures of the file.
         sha256: of their types and positions (`schnetgen_pyg.data.digest.digest`).
         numbers: file with their numbers in the data set ``qm9-c7h10o2``.
+        held_out: how many of the file's molecules, drawn by seed 0, are not among them.
+        without: formula of molecules that are not among them either.
     """
 
     name: str
     count: int
     sha256: str
     numbers: Path | None = None
+    held_out: int = 0
+    without: str = ""
+
+    def parts(self, structures: Sequence[Data]) -> tuple[list[Data], list[Data]]:
+        """Those to train on and those held out."""
+        if not self.held_out:
+            return list(structures[: self.count]), []
+        kept = [data for data in structures if hill_formula(data.z.tolist()) != self.without]
+        order = torch.randperm(len(kept), generator=torch.Generator().manual_seed(0)).tolist()
+        out, rest = sorted(order[: self.held_out]), sorted(order[self.held_out :])
+        return [kept[k] for k in rest], [kept[k] for k in out]
 
     def read(self, path: Path | None) -> list[Data]:
         """From a file, or from the public data set.
@@ -61,16 +78,17 @@ class Source:
             InputError: if it holds other structures.
         """
         for structures in self._candidates(path):
-            if len(structures) == self.count and digest(structures) == self.sha256:
-                return structures
+            wanted, _ = self.parts(structures)
+            if len(wanted) == self.count and digest(wanted) == self.sha256:
+                return wanted
         raise InputError(
-            f"{path or 'qm9-c7h10o2'}: the first {self.count} structures are not the {self.name} "
-            f"that the recipe names (SHA-256 {self.sha256[:12]}…); name their file with --data"
+            f"{path or 'qm9-c7h10o2'}: its structures are not the {self.name} that the recipe "
+            f"names (SHA-256 {self.sha256[:12]}…); name their file with --data"
         )
 
     def _candidates(self, path: Path | None) -> Iterator[list[Data]]:
         if path is not None:
-            yield load(path)[: self.count]
+            yield list(load(path))
             return
         if self.numbers is None:
             raise InputError(f"the {self.name} have no public name; name their file with --data")
@@ -82,12 +100,13 @@ class Source:
                 chosen = [everything[n + 1 - first] for n in numbers]
                 for number, data in zip(numbers, chosen, strict=True):
                     data.info = {"isomer": number}
-                yield chosen[: self.count]
+                yield chosen
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A `schnetgen` command: ``label``, ``train`` or ``fit-potential``, and all that it is told."""
+    """A `schnetgen` command (``convert``, ``label``, ``train`` or ``fit-potential``), and all that
+    it is told."""
 
     command: str
     settings: dict[str, Any] = field(default_factory=dict)
@@ -124,6 +143,13 @@ FIRST = Source(
     1000,
     "b918b94491c5a25a43a1aa1ab0be6aeab811d73a50aa6cd2b49755934361f6b8",
     ISOMERS,
+)
+REST = Source(
+    "109,737 molecules of QM9 without C7H10O2",
+    109_737,
+    "fff93460f6df80ceb73de6988267d321b2150d7a0439177893023bc450cba63a",
+    held_out=10_000,
+    without="C7H10O2",
 )
 #: Each isomer and four configurations of a trajectory at 500 K.
 LABEL = Stage(
@@ -167,6 +193,25 @@ RECIPES: dict[str, Recipe] = {
                     "num_validation": 100,
                     "num_samples": 0,
                     "checkpoint_interval": 500,
+                    "seed": 0,
+                    "accelerator": "cpu",
+                },
+            ),
+        ),
+    ),
+    "qm9": Recipe(
+        REST,
+        (
+            Stage("convert"),
+            Stage(
+                "train",
+                {
+                    "preset": "focus",
+                    "steps": 80_000,
+                    "num_validation": 500,
+                    "num_samples": 0,
+                    "checkpoint_interval": 500,
+                    "validation_interval": 2_000,
                     "seed": 0,
                     "accelerator": "cpu",
                 },
@@ -278,19 +323,26 @@ def make(name: str, data: Path | None, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     source = data
     if source is None or len(load(source)) > recipe.data.count:
-        source = out / f"isomers-{recipe.data.count}.extxyz"
+        source = out / f"structures-{recipe.data.count}.safetensors"
         write(source, [to_ase(single) for single in structures])
         if digest(load(source)) != recipe.data.sha256:
             raise InputError(f"{source}: the positions lost digits on their way to the file")
+    if recipe.data.held_out and data is not None:
+        _, held_out = recipe.data.parts(list(load(data)))
+        write(out / f"{name}-test.extxyz.gz", [to_ase(single) for single in held_out])
     for stage in recipe.stages:
-        if stage.command == "label":
+        if stage.command == "convert":
+            stored = out / f"{name}-train.safetensors"
+            schnetgen("convert", str(source), "--out", str(stored))
+            source = stored
+        elif stage.command == "label":
             source = label(stage, source, recipe.data.sha256, out)
         else:
             source = train(name, stage, source, out)
     model = load_any(source)
     made = {"commit": COMMIT, "command": f"python benchmarks/checkpoints.py {name}"}
     model.provenance["recipe"] = recipe.told() | made
-    if len(recipe.stages) > 1:
+    if recipe.stages[0].command == "label":
         labels = load(out / "labels.extxyz")
         model.provenance["recipe"]["labels"] = {"count": len(labels), "sha256": digest(labels)}
     model.save(out / f"{name}.safetensors")
