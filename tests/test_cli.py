@@ -303,7 +303,7 @@ def test_configuration_file(data, tmp_path):
         ),
         (
             ["generate", "--checkpoint", "c7h10o2", "--formula", "CH9", "--out", "{tmp}/x.xyz"],
-            "no neutral closed-shell molecule has the formula CH9",
+            "no closed-shell molecule has the formula CH9",
         ),
     ],
 )

@@ -29,7 +29,6 @@ REASONS = {
     "valence": "with more neighbours at an atom than its element has",
     "bond orders": "without bond orders that close all shells",
     "radical": "with unpaired electrons",
-    "charge": "with a charge",
     "unfinished": "whose bond orders could not be found",
     "periodic": "that are periodic",
 }
@@ -48,7 +47,7 @@ def with_lewis_structures(
         jobs: processes; by default one per core, for a few structures one.
 
     Returns:
-        the structures, ``None`` where there is no neutral closed-shell Lewis structure, and the
+        the structures, ``None`` where there is no closed-shell Lewis structure, and the
         numbers of these by their reason, one of `REASONS`.
     """
     waiting = [k for k, data in enumerate(structures) if data.get(VALENCE) is None]
@@ -115,4 +114,4 @@ def told(failed: dict[str, list[int]], total: int, named: int = 3) -> str:
         several = "s" * (len(numbers) > 1)
         parts.append(f"{len(numbers):,} {REASONS[reason]} (structure{several} {some})")
     share = f"{number:,} of {total:,} structures ({100 * number / total:.1f} %)"
-    return f"{share} are no neutral closed-shell molecules: {'; '.join(parts)}"
+    return f"{share} are no closed-shell molecules: {'; '.join(parts)}"

@@ -5,6 +5,7 @@ import torch
 from rdkit import Chem
 
 from schnetgen_pyg import InputError, evaluate, fit, generate
+from schnetgen_pyg.chem.formulas import FormulaPattern
 from schnetgen_pyg.chem.valence_states import ValenceState
 from schnetgen_pyg.data.conversion import as_data
 from schnetgen_pyg.data.lewis_structures import states_in, told, with_lewis_structures
@@ -14,6 +15,7 @@ from tests.training.test_generator import QUICK
 
 #: Groups with formal charges, or with valences beyond the octet.
 GROUPS = ("C[N+](=O)[O-]", "CN=[N+]=[N-]", "[C-]#[N+]C", "CS(C)=O", "CS(N)(=O)=O")
+IONS = ("C[NH3+]", "CC(=O)[O-]")
 ALL = deciding("focus", "next_type", "valence_state", "hydrogens")
 
 
@@ -83,17 +85,23 @@ def test_a_paper_model_has_nothing_to_tell(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", [GROUPS[0], *(pytest.param(text, marks=pytest.mark.slow) for text in GROUPS[1:])]
+    "text",
+    [GROUPS[0], *(pytest.param(text, marks=pytest.mark.slow) for text in (*GROUPS[1:], *IONS))],
 )
 def test_groups_are_learned_and_made(text, tmp_path):
-    """A model that has seen one molecule makes that molecule."""
-    data, _ = with_lewis_structures(as_data([embedded(text)]))
+    """A model that has seen one molecule or ion makes it."""
+    charge = Chem.GetFormalCharge(Chem.MolFromSmiles(text))
+    atoms = embedded(text)
+    atoms.info["charge"] = charge
+    data, _ = with_lewis_structures(as_data([atoms]))
     torch.manual_seed(0)
     elements = tuple(sorted({1, *data[0].z.tolist()}))
     model = small_model(**ALL, elements=elements, states=states_in(data), hidden_channels=32)
     settings = QUICK | {"num_validation": 1, "steps": 150, "learning_rate": 3e-3}
     model = fit(model, data * 9, tmp_path, **settings)
-    molecules = generate(model, data[0].z.tolist(), 6, seed=0, jobs=1)
+    formula = FormulaPattern.of(data[0].z.tolist(), charge)
+    molecules = generate(model, formula, 6, seed=0, jobs=1)
+    assert all(atoms.info.get("charge", 0) == charge for atoms in molecules)
     found = {record.get("smiles") for record in evaluate(molecules, jobs=1).records}
     assert Chem.CanonSmiles(text) in found
 
@@ -104,8 +112,8 @@ def test_a_charge_that_the_data_state_is_known_in_training(isomers, tmp_path):
     for ion in ions:
         ion.info["charge"] = 2
     data = [*isomers[:20], *as_data(ions)]
-    with pytest.warns(UserWarning, match=r"5 with a charge \(structures 20, 21, 22"):
+    with pytest.warns(UserWarning, match=r"5 without bond orders .*\(structures 20, 21, 22"):
         model = fit(small_model(**ALL), data, tmp_path / "a", **QUICK)
-    assert model.provenance["left_out"] == {"charge": 5}
+    assert model.provenance["left_out"] == {"bond orders": 5}
     with pytest.raises(InputError, match=r"structure 20: has charge \+2, .*leave it out"):
         fit(small_model(), data, tmp_path / "b", **QUICK)
