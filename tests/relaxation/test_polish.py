@@ -86,6 +86,15 @@ def test_few_force_calls_release_most_of_the_strain(strained, potential):
     assert all((a.positions == b.positions).all() for a, b in zip(one, strained, strict=True))
 
 
+def test_the_lowest_geometry_is_taken(potential):
+    """Steps that lead uphill, here the second, do no harm."""
+    far = molecule("H2O")
+    far.rattle(0.1, seed=1)
+    found = [polish([far], potential, steps=steps)[0] for steps in range(1, 6)]
+    assert not any(atoms.info["polished"].startswith("no") for atoms in found)
+    assert (np.diff(energies(found, potential)) <= 1e-9).all()
+
+
 def test_a_molecule_does_not_depend_on_the_others(strained, potential):
     together = polish(strained, potential, steps=20)
     for atoms, found in zip(strained, together, strict=True):
@@ -196,7 +205,7 @@ def test_generated_into_a_file(tmp_path):
 
 def test_on_the_command_line(tmp_path, capsys):
     ase.io.write(tmp_path / "start.extxyz", molecule("H2CO")[:2])
-    out = tmp_path / "x.sdf"
+    out = tmp_path / "x.extxyz"
     given = ["generate", "--checkpoint", "c7h10o2", "--num", "2", "--polish", NAME]
     given += ["--polish_steps", "3", "--out", str(out), "--device", "cpu"]
     given += ["--fragment", str(tmp_path / "start.extxyz")]
@@ -204,5 +213,7 @@ def test_on_the_command_line(tmp_path, capsys):
     assert "--log_prob is of the molecules as they are drawn" in capsys.readouterr().err
     assert not out.exists()
     assert main(given) == 0
-    text = out.read_text()
-    assert text.count(f"{NAME}, 3 steps") == 2
+    found = ase.io.read(out, ":")
+    assert [atoms.info["polished"] for atoms in found] == [f"{NAME}, 3 steps"] * 2
+    for atoms in found:
+        np.testing.assert_allclose(atoms.positions[:2], molecule("H2CO").positions[:2], atol=1e-6)
