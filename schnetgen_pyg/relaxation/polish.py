@@ -143,11 +143,12 @@ class Polish:
         moved = (found.pos - start).cpu().to(pos)  # those that are fixed by exactly nothing
         after = pos + moved
         changed = _bonds_change([a.numbers for a in molecules], pos, after).tolist()
+        calls, finite = found.calls.tolist(), found.finite.tolist()
         result = []
         for row, atoms in enumerate(molecules):
             atoms = atoms.copy()
-            told = f"{self.name}, {int(found.calls[row])} steps"
-            if not found.finite[row]:
+            told = f"{self.name}, {calls[row]} steps"
+            if not finite[row]:
                 told = f"no, energy or forces are not finite ({told})"
             elif changed[row]:
                 told = f"no, its bonds would change ({told})"

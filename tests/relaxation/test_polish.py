@@ -21,6 +21,7 @@ from schnetgen_pyg.cli import main
 from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.generator.sampling.streaming import generate_file
 from schnetgen_pyg.relaxation.polish import Polish, polish
+from tests.conftest import needs_gpu
 
 NAME = "c7h10o2-painn-potential"
 EV = 23.06  # kcal/mol
@@ -101,6 +102,13 @@ def test_a_molecule_does_not_depend_on_the_others(strained, potential):
         alone = polish([atoms], potential, steps=20)[0]
         np.testing.assert_allclose(found.positions, alone.positions, atol=1e-7)
         assert found.info == alone.info
+
+
+@needs_gpu
+def test_a_gpu_finds_the_same(strained):
+    on_gpu = Polish(NAME, 20, "cuda")(strained)
+    for found, wanted in zip(on_gpu, Polish(NAME, 20)(strained), strict=True):
+        np.testing.assert_allclose(found.positions, wanted.positions, atol=1e-6)
 
 
 def test_molecules_keep_all_that_they_had_and_are_copies(strained, potential):
