@@ -24,6 +24,7 @@ from schnetgen_pyg.accelerated.radial_tables import serves
 from schnetgen_pyg.chem.bonds import bond_reaches
 from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.chem.formulas import FormulaPattern
+from schnetgen_pyg.data.conversion import from_ase
 from schnetgen_pyg.data.electrons import require_neutral
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.graphs.indexing import complete_pairs
@@ -110,13 +111,17 @@ class Polish:
     def __call__(self, molecules: Sequence[ase.Atoms], fixed: int = 0) -> list[ase.Atoms]:
         """Polished copies; see `polish`."""
         for number, atoms in enumerate(molecules):
-            self._check_molecule(atoms, f"structure {atoms.info.get('sample', number)}")
+            self._check_molecule(atoms, f"structure {number}")
         found: list[ase.Atoms] = []
         for start in range(0, len(molecules), self.batch_size):
             found += self._batch(molecules[start : start + self.batch_size], fixed)
         return found
 
     def _check_molecule(self, atoms: ase.Atoms, where: str) -> None:
+        if not isinstance(atoms, ase.Atoms):
+            raise InputError(f"{where}: expected ase.Atoms, got {type(atoms).__name__}")
+        where = f"structure {atoms.info['sample']}" if "sample" in atoms.info else where
+        from_ase(atoms, where)  # refuses what is not finite
         if atoms.pbc.any():
             raise InputError(f"{where}: is periodic, and a polish is of molecules; relax it")
         require_neutral(atoms, self.name, where)
@@ -160,7 +165,7 @@ class Polish:
 
 
 def polish(
-    molecules: Sequence[ase.Atoms],
+    molecules: ase.Atoms | Sequence[ase.Atoms],
     potential: str | os.PathLike[str] | Potential,
     steps: int = STEPS,
     *,
@@ -186,10 +191,13 @@ def polish(
         forces are not finite, keeps its geometry; its ``polished`` begins with ``no`` and says why.
 
     Raises:
-        InputError: naming the structure, for elements or a charge that the potential does not know,
-            or a log-density that would no longer be true.
+        InputError: naming the structure (by its number, or ``info["sample"]``), for elements or a
+            charge that the potential does not know, positions that are not finite, or a log-density
+            that would no longer be true; or if there is none.
     """
     require(fixed >= 0, "fixed", fixed, "0 or more")
+    molecules = [molecules] if isinstance(molecules, ase.Atoms) else list(molecules)
+    require(len(molecules) > 0, "molecules", "none", "at least one")
     return Polish(potential, steps)(molecules, fixed)
 
 

@@ -159,6 +159,7 @@ def test_what_is_not_finite_moves_nothing(strained):
         (lambda a: a.info.update(charge=1), "structure 0: .* knows neither charge nor spin"),
         (lambda a: a.symbols.__setitem__(0, "N"), "structure 0: has N, and .* knows CHO"),
         (lambda a: a.info.update(log_prob=-1.0, sample=7), "structure 7: log_prob in its info"),
+        (lambda a: a.positions.fill(np.nan), "structure 0: the position of atom 0 is not finite"),
         (lambda a: (a.set_cell([9] * 3), a.set_pbc(True)), "structure 0: is periodic"),
     ],
 )
@@ -167,6 +168,15 @@ def test_what_cannot_be_polished_is_named(potential, change, message):
     change(atoms)
     with pytest.raises(InputError, match=message):
         polish([atoms], potential)
+
+
+def test_one_molecule_and_none(potential, strained):
+    alone = polish(strained[4], potential, steps=3)
+    assert (alone[0].positions == polish([strained[4]], potential, steps=3)[0].positions).all()
+    with pytest.raises(InputError, match="molecules must be at least one, got none"):
+        polish([], potential)
+    with pytest.raises(InputError, match=r"structure 0: expected ase\.Atoms, got str"):
+        polish(["x.extxyz"], potential)
 
 
 def test_potentials_that_cannot_polish():
