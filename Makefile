@@ -4,6 +4,9 @@ BIN := .venv/bin
 DEMO_STEPS ?= 300
 DEMO_MOLECULES ?= 128
 DEMO := runs/demo
+# The bundled generator of the demo, and what its molecules are compared with.
+DEMO_MODEL := c7h10o2
+DEMO_TEST := c7h10o2-xtb
 
 .PHONY: demo test slow notebooks pictures help docs lint types compare lowest extensions reference wheel clean
 
@@ -20,9 +23,9 @@ demo: .venv/installed
 	rm -rf $(DEMO)
 	$(BIN)/schnetgen train --data c7h10o2-xtb --preset small --steps $(DEMO_STEPS) --out $(DEMO)/training
 	cp $(DEMO)/training/loss.png $(DEMO)/loss.png
-	$(BIN)/schnetgen generate --formula C7H10O2 --num $(DEMO_MOLECULES) --seed 0 --out $(DEMO)/generated.extxyz
-	$(BIN)/schnetgen evaluate $(DEMO)/generated.extxyz --test c7h10o2-xtb --out $(DEMO)
-	$(BIN)/schnetgen report $(DEMO) --test c7h10o2-xtb --checkpoint c7h10o2
+	$(BIN)/schnetgen generate --checkpoint $(DEMO_MODEL) --num $(DEMO_MOLECULES) --seed 0 --out $(DEMO)/generated.extxyz
+	$(BIN)/schnetgen evaluate $(DEMO)/generated.extxyz --test $(DEMO_TEST) --out $(DEMO)
+	$(BIN)/schnetgen report $(DEMO) --test $(DEMO_TEST) --checkpoint $(DEMO_MODEL)
 	@echo "Look at $(DEMO): report.html, best.png, loss.png, table.txt, valid.sdf, generated.extxyz"
 
 test: .venv/installed
@@ -37,7 +40,7 @@ notebooks: .venv/installed
 
 # What is committed as it was made: the film of the README, and the notebooks with their output.
 pictures: .venv/installed
-	$(BIN)/schnetgen generate --formula C7H10O2 --num 1 --seed 5 --out runs/film/one.extxyz
+	$(BIN)/schnetgen generate --checkpoint c7h10o2 --formula C7H10O2 --num 1 --seed 5 --out runs/film/one.extxyz
 	$(BIN)/schnetgen view runs/film/one.extxyz --out docs/pictures/building.gif
 	$(BIN)/python notebooks/execute.py
 

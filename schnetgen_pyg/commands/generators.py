@@ -29,6 +29,8 @@ from schnetgen_pyg.generator.presets import DEFAULT_PRESET, PRESETS, preset
 
 if TYPE_CHECKING:
     from schnetgen_pyg.chem.formulas import FormulaPattern
+    from schnetgen_pyg.generator.model import SchNetGen
+    from schnetgen_pyg.relaxation.polish import Polish
 
 #: What of the architecture comes from the data; settings of a network are options of their own.
 OF_THE_DATA = {"elements", "max_counts", "settings", "states"}
@@ -172,6 +174,25 @@ def _wanted(formulas: Sequence[str], heavy_atoms: str | None) -> list[FormulaPat
     return found
 
 
+def _polish(
+    options: Namespace, model: SchNetGen, wanted: Sequence[FormulaPattern]
+) -> Polish | None:
+    """What ``--polish`` asks for, if anything; it can polish all that may be made."""
+    from schnetgen_pyg.errors import InputError
+    from schnetgen_pyg.relaxation.polish import Polish
+
+    if options.polish is None:
+        return None
+    if options.log_prob:
+        raise InputError(
+            "--log_prob is of the molecules as they are drawn, and --polish moves their atoms; "
+            "leave one of them out"
+        )
+    polish = Polish(options.polish, options.polish_steps, str(model.device))
+    polish.check(model.config.elements, wanted)
+    return polish
+
+
 def generate(arguments: Sequence[str]) -> None:
     """generate molecules of any composition, or of a formula"""
     from schnetgen_pyg.commands.output import say
@@ -212,6 +233,16 @@ def generate(arguments: Sequence[str]) -> None:
         default=None,
         help="structure file whose first structure is built upon",
     )
+    parser.add_argument(
+        "--polish",
+        type=str | None,
+        default=None,
+        help="potential that takes the molecules towards their minima: name of a bundled one, or a "
+        "file. Bonds stay what they are, and so does the fragment",
+    )
+    parser.add_argument(
+        "--polish_steps", type=int, default=30, help="force calls of a molecule at most"
+    )
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
     add_out(
         parser,
@@ -224,14 +255,16 @@ def generate(arguments: Sequence[str]) -> None:
     file_format(options.out)
     model = SchNetGen.from_pretrained(options.checkpoint).to(usable_device(options.device))
     fragment = read(options.fragment)[0] if options.fragment else None
+    wanted = _wanted(options.formula, options.heavy_atoms)
     done = generate_file(
         model,
-        _wanted(options.formula, options.heavy_atoms),
+        wanted,
         options.num,
         options.out,
         seed=options.seed,
         fragment=fragment,
         config=chosen(SamplingConfig, options),
+        polish=_polish(options, model, wanted),
         progress=progress,
         overwrite=options.overwrite,
     )

@@ -5,6 +5,7 @@ The file holds numbers and JSON only: nothing in it is executed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -71,6 +72,14 @@ def require_finite_weights(weights: Mapping[str, Tensor], where: str) -> None:
                 "after a training that diverged; take an earlier checkpoint, or train anew with a "
                 "lower learning_rate"
             )
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the numbers, as hexadecimal digits."""
+    found = hashlib.sha256()
+    for value in weights.values():
+        found.update(value.cpu().numpy().tobytes())
+    return found.hexdigest()
 
 
 def _kind(header: Any) -> str | None:

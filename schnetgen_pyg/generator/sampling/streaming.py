@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ase
 import ase.io
@@ -20,6 +20,7 @@ from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import Formulas, patterns_of
 from schnetgen_pyg.generator.sampling.generate import sample
+from schnetgen_pyg.storage.models import weights_digest
 from schnetgen_pyg.storage.resumable import ResumableFile
 
 #: Settings that do not change the molecules.
@@ -28,6 +29,22 @@ COSMETIC = ("batch_size", "jobs", "max_elements")
 
 #: What a partial file is already.
 PLAIN = (".extxyz", ".xyz")
+
+
+class Finish(Protocol):
+    """What is done with molecules before they are written, such as
+    `schnetgen_pyg.relaxation.polish.Polish`."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides what it makes of a molecule, as JSON can hold it."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many molecules it takes at once."""
+
+    def __call__(self, molecules: Sequence[ase.Atoms], fixed: int) -> list[ase.Atoms]:
+        """The same molecules; the first ``fixed`` atoms of each, the fragment, stay."""
 
 
 def _run_settings(
@@ -39,15 +56,12 @@ def _run_settings(
     config: SamplingConfig,
 ) -> dict[str, Any]:
     """What decides which molecules a run makes, as JSON can hold it."""
-    weights = hashlib.sha256()
-    for value in model.state_dict().values():
-        weights.update(value.cpu().numpy().tobytes())
     placed = None
     if fragment is not None:
         start = as_data(fragment, "fragment")[0]
         placed = [start.z.tolist(), start.pos.tolist()]
     return {
-        "model": weights.hexdigest(),
+        "model": weights_digest(model.state_dict()),
         "formula": [
             {**asdict(pattern), "counts": sorted(pattern.counts.items())}
             for pattern in patterns_of(formula)
@@ -70,6 +84,12 @@ def _left(value: Any, done: int, total: int) -> Any:
     return each[done:] if each.dim() and len(each) == total else each
 
 
+def _finished(molecules: Iterator[ase.Atoms], polish: Finish, fragment: Any) -> Iterator[ase.Atoms]:
+    fixed = 0 if fragment is None else as_data(fragment, "fragment")[0].z.numel()
+    while batch := list(islice(molecules, polish.batch_size)):
+        yield from polish(batch, fixed)
+
+
 def generate_file(
     model: SchNetGen,
     formula: Formulas,
@@ -80,6 +100,7 @@ def generate_file(
     fragment: Any = None,
     targets: Mapping[str, Any] | None = None,
     config: SamplingConfig | None = None,
+    polish: Finish | None = None,
     progress: Callable[..., Any] | None = None,
     overwrite: bool = False,
 ) -> bool:
@@ -89,6 +110,7 @@ def generate_file(
     format of its suffix (`schnetgen_pyg.data.writers.SUFFIXES`).
 
     Args:
+        polish: what is done with the molecules of a batch before they are written.
         overwrite: whether what is there of another model, other settings or unknown origin may be
             replaced.
 
@@ -106,6 +128,7 @@ def generate_file(
     common["targets"] = targets
     sample(model, formula, num_molecules, **common)  # refuses what is wrong, builds nothing
     settings = _run_settings(model, formula, **common)
+    settings["polish"] = None if polish is None else polish.settings
     asked = {"num_molecules": num_molecules}
     file = ResumableFile(
         path, "extxyz", settings, keep_whole_frames, result=asked, overwrite=overwrite
@@ -119,6 +142,8 @@ def generate_file(
         molecules: Any = sample(
             model, formula, num_molecules - done, first=done, **common | {"targets": left}
         )
+        if polish is not None:
+            molecules = _finished(molecules, polish, fragment)
         if progress:
             molecules = progress(molecules, initial=done, total=num_molecules)
         file.extend(map(_frame, molecules))
