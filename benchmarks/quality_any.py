@@ -118,9 +118,7 @@ def own_smiles(items: Sequence[ase.Atoms]) -> list[str]:
     return ["" if mol is None else smiles(mol) for mol in found]
 
 
-def built(
-    molecules: Sequence[ase.Atoms], result: Evaluation, jobs: int | None
-) -> dict[str, float]:
+def built(molecules: Sequence[ase.Atoms], result: Evaluation, jobs: int | None) -> dict[str, float]:
     """Of structures that say how they were built: percentage that is a molecule by that, and of
     those that is the same as the one perceived."""
     if not all(VALENCE in atoms.arrays for atoms in molecules):

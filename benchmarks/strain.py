@@ -42,7 +42,9 @@ def strain(molecules: Sequence[ase.Atoms], out: Path, jobs: int | None) -> dict[
     energy says nothing of others, and how many of all converged."""
     bare = [ase.Atoms(one.numbers, one.positions, info=stated(one)) for one in molecules]
     result = relax(bare, method=METHOD, jobs=jobs, out=out, progress=tqdm)
-    valid = [record for record in result.records if not record.get("failure_before", record["status"])]
+    valid = [
+        record for record in result.records if not record.get("failure_before", record["status"])
+    ]
     done = [record for record in valid if record["status"] == "converged"]
     released = sorted(record["released"] for record in done)
     row = {"valid": len(valid), "statuses": result.figures()["statuses"]} | means(valid)
