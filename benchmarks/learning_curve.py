@@ -27,7 +27,6 @@ from tqdm import tqdm
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, fit, load
 from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.data.lewis_structures import states_in, with_lewis_structures
-from schnetgen_pyg.errors import require
 from schnetgen_pyg.generator.presets import PRESETS
 from schnetgen_pyg.training.config import TrainingConfig
 from schnetgen_pyg.training.generator import most_of_each
@@ -97,8 +96,8 @@ def main() -> None:
     parser.add_argument("--note", default="", help="what else the machine did meanwhile")
     parser.add_argument("--out", type=Path, default=Path("runs/learning_curve"))
     options = parser.parse_args()
-    count = len(options.sizes)
-    require(len(options.steps) == count, "steps", options.steps, f"{count}, one for each size")
+    if len(options.steps) != len(options.sizes):
+        parser.error(f"--steps needs {len(options.sizes)} numbers, one for each of --sizes")
 
     torch.set_num_threads(options.threads)
     data = load(options.train)
@@ -106,7 +105,8 @@ def main() -> None:
     record |= {"threads": options.threads, "note": options.note, "rows": {}}
     for size, steps in zip(options.sizes, options.steps, strict=True):
         some = drawn(data, size, options.seed)
-        require(len(some) == size, "sizes", size, f"at most {len(data):,}, as the data have")
+        if len(some) < size:
+            parser.error(f"--sizes {size}: {options.train} holds {len(data):,} molecules")
         config = training(steps, size, options)
         asked = {"size": size, "structures": options.num, "threads": options.threads}
         asked |= {"data": digest(some), "config": asdict(config), "preset": options.preset}
