@@ -51,6 +51,10 @@ GROUPS = {
 }
 
 
+#: Kinds of elements of each quantity that the table names: the most frequent ones.
+KINDS = 5
+
+
 @dataclass(frozen=True)
 class Sample:
     """What is known of a set of structures: of all their formulas, of the valid ones the rest."""
@@ -100,6 +104,14 @@ def distances(sample: Sample, reference: Sample) -> dict[str, Any]:
     return result | {name: geometry[name] for name in QUANTITIES}
 
 
+def frequent(geometry: Distributions) -> dict[str, list[str]]:
+    """Of each quantity the kinds of elements that it has most values of."""
+    return {
+        name: sorted(kinds, key=lambda kind: -len(kinds[kind]))[:KINDS]
+        for name, kinds in geometry.values.items()
+    }
+
+
 def measured(model: SchNetGen, options: argparse.Namespace, sets: dict[str, Any]) -> dict[str, Any]:
     config = settings(model, options.jobs)[USUAL]
     path = options.out / file_name(config, options.seed)
@@ -117,6 +129,7 @@ def measured(model: SchNetGen, options: argparse.Namespace, sets: dict[str, Any]
     return {
         "distances": {name: distances(sample, reference) for name, sample in samples.items()},
         "groups": {name: sample.groups for name, sample in everyone.items()},
+        "kinds": frequent(reference.geometry),
         "composition": composition,
         "different_formulas": {
             "held-out molecules": len(reference.formulas),

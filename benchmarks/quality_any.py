@@ -153,8 +153,7 @@ def row(
         runs.append(run)
         if seed == seeds[0]:
             generated = made
-    common = [{key: run[key] for key in runs[0] if all(key in r for r in runs)} for run in runs]
-    return {"runs": runs, "summary": summary(common), "generation": generated}
+    return {"runs": runs, "summary": summary(runs), "generation": generated}
 
 
 def model_parser(doc: str | None) -> argparse.ArgumentParser:

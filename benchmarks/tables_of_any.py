@@ -62,13 +62,11 @@ QUOTED_STRAIN = {"druglike": {"Megalodon, GEOM, GFN2-xTB": {"released_median": 3
 def quality(name: str, record: dict[str, Any]) -> str:
     rows = []
     for title, row in record["rows"].items():
-        several = len(row["runs"]) > 1
-        rows.append([title, *(_mean(row["summary"].get(key), several) for key in COLUMNS)])
+        rows.append([title, *(_mean(row, key) for key in COLUMNS)])
     rows.append(["*held-out molecules*", *(_percent(record["real"].get(k)) for k in COLUMNS)])
     for title, figures in QUOTED.get(name, {}).items():
         rows.append([f"*quoted: {title}*", *(_percent(figures.get(key)) for key in COLUMNS)])
     shown = _filled(["", *COLUMNS.values()], rows)
-    first = next(iter(record["rows"].values()))
     note = (
         f"{record['structures']:,} structures of any composition for each seed, mean ± standard "
         f"deviation over {len(record['seeds'])} seeds or one; in percent. "
@@ -88,10 +86,12 @@ def _slow(record: dict[str, Any]) -> str:
     return told
 
 
-def _mean(pair: list[float] | None, several: bool) -> str:
-    if pair is None:
+def _mean(row: dict[str, Any], key: str) -> str:
+    if key not in row["summary"]:
         return ""
-    return f"{pair[0]:.1f} ± {pair[1]:.1f}" if several else f"{pair[0]:.1f}"
+    mean, deviation = row["summary"][key]
+    several = sum(key in run for run in row["runs"]) > 1
+    return f"{mean:.1f} ± {deviation:.1f}" if several else f"{mean:.1f}"
 
 
 def _percent(value: float | None) -> str:
@@ -171,6 +171,10 @@ def distributions(name: str, record: dict[str, Any]) -> str:
     for key, title in GEOMETRIES.items():
         means = [one[key]["mean"] for one in found.values()]
         rows.append([title, *("" if mean is None else f"{mean:.4f}" for mean in means)])
+        for kind in record["row"]["kinds"][key]:
+            of_kind = [one[key]["types"].get(kind) for one in found.values()]
+            shown = ["none there" if value is None else f"{value:.4f}" for value in of_kind]
+            rows.append([f"*of {kind}*", *shown])
     parts = [markdown(["distance from held-out molecules", *found], rows)]
     parts += [_composition(record["row"])] * bool(record["row"]["composition"])
     parts.append(_groups(record["row"]["groups"]))
@@ -178,8 +182,8 @@ def distributions(name: str, record: dict[str, Any]) -> str:
     parts.append(
         f"{record['structures']:,} structures, {counts}. In percent: total variation; in Å and "
         "degrees: Wasserstein distance of each kind of elements, in the mean over what held-out "
-        "molecules have. Training molecules are the floor: what two samples of the same data "
-        f"differ by. {_note(record)}{source(f'distributions_{name}', record)}"
+        "molecules have, and of the most frequent kinds. Training molecules are the floor: what "
+        f"two samples of the same data differ by. {_note(record)}{source(f'distributions_{name}', record)}"
     )
     return "\n\n".join(parts)
 
