@@ -17,6 +17,9 @@ from schnetgen_pyg.generator.composition import Composition
 #: Formulas drawn from p(Z) for what has no closed form: sizes and elements.
 DRAWS = 100_000
 
+#: The floor: what the finite number of held-out molecules alone makes of a difference.
+ITSELF = "histogram, against a sample of itself"
+
 #: By the Hill formula how often.
 Formulas = Mapping[str, float]
 
@@ -94,22 +97,31 @@ def against(
     """
     counts = np.array(list(test.values()), dtype=float)
     possible = np.isfinite(log_prob)
-    on_common = counts[common].sum()
     return divergence(log_prob, counts / counts.sum()) | {
         "sizes": variation(sizes(drawn), sizes(test)),
         "elements": variation(elements(drawn), elements(test)),
         "impossible": float(counts[~possible].sum() / counts.sum()),
-        "mean_log_prob": float(counts @ log_prob / counts.sum()) if possible.all() else None,
-        "mean_log_prob_common": float(
-            counts[common] @ log_prob[common] / on_common if on_common else np.nan
-        ),
+        "mean_log_prob": _mean(log_prob[possible], counts[possible]),
+        "mean_log_prob_common": _mean(log_prob[common], counts[common]),
     }
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> float | None:
+    return float(np.average(values, weights=weights)) if len(values) else None
+
+
+def _drawn(formulas: Formulas, number: int, seed: int) -> dict[str, float]:
+    """So many of them, as often as they are there."""
+    counts = np.array(list(formulas.values()), dtype=float)
+    found = np.random.default_rng(seed).multinomial(number, counts / counts.sum())
+    return {name: int(n) for name, n in zip(formulas, found, strict=True) if n}
 
 
 def compared(
     composition: Composition | None, seen: Formulas, test: Formulas, seed: int
 ) -> dict[str, Any]:
-    """By their names, how far p(Z), where the model has one, and the histogram are from a set.
+    """By their names, how far p(Z), where the model has one, and the histogram are from a set, and
+    the histogram from as many formulas that were drawn from itself: nothing can be nearer.
 
     Args:
         composition: p(Z) of the model.
@@ -121,6 +133,9 @@ def compared(
     by_histogram = histogram_log_probs(seen, names)
     common = np.isfinite(by_histogram)
     result = {"histogram": against(by_histogram, seen, test, common)}
+    own = _drawn(seen, round(sum(test.values())), seed)
+    by_itself = histogram_log_probs(seen, list(own))
+    result[ITSELF] = against(by_itself, seen, own, np.isfinite(by_itself))
     if composition is not None:
         by_model = log_probs(composition, names)
         counts = composition.draw(torch.arange(DRAWS), seed).unique(dim=0, return_counts=True)

@@ -23,7 +23,7 @@ import ase
 from common import kept_row, save
 from compositions import compared, elements, sizes
 from quality import file_name
-from quality_any import USUAL, model_parser, read_options, settings
+from quality_any import USUAL, load_model, model_parser, read_options, settings
 from rdkit import Chem, rdBase
 from rdkit.Chem import Fragments
 from samples import drawn, structures, weights_of
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = read_options(parser)
 
-    model = SchNetGen.from_pretrained(options.checkpoint)
+    model = load_model(options)
     sets = {
         name: drawn(load(getattr(options, name)), options.num, options.seed)
         for name in ("train", "test")

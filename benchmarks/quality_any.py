@@ -165,17 +165,24 @@ def model_parser(doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, help="processes; by default one per core")
     parser.add_argument("--note", default="", help="what else the machine did meanwhile")
     parser.add_argument(
-        "--out", type=Path, help="folder of the structures; by default runs/quality/NAME"
+        "--out", type=Path, help="folder of the structures; by default of runs/quality"
     )
     return parser
 
 
 def read_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """With the name of the model and the folder."""
+    """With the name of the model."""
     options = parser.parse_args()
     options.name = options.name or Path(options.checkpoint).stem
-    options.out = options.out or Path("runs/quality") / options.name
     return options
+
+
+def load_model(options: argparse.Namespace) -> SchNetGen:
+    """The model; the folder of its structures follows from its name and weights."""
+    model = SchNetGen.from_pretrained(options.checkpoint)
+    usual = Path("runs/quality") / f"{options.name}_{weights_of(model)[:8]}"
+    options.out = options.out or usual
+    return model
 
 
 def main() -> None:
@@ -186,7 +193,7 @@ def main() -> None:
     parser.add_argument("--energies", type=int, default=200, help="energy tests of a sample")
     options = read_options(parser)
 
-    model = SchNetGen.from_pretrained(options.checkpoint)
+    model = load_model(options)
     real = drawn(load(options.test), options.num, options.seeds[0])
     record: dict[str, Any] = {
         "checkpoint": options.name,

@@ -12,6 +12,7 @@ atoms, as the preset has it, and once with a cutoff. Every size is a process of 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import sys
 import time
@@ -43,6 +44,7 @@ def measured(atoms: int, molecules: int, cutoff: float | None) -> dict[str, floa
     model = SchNetGen.from_preset("focus", elements=ELEMENTS, cutoff=cutoff).eval()
     asked: dict[str, Any] = {"jobs": 1, "batch_size": molecules, "restarts": 0}
     generate(model, chain(5), molecules, **asked)  # what is done once
+    ctypes.CDLL(None).malloc_trim(0)  # what was given back does not serve unseen
     forget_peak()
     floor, start = memory("VmRSS"), time.perf_counter()
     generate(model, chain(atoms), molecules, **asked)

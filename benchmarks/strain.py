@@ -21,13 +21,13 @@ from typing import Any
 import ase
 from common import kept_row, save
 from quality import file_name
-from quality_any import USUAL, model_parser, read_options, settings
+from quality_any import USUAL, load_model, model_parser, read_options, settings
 from relaxation import PEER
 from relaxation import summary as means
 from samples import drawn, structures, weights_of
 from tqdm import tqdm
 
-from schnetgen_pyg import SchNetGen, load, relax
+from schnetgen_pyg import load, relax
 from schnetgen_pyg.chem.perception import stated
 from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.data.digest import digest
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = read_options(parser)
 
-    model = SchNetGen.from_pretrained(options.checkpoint)
+    model = load_model(options)
     found = settings(model, options.jobs)
     wanted = {name: found[name] for name in (USUAL, "not refined") if name in found}
     kept = options.out / "strain.json"

@@ -16,18 +16,18 @@ MODELS = {"qm9": "qm9", "druglike": "druglike"}
 #: Columns of the table of quality: key, title.
 COLUMNS = {
     "edm_atoms": "EDM: atoms stable",
-    "edm_stable": "molecules stable",
-    "edm_valid": "valid",
-    "edm_valid_unique": "valid and unique",
+    "edm_stable": "EDM: molecules stable",
+    "edm_valid": "EDM: valid",
+    "edm_valid_unique": "EDM: valid and unique",
     "valid": "strict: valid",
-    "valid_unique": "valid and unique ",
+    "valid_unique": "strict: valid and unique",
     "novel": "novel, of these",
-    "valid_unique_novel": "valid, unique, novel",
+    "valid_unique_novel": "valid, unique and novel",
     "own_bonds": "own bonds: a molecule",
-    "own_bonds_perceived": "the same as perceived",
+    "own_bonds_perceived": "own bonds: the same as perceived",
     "openbabel": "Open Babel: valid",
     "posebusters": "PoseBusters: passed",
-    "posebusters_all_tests": "and its energy test",
+    "posebusters_all_tests": "PoseBusters: and the energy test",
 }
 #: Published figures of 10,000 structures, in percent, as their papers have them or, *at second
 #: hand*, as others quote them. They were not measured here.
@@ -68,13 +68,18 @@ def quality(name: str, record: dict[str, Any]) -> str:
         rows.append([f"*quoted: {title}*", *(_percent(figures.get(key)) for key in COLUMNS)])
     shown = _filled(["", *COLUMNS.values()], rows)
     note = (
-        f"{record['structures']:,} structures of any composition for each seed, mean ± standard "
-        f"deviation over {len(record['seeds'])} seeds or one; in percent. "
-        f"{_slow(record)}*What the network knows*: no rules of valence, no restarts, no revision. "
-        f"{_ceiling(name)}{_training(record)}{_note(record)}"
+        f"{record['structures']:,} structures of any composition for each seed, {_seeds(record)}in "
+        f"percent. {_slow(record)}*What the network knows*: no rules of valence, no restarts, no "
+        f"revision. {_ceiling(name)}*Quoted*: not measured here; from the papers or, at second hand, from "
+        f"others that quote them. {_training(record)}{_note(record)}"
         f"{source(f'quality_{name}', record)}{commits_of(record['rows'], record['commit'])}"
     )
     return f"{markdown(*shown)}\n\n{note}"
+
+
+def _seeds(record: dict[str, Any]) -> str:
+    number = len(record["seeds"])
+    return f"mean ± standard deviation over {number} seeds or one, " if number > 1 else ""
 
 
 def _slow(record: dict[str, Any]) -> str:
@@ -82,7 +87,7 @@ def _slow(record: dict[str, Any]) -> str:
     if record["judged"] < record["structures"]:
         told = f"Open Babel and PoseBusters: the first {record['judged']:,} of a sample. "
     if record["energies"]:
-        told += f"PoseBusters' energy test: {record['energies']:,} of the valid ones. "
+        told += f"PoseBusters' energy test: up to {record['energies']:,} of the valid ones. "
     return told
 
 
@@ -183,7 +188,8 @@ def distributions(name: str, record: dict[str, Any]) -> str:
         f"{record['structures']:,} structures, {counts}. In percent: total variation; in Å and "
         "degrees: Wasserstein distance of each kind of elements, in the mean over what held-out "
         "molecules have, and of the most frequent kinds. Training molecules are the floor: what "
-        f"two samples of the same data differ by. {_note(record)}{source(f'distributions_{name}', record)}"
+        f"two samples of the same data differ by. {_note(record)}"
+        f"{source(f'distributions_{name}', record)}"
     )
     return "\n\n".join(parts)
 
@@ -197,11 +203,11 @@ def _composition(row: dict[str, Any]) -> str:
         "sizes": ("sizes, total variation", "{:.3f}"),
         "elements": ("elements, total variation", "{:.3f}"),
         "impossible": ("held-out molecules whose formula it cannot make", "{:.2%}"),
-        "mean_log_prob": ("mean log-likelihood of held-out formulas (nats)", "{:.2f}"),
-        "mean_log_prob_common": ("the same of those that the training has", "{:.2f}"),
+        "mean_log_prob": ("mean log-likelihood of those that it can (nats)", "{:.3f}"),
+        "mean_log_prob_common": ("of those that both can", "{:.3f}"),
     }
     rows = [
-        [title, *("−∞" if way[key] is None else form.format(way[key]) for way in ways.values())]
+        [title, *("" if way[key] is None else form.format(way[key]) for way in ways.values())]
         for key, (title, form) in titles.items()
     ]
     return markdown(["formulas, against held-out molecules", *ways], rows)
