@@ -70,8 +70,8 @@ def quality(name: str, record: dict[str, Any]) -> str:
     note = (
         f"{record['structures']:,} structures of any composition for each seed, {_seeds(record)}in "
         f"percent. {_slow(record)}*What the network knows*: no rules of valence, no restarts, no "
-        f"revision. {_ceiling(name)}*Quoted*: not measured here; from the papers or, at second hand, from "
-        f"others that quote them. {_training(record)}{_note(record)}"
+        f"revision. {_ceiling(name)}*Quoted*: not measured here; from the papers or, at "
+        f"second hand, from others that quote them. {_training(record)}{_note(record)}"
         f"{source(f'quality_{name}', record)}{commits_of(record['rows'], record['commit'])}"
     )
     return f"{markdown(*shown)}\n\n{note}"

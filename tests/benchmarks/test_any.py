@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from pathlib import Path
 
 import ase
 import ase.io
@@ -20,6 +21,7 @@ from schnetgen_pyg.generator.training_set import TrainingSet
 from ..conftest import deciding
 from ..molecules import embedded
 
+ROOT = Path(__file__).parents[2]
 SMILES = ["CCO", "CC=O", "CNC", "OCCO", "C1CC1", "CC#N", "COC", "CC(C)=O", "c1ccoc1", "NCC=O"]
 
 
@@ -291,11 +293,14 @@ def test_one_command_measures_all(script, files, tmp_path, monkeypatch):
     command = ["measure_model.py", *options, "--results", tmp_path / "results"]
     monkeypatch.setattr("sys.argv", list(map(str, command)))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of processes
     original = measure.commands
     monkeypatch.setattr(  # a thousand molecules take a while
         measure,
         "commands",
-        lambda o: [c + ["--num", "2"] * (c[0] == "throughput.py") for c in original(o)],
+        lambda o: [
+            c + ["--num", "2", "--rounds", "1"] * (c[0] == "throughput.py") for c in original(o)
+        ],
     )
     with pytest.raises(SystemExit, match=r"failed: distributions_any\.py$"):
         measure.main()
