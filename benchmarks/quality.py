@@ -100,13 +100,11 @@ def row(
 
 
 def summary(runs: list[dict[str, float]]) -> dict[str, list[float]]:
-    """Mean and standard deviation over the seeds."""
+    """Mean and standard deviation over the seeds; of each figure over the runs that have it."""
+    values = {name: [run[name] for run in runs if name in run] for run in runs for name in run}
     return {
-        name: [
-            statistics.mean(run[name] for run in runs),
-            statistics.stdev(run[name] for run in runs) if len(runs) > 1 else 0.0,
-        ]
-        for name in runs[0]
+        name: [statistics.mean(found), statistics.stdev(found) if len(found) > 1 else 0.0]
+        for name, found in values.items()
     }
 
 

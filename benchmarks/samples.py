@@ -14,6 +14,7 @@ from typing import Any
 
 import ase
 import ase.io
+import numpy as np
 from common import command_line, now
 from tqdm import tqdm
 
@@ -23,6 +24,7 @@ from schnetgen_pyg.generator.sampling.generate import sample
 from schnetgen_pyg.storage.atomic import replacing
 from schnetgen_pyg.storage.resumable import ResumableFile
 
+#: Unless another is asked for.
 FORMULA = "C7H10O2"
 #: Settings that do not change the molecules.
 COSMETIC = ("batch_size", "jobs", "max_elements")
@@ -36,8 +38,20 @@ def weights_of(model: SchNetGen) -> str:
     return content.hexdigest()
 
 
+def drawn(data: Sequence[Any], num: int, seed: int) -> list[Any]:
+    """So many of them, or all there are, at random and in random order: the first few are a fair
+    sample, too."""
+    order = np.random.default_rng(seed).permutation(len(data))[:num]
+    return [data[k] for k in order.tolist()]
+
+
 def structures(
-    model: SchNetGen, num: int, path: Path, seed: int, config: SamplingConfig
+    model: SchNetGen,
+    num: int,
+    path: Path,
+    seed: int,
+    config: SamplingConfig,
+    formula: str | None = FORMULA,
 ) -> tuple[list[ase.Atoms], dict[str, Any]]:
     """The first so many structures of a seed; those that are in the file are not made again.
 
@@ -47,6 +61,7 @@ def structures(
         path: of the file; ``PATH.partial.extxyz`` keeps them, with what decides them beside it.
         seed: molecule k of a seed is always the same.
         config: how they are sampled.
+        formula: of all of them; ``None`` for any.
 
     Returns:
         the structures, and ``commit`` and ``seconds`` of making them: no seconds where a part of
@@ -56,13 +71,13 @@ def structures(
         InputError: where the file holds structures of other weights or settings.
     """
     decisive = {k: v for k, v in asdict(config).items() if k not in COSMETIC}
-    settings = {"model": weights_of(model), "formula": FORMULA, "seed": seed, "config": decisive}
+    settings = {"model": weights_of(model), "formula": formula, "seed": seed, "config": decisive}
     file = ResumableFile(path, "extxyz", settings, keep_whole_frames)
     log = path.with_suffix(".pieces.json")
     pieces = json.loads(log.read_text()) if log.is_file() and file.done else []
     if file.done < num:
         start, first = time.perf_counter(), file.done
-        made = sample(model, FORMULA, num - first, seed=seed, config=config, first=first)
+        made = sample(model, formula, num - first, seed=seed, config=config, first=first)
         file.extend(map(_frame, tqdm(made, initial=first, total=num)))
         pieces.append({"count": num - first, "command": command_line()} | now(start))
         with replacing(log) as temporary:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common import RESULTS
+from tables_of_any import TABLES as OF_ANY
 from tables_of_molecules import (
     ablation,
     paper,
@@ -73,6 +74,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "potentials_rmd17": potentials_rmd17,
     "potentials_qm9": potentials_qm9,
     "potentials_speed": potentials_speed,
+    **OF_ANY,
 }
 #: Made of several records.
 SUMMARIES: dict[str, Callable[[], str]] = {"summary": summary}

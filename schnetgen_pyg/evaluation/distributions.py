@@ -7,7 +7,7 @@ Wasserstein distance (in the quantity's unit), between shares of kinds the total
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,8 +124,9 @@ def _thinned(values: Floats) -> Floats:
     return values[:: -(-values.size // MAX_VALUES)]
 
 
-def _variation(one: dict[Any, int], other: dict[Any, int]) -> float:
-    first, second = max(sum(one.values()), 1), max(sum(other.values()), 1)
+def variation(one: Mapping[Any, float], other: Mapping[Any, float]) -> float:
+    """Total variation (0 to 1) of two distributions over kinds, given by their numbers."""
+    first, second = sum(one.values()) or 1, sum(other.values()) or 1
     kinds = {*one, *other}
     return sum(abs(one.get(k, 0) / first - other.get(k, 0) / second) for k in kinds) / 2
 
@@ -154,8 +155,8 @@ def compare(sample: Distributions, reference: Distributions) -> dict[str, Any]:
             "types": types,
             "missing": sorted(set(theirs) - set(ours)),
         }
-    result["environments"] = _variation(sample.environments, reference.environments)
-    result["rings"] = _variation(sample.rings, reference.rings)
+    result["environments"] = variation(sample.environments, reference.environments)
+    result["rings"] = variation(sample.rings, reference.rings)
     result["rings_per_structure"] = {
         str(size): [d.rings.get(size, 0) / max(d.structures, 1) for d in (sample, reference)]
         for size in sorted({*sample.rings, *reference.rings})

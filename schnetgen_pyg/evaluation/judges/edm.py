@@ -55,17 +55,27 @@ def _limits() -> np.ndarray:
     return limits
 
 
-def stable_atoms(atoms: ase.Atoms) -> np.ndarray | None:
-    """Which atoms EDM calls stable [num_atoms], or ``None`` where an element is not in its
-    tables."""
+def bond_orders(atoms: ase.Atoms) -> tuple[np.ndarray, np.ndarray] | None:
+    """Pairs of atoms [2, num_pairs] and the order of the bond between them [num_pairs], 0 for none,
+    or ``None`` where an element is not in the tables."""
     if not set(atoms.numbers.tolist()) <= set(VALENCES):
         return None
     everything = collect([atoms])
     limits = _limits()[:, *everything.numbers[everything.pairs]]
     # A bond has an order only if it has the one below, too.
     order = np.minimum.accumulate(everything.distance < limits, axis=0).sum(0)
+    return everything.pairs, order
+
+
+def stable_atoms(atoms: ase.Atoms) -> np.ndarray | None:
+    """Which atoms EDM calls stable [num_atoms], or ``None`` where an element is not in its
+    tables."""
+    found = bond_orders(atoms)
+    if found is None:
+        return None
+    pairs, order = found
     valence = np.zeros(len(atoms), dtype=int)
-    for ends in everything.pairs:
+    for ends in pairs:
         np.add.at(valence, ends, order)
     return np.asarray(valence == [VALENCES[number] for number in atoms.numbers.tolist()])
 
