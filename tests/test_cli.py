@@ -231,7 +231,7 @@ def test_configuration_file(data, tmp_path):
         ),
         (
             ["generate", "--checkpoint", "{model}", "--formula", "?", "--out", "{tmp}/x.xyz"],
-            "not a chemical formula",
+            "is no formula",
         ),
         (
             ["generate", "--checkpoint", "{model}", "--formula", "CH4", "--out", "{tmp}/x.what"],
@@ -281,7 +281,7 @@ def test_configuration_file(data, tmp_path):
         ),
         (
             ["generate", "--checkpoint", "{model}", "--formula", "C0", "--out", "{tmp}/x.xyz"],
-            "the formula is empty",
+            "'C0' has no atoms",
         ),
         (["generate", "--checkpoint", "{model}", "--out", "{tmp}/x.vasp"], "x.vasp"),
         (["evaluate", "{tmp}/nan.xyz"], "nan.xyz: structure 0: the position of atom 0"),

@@ -86,8 +86,6 @@ def _perceived(item: _Item | None) -> _Found:
     record = describe(atoms, found)
     hashes = [hash_of(record[name]) if name in record else -1 for name in IDENTITIES]
     lewis = item.known
-    if lewis is None and "charge" in item.info:
-        return _Found("charge", None, [], hashes)
     if lewis is None and found.mol is None:
         return _Found(found.failure, None, [], hashes)
     if lewis is None and found.mol is not None:

@@ -24,6 +24,7 @@ COMPLETE = {
     "predict": ["good.xyz"],
     "label": ["good.xyz"],
     "relax": ["good.xyz"],
+    "convert": ["good.xyz"],
 }
 
 #: Outputs of these commands are files.
@@ -94,6 +95,7 @@ def refused(capfd, place):
 
 def out_of(command):
     names = {"report": "x.html", "view": "x.png", "relax": "x.db", "evaluate": "x", "train": "x"}
+    names["convert"] = "x.safetensors"
     return "x" if command == "fit-potential" else names.get(command, "x.extxyz")
 
 

@@ -210,7 +210,8 @@ def test_judges_are_those_of_the_evaluation(data, evaluation):
     found = data["judges"]
     assert found["sets"] == ["this run (13)", "train (6)", "test (4)"]
     labels = [row["label"] for row in found["rows"]]
-    assert labels[:3] == ["valid (%)", "EDM: stable atoms (%)", "EDM: stable molecules (%)"]
+    own = ["valid (%)", "own SMILES, of those that state one (%)"]
+    assert labels[:4] == [*own, "EDM: stable atoms (%)", "EDM: stable molecules (%)"]
     assert labels[-2:] == ["PoseBusters: bond lengths (%)", "PoseBusters: bond angles (%)"]
     assert found["about"]["EDM"].startswith("Bond orders by lookup tables")
     others = found["not asked"] + found["not installed"]

@@ -216,8 +216,8 @@ def test_what_no_generator_can_learn_is_refused_first(tmp_path, isomers):
     twice.pos[5] = twice.pos[2]
     box.cell = 10 * torch.eye(3).unsqueeze(0)
     for wrong, message in (
-        (twice, r"structure 2: atoms 2 and 5 are 0 Å apart"),
-        (box, r"structure 2: is periodic"),
+        (twice, r"structure 0: atoms 2 and 5 are 0 Å apart"),
+        (box, r"structure 1: is periodic"),
     ):
         with pytest.raises(InputError, match=message):
             fit(small_model(), [*isomers[5:7], wrong], tmp_path / "run", **GENERATOR)
