@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from schnetgen_pyg.chem.bonds import batch_adjacency
+from schnetgen_pyg.chem.bonds import adjacency, batch_adjacency
 from schnetgen_pyg.chem.valence_states import UNKNOWN, StateTable
 
 #: Stands for the neighbors, 0 to 4 and more, that an atom waits for, where its state is not known.
@@ -36,6 +36,17 @@ def valence_states(molecules: Data, table: StateTable) -> Tensor:
     else:
         found = table.index(molecules.z, molecules.formal_charge, molecules.valence, *numbers)
     return found.masked_fill(molecules.z == 1, UNKNOWN)
+
+
+def settled_states(
+    z: Tensor, pos: Tensor, formal_charge: Tensor, valence: Tensor, table: StateTable
+) -> Tensor:
+    """Valence states of finished molecules by the bonds that they have [molecules, atoms];
+    `UNKNOWN` for hydrogens and for what is not in the table. All shapes but that of ``pos``
+    [molecules, atoms, 3] are the same."""
+    bonds = adjacency(z, pos)
+    numbers = [(bonds & kind.unsqueeze(1)).sum(2) for kind in (z == 1, z > 1)]
+    return table.index(z, formal_charge, valence, *numbers).masked_fill(z <= 1, UNKNOWN)
 
 
 def open_neighbors(molecules: Data, partial: Data, table: StateTable) -> Tensor:

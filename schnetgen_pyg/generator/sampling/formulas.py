@@ -62,11 +62,7 @@ def check_patterns(
     found = []
     for pattern in patterns:
         check_seen(model, [z for z, (least, _) in pattern.counts.items() if least])
-        if pattern.charge and not _can_charge(model, pattern.charge):
-            raise InputError(
-                f"a molecule of charge {pattern.charge:+d} was asked for, and the model has seen "
-                "no atom with such a formal charge; train it on such molecules"
-            )
+        check_charge(model, pattern.charge, "what was asked for")
         if fragment is not None:
             pattern = _holding(pattern, fragment)
         if not pattern.exact:
@@ -91,10 +87,15 @@ def _holding(pattern: FormulaPattern, fragment: Data) -> FormulaPattern:
     return pattern.holding(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
 
 
-def _can_charge(model: SchNetGen, charge: int) -> bool:
-    """Whether any of its atoms has a formal charge of this sign."""
+def check_charge(model: SchNetGen, charge: int, where: str) -> None:
+    """Refuse a charge of a molecule that none of the model's atoms can have."""
     formal = [state[1] for state in model.config.states]
-    return "valence_state" in model.decisions and any(own * charge > 0 for own in formal)
+    able = "valence_state" in model.decisions and any(own * charge > 0 for own in formal)
+    if charge and not able:
+        raise InputError(
+            f"{where}: has charge {charge:+d}, and the model has seen no atom with such a formal "
+            "charge; train it on such molecules"
+        )
 
 
 def compositions(

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from schnetgen_pyg.chem.valence_states import state_table
 from schnetgen_pyg.data.conversion import as_data
+from schnetgen_pyg.data.electrons import electrons
+from schnetgen_pyg.data.lewis_structures import with_lewis_structures
 from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.draft import Draft, State, StepRecord
@@ -19,7 +22,13 @@ from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.placement import PENALTY
 from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
-from schnetgen_pyg.generator.sampling.formulas import check_neutral, check_seen, targets_of
+from schnetgen_pyg.generator.sampling.formulas import (
+    check_charge,
+    check_neutral,
+    check_seen,
+    targets_of,
+)
+from schnetgen_pyg.generator.valence_states import settled_states
 from schnetgen_pyg.modes import evaluating
 
 
@@ -43,10 +52,12 @@ def log_prob(
     molecules: Any,
     *,
     targets: Mapping[str, Any] | None = None,
+    composition: bool = False,
     placed: int = 1,
     valence_rules: bool = True,
 ) -> LogProb:
-    """The model's own log-density of molecules, log p(types, valence states, positions | formula).
+    """The model's own log-density of molecules, log p(types, valence states, positions | formula),
+    or without a condition on the formula.
 
     It is that of the learned distributions as they are (T = 1), not of what `generate` makes of
     them by a temperature, restarts and Gibbs rounds, so that molecules can be ranked by it:
@@ -57,7 +68,9 @@ def log_prob(
       ``max_distance``. The norm of every position is integrated numerically, and its ``error``
       given;
     - types, valence states and numbers of hydrogens, where the model decides on them: that of the
-      states which the finished molecule has. What is certain by a formula or a state costs nothing;
+      states which the finished molecule has, by its arrays ``formal_charge`` and ``valence`` or,
+      where it has none, by its Lewis structure. What is certain by a formula or a state costs
+      nothing;
     - the atoms in the order they have here, the first of them being there from the start. Each has
       to be bonded to an earlier one (see `schnetgen_pyg.generator.orders`), hydrogens last;
     - −∞ for what the rules forbid.
@@ -65,22 +78,25 @@ def log_prob(
     Args:
         molecules: ``Data``, ``Atoms`` or a list of them.
         targets: as those of `generate`.
+        composition: with ln p(Z), of the formula, for models that have it: ``composition`` among
+            the parts.
         placed: so many of the first atoms are given, such as those of a fragment.
         valence_rules: as in `SamplingConfig`.
 
     Raises:
-        InputError: for elements that the model never saw, and charged or periodic structures.
+        InputError: for elements and charges that the model never saw, periodic structures and
+            radicals; for ``composition`` of a model without p(Z).
     """
     given = [molecules] if isinstance(molecules, (Data, ase.Atoms)) else list(molecules)
     asked = targets_of(model, targets or {}, len(given))
     config = SamplingConfig(valence_rules=valence_rules)
     found = []
     for place, (item, data) in enumerate(zip(given, as_data(given), strict=True)):
-        _check(model, data, named(data, f"structure {place}"), placed)
+        charge = _check(model, data, named(data, f"structure {place}"), placed)
         mine = {name: value[place : place + 1] for name, value in asked.items()}
-        kept = _kept(model, item)
-        state = State.start(data.z[None], data.pos[None], mine, kept=kept)
-        found.append(log_prob_of(follow(model, state, config, placed)))
+        state = _state(model, data, mine, charge, _kept(model, item))
+        one = log_prob_of(follow(model, state, config, placed))
+        found.append(_with_composition(model, data, one) if composition else one)
     names = dict.fromkeys(name for one in found for name in one.parts)
     zero = torch.zeros(1)
     return LogProb(
@@ -90,11 +106,46 @@ def log_prob(
     )
 
 
-def _check(model: SchNetGen, data: Data, where: str, placed: int) -> None:
+def _check(model: SchNetGen, data: Data, where: str, placed: int) -> int:
+    """Refuse what the model cannot have made; the charge of the molecule in e."""
     check_seen(model, data.z.tolist(), f"{where}: ")
-    check_neutral(data, where)
+    found = electrons(data, where)
+    check_charge(model, found.charge, where)
+    if not found.charge:
+        check_neutral(data, where)
     if not 1 <= placed <= len(data.z):
         raise InputError(f"{where}: placed must be 1 to {len(data.z)}, its atoms, got {placed}")
+    return found.charge
+
+
+def _state(
+    model: SchNetGen,
+    data: Data,
+    targets: Mapping[str, Tensor],
+    charge: int,
+    kept: Mapping[str, Tensor] | None = None,
+) -> State:
+    """One molecule to follow, with the valence states of its Lewis structure, if it has one."""
+    z, pos = data.z[None], data.pos[None]
+    state = State.start(z, pos, targets, torch.tensor([charge]), kept)
+    if "valence_state" not in model.decisions:
+        return state
+    (lewis,), _ = with_lewis_structures([data], jobs=1)
+    if lewis is None:
+        return state
+    table = state_table(model.config.states, z.device)
+    of_atoms = lewis.formal_charge[None], lewis.valence[None]
+    return replace(state, valence_state=settled_states(z, pos, *of_atoms, table))
+
+
+def _with_composition(model: SchNetGen, data: Data, given: LogProb) -> LogProb:
+    """The same without the formula as a condition."""
+    if model.composition is None:
+        raise InputError("composition: this model has no p(Z); leave it out")
+    counts = model.composition.counts(data.z, torch.zeros_like(data.z), 1).to(model.device)
+    with torch.inference_mode():
+        own = model.composition.log_prob(counts).cpu()
+    return LogProb(given.value + own, given.error, {"composition": own, **given.parts})
 
 
 def _kept(model: SchNetGen, item: Any) -> dict[str, Tensor]:
@@ -160,8 +211,8 @@ def trace(
         InputError: as `log_prob`.
     """
     (data,) = as_data(molecule, "molecule")
-    _check(model, data, "molecule", 1)
+    charge = _check(model, data, "molecule", 1)
     history: list[StepRecord] = []
-    state = State.start(data.z[None], data.pos[None], targets_of(model, targets or {}, 1))
+    state = _state(model, data, targets_of(model, targets or {}, 1), charge)
     follow(model, state, SamplingConfig(valence_rules=valence_rules), history=history)
     return history

@@ -4,12 +4,13 @@ sampling, and their hydrogens."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from schnetgen_pyg.chem.valence_states import state_table
 from schnetgen_pyg.generator.draft import Draft, State
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.random_numbers import random_keys, uniform
@@ -18,6 +19,7 @@ from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.gibbs import resample
 from schnetgen_pyg.generator.sampling.likelihood import follow, log_prob_of
+from schnetgen_pyg.generator.valence_states import settled_states
 from schnetgen_pyg.graphs.indexing import ranges
 from schnetgen_pyg.modes import evaluating
 
@@ -78,12 +80,15 @@ def _finish(run: _Run, result: State, rows: Tensor, at_once: bool) -> None:
 
 
 def _add_log_prob(run: _Run, state: State) -> None:
-    """Of the finished molecules: valence states are those that they have now."""
+    """Of the finished molecules: valence states are those of the bonds that they have now."""
+    table = state_table(run.model.config.states, state.z.device)
     number = (state.z > 0).sum(1)
     for size in number.unique().tolist():
         rows = (number == size).nonzero().squeeze(1)
         there = state.rows(rows).packed(size)
-        finished = State.start(there.z, there.pos, there.known, there.charge, there.kept)
+        own = there.valence_state
+        settled = settled_states(there.z, there.pos, table.charge[own], table.valence[own], table)
+        finished = replace(there, valence_state=settled)
         followed = follow(run.model, finished, run.how.config, max(1, run.fixed))
         state.log_prob[rows] = log_prob_of(followed).value.to(state.log_prob.device)
 

@@ -6,16 +6,20 @@ import ase
 import numpy as np
 import pytest
 import torch
+from ase import build
 from scipy.spatial.transform import Rotation
 
 from schnetgen_pyg import InputError, SamplingConfig, SchNetGen, generate, log_prob
 from schnetgen_pyg.chem.bonds import bond_limits
+from schnetgen_pyg.data.conversion import as_data
+from schnetgen_pyg.data.lewis_structures import states_in, with_lewis_structures
 from schnetgen_pyg.generator import placement
 from schnetgen_pyg.generator.draft import Draft, State
 from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.likelihood import follow, log_prob_of
 from schnetgen_pyg.generator.shells import FREE, SHORTEST_BOND
 from tests.conftest import METHANE, deciding, small_model
+from tests.molecules import embedded
 
 FREELY = SamplingConfig(valence_rules=False)
 ALL = deciding("focus", "next_type", "hydrogens", "valence_state")
@@ -318,3 +322,36 @@ def test_the_default_temperature_on_the_grid_is_as_documented():
     deviation = (p * (score(grid) - mean) ** 2).sum().sqrt()
     difference = score(found).mean() - mean
     assert abs(float(difference)) < 4 * float(deviation) / math.sqrt(count) + 1e-6
+
+
+def test_ions_and_formal_charges():
+    """A molecule with formal charges is as probable as its Lewis structure, whether it says it or
+    it is perceived; another charge is refused."""
+    nitro, ion = embedded("C[N+](=O)[O-]"), embedded("C[NH3+]")
+    ion.info["charge"] = 1
+    data, _ = with_lewis_structures(as_data([nitro, ion]))
+    model = small_model(**ALL, elements=(1, 6, 7, 8), states=states_in(data))
+    found = log_prob(model, [nitro, ion])
+    assert torch.isfinite(found.value).all()
+    assert torch.allclose(log_prob(model, data).value, found.value, atol=1e-4)
+    neutral = small_model(**ALL, elements=(1, 6, 7, 8))
+    with pytest.raises(InputError, match=r"structure 0: has charge \+1, and the model has seen no"):
+        log_prob(neutral, [ion])
+
+
+def test_with_the_formula():
+    """ln p(Z) is added, and named."""
+    model = small_model(**ALL, max_counts=(8, 3, 2))
+    molecules = [build.molecule(name) for name in ("CH3CHO", "CH4")]
+    bare, whole = log_prob(model, molecules), log_prob(model, molecules, composition=True)
+    formulas = torch.stack(
+        [
+            model.composition.counts(torch.tensor(one.numbers), torch.zeros(len(one)).long(), 1)[0]
+            for one in molecules
+        ]
+    )
+    own = model.composition.log_prob(formulas)
+    assert torch.allclose(whole.value, bare.value + own, atol=1e-5)
+    assert torch.equal(whole.parts["composition"], own)
+    with pytest.raises(InputError, match=r"no p\(Z\)"):
+        log_prob(small_model(**ALL), molecules, composition=True)
