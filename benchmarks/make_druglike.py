@@ -1,15 +1,16 @@
 """Make geometries of drug-like molecules from their SMILES.
 
     python benchmarks/make_druglike.py --smiles moses/train.csv.gz --level gfn2-xtb --num 5000 \
-        --out runs/druglike/xtb.jsonl
+        --out runs/druglike/xtb.extxyz.gz
     python benchmarks/make_druglike.py --smiles moses/train.csv.gz --level mmff94s --first 5000 \
-        --num 27000 --out runs/druglike/mmff.jsonl
+        --num 27000 --out runs/druglike/mmff.extxyz.gz
 
 The SMILES are shuffled by the seed; ``--first`` and ``--num`` say which of them. Each is embedded
 once (RDKit, ETKDGv3) and relaxed with MMFF94s, then with GFN2-xTB where that is asked for. A
 structure whose bonds are not those of its SMILES is left out and says so. A run that was stopped
-continues. Each line is one molecule: ``smiles``, and in the order of RDKit's atoms for it,
-hydrogens added, ``numbers`` and ``positions`` (Å); ``energy`` (eV) of GFN2-xTB.
+continues: ``NAME.jsonl`` beside ``--out`` has a line for every SMILES, with what failed. The
+molecules are written to ``--out``, atoms in the order of RDKit's for the SMILES, hydrogens added,
+with ``smiles`` and ``level`` in their info, and the energy (eV) of GFN2-xTB.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import ase
 import numpy as np
 import pandas as pd
+from ase.calculators.singlepoint import SinglePointCalculator
 from rdkit import Chem, rdBase
 from rdkit.Chem import AllChem
 from tqdm import tqdm
 
 from schnetgen_pyg.chem.bonds import connectivity
+from schnetgen_pyg.data.writers import file_format, write
 from schnetgen_pyg.parallel import Failure, each_in_processes, in_order
 from schnetgen_pyg.relaxation.single import RelaxConfig, relax_one
 from schnetgen_pyg.storage.resumable import ResumableFile
@@ -92,6 +95,15 @@ def lines_of(texts: list[str], done: int, options: argparse.Namespace) -> Iterat
         yield f"{line}\n"
 
 
+def molecule(record: dict[str, Any], level: str) -> ase.Atoms:
+    """What a line says."""
+    info = {"smiles": record["smiles"], "level": level}
+    atoms = ase.Atoms(record["numbers"], record["positions"], info=info)
+    if "energy" in record:
+        atoms.calc = SinglePointCalculator(atoms, energy=record["energy"])
+    return atoms
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--smiles", required=True, help="CSV with a column 'smiles'")
@@ -109,13 +121,16 @@ def main() -> None:
     settings = {"level": options.level, "first": options.first, "seed": options.seed}
     settings["num"] = options.num
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    file = ResumableFile(options.out, "jsonl", settings)
+    file_format(options.out)
+    log = options.out.with_name(f"{options.out.name.partition('.')[0]}.jsonl")
+    file = ResumableFile(log, "jsonl", settings)
     if not file.finished:
         file.extend(lines_of(texts, file.done, options))
         file.publish()
-    lines = options.out.read_text().splitlines()
-    failures = sum("failure" in json.loads(line) for line in lines)
-    print(f"{len(lines) - failures} molecules of {len(lines)} SMILES in {options.out}")
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    made = [molecule(record, options.level) for record in records if "failure" not in record]
+    write(options.out, made)
+    print(f"{len(made)} molecules of {len(records)} SMILES in {options.out}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import ase
 import pandas as pd
 import pytest
 
+from schnetgen_pyg import load
 from schnetgen_pyg.chem.identity import smiles
 from schnetgen_pyg.chem.perception import perceive
 
@@ -22,9 +23,10 @@ def test_lines_are_the_molecules_or_say_why_not(script, tmp_path, monkeypatch, c
         options += ["--first", first, "--num", num, "--out", tmp_path / name]
         monkeypatch.setattr("sys.argv", ["make_druglike.py", *map(str, options)])
         druglike.main()
-        return [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        log = (tmp_path / name).with_suffix(".jsonl")
+        return [json.loads(line) for line in log.read_text().splitlines()]
 
-    made = lines(0, 5, "all.jsonl")
+    made = lines(0, 5, "all.extxyz")
     assert "molecules of 5 SMILES" in capsys.readouterr().out
     assert sorted(line["smiles"] for line in made) == sorted(SMILES)
     assert [line["smiles"] for line in made] != SMILES  # shuffled
@@ -36,9 +38,12 @@ def test_lines_are_the_molecules_or_say_why_not(script, tmp_path, monkeypatch, c
     for line in good:
         found = perceive(ase.Atoms(line["numbers"], line["positions"]))
         assert smiles(found.mol) == line["smiles"]
-    assert lines(0, 5, "all.jsonl") == made  # it is there already
+    written = load(tmp_path / "all.extxyz")
+    assert [data.info["smiles"] for data in written] == [line["smiles"] for line in good]
+    assert [data.z.tolist() for data in written] == [line["numbers"] for line in good]
+    assert lines(0, 5, "all.extxyz") == made  # it is there already
     # A part is the part of the whole.
-    assert lines(2, 2, "part.jsonl") == made[2:4]
+    assert lines(2, 2, "part.extxyz") == made[2:4]
 
 
 def test_a_molecule_whose_bonds_change_is_left_out(script, monkeypatch):
