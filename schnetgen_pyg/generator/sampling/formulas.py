@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER, hill_formula, parse_formula
-from schnetgen_pyg.chem.formulas import ANYTHING, FormulaPattern
+from schnetgen_pyg.chem.formulas import ANY, ANYTHING, FormulaPattern
 from schnetgen_pyg.data.electrons import require_closed_shell
 from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.errors import InputError
@@ -61,17 +62,34 @@ def check_patterns(
     """
     found = []
     for pattern in patterns:
-        check_seen(model, [z for z, (least, _) in pattern.counts.items() if least])
+        check_seen(model, [z for z, (_, most) in pattern.counts.items() if most])
         check_charge(model, pattern.charge, "what was asked for")
         if fragment is not None:
             pattern = _holding(pattern, fragment)
         if not pattern.exact:
             zero = torch.zeros(1, dtype=torch.long)
             _draw(model, pattern, zero, 0)  # says if there is none
+            _tell_limits(model, pattern)
         else:
             _check_exact(model, pattern, config)
         found.append(pattern)
     return found
+
+
+def _tell_limits(model: SchNetGen, pattern: FormulaPattern) -> None:
+    """Warn of numbers of atoms that were asked for and that the model's p(Z) does not reach."""
+    known = dict(zip(model.config.elements, model.config.max_counts, strict=False))
+    beyond = [
+        f"{hill_formula([z])}: {known[z]}"
+        for z, (_, most) in pattern.counts.items()
+        if z in known and known[z] < most < ANY
+    ]
+    if beyond:
+        warnings.warn(
+            "a wider range of formulas was asked for than the model has learned: it makes at most "
+            f"{', '.join(beyond)}",
+            stacklevel=4,
+        )
 
 
 def _holding(pattern: FormulaPattern, fragment: Data) -> FormulaPattern:

@@ -47,8 +47,9 @@ def test_a_process_that_dies_is_named():
 
 
 def test_same_molecules_in_any_number_of_processes(model):
-    reference = generate(model, "C2H4O", 6, seed=3, batch_size=2, jobs=1, **FAST)
-    molecules = generate(model, "C2H4O", 6, seed=3, batch_size=2, jobs=2, **FAST)
+    formulas = ["C2H4O", "CH4"]
+    reference = generate(model, formulas, 6, seed=3, batch_size=2, jobs=1, **FAST)
+    molecules = generate(model, formulas, 6, seed=3, batch_size=2, jobs=2, **FAST)
     for one, other in zip(reference, molecules, strict=True):
         assert np.allclose(one.positions, other.positions, atol=1e-5)
         assert one.info["sample"] == other.info["sample"]
@@ -191,6 +192,10 @@ def test_any_formula_of_the_model():
         generate(model, "HxO1-2", 5, fragment=fragment)
     with pytest.raises(InputError, match="no closed-shell molecule that was asked for"):
         generate(model, "C6-9Hx", 5)
+    with pytest.raises(InputError, match="never seen S"):
+        generate(model, "C1-3HxSx", 5)
+    with pytest.warns(UserWarning, match="it makes at most C: 5"):
+        generate(model, "C2-30Hx", 2, restarts=0)
 
 
 def test_marginal_over_focuses_sums_to_one():
