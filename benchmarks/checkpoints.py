@@ -316,6 +316,11 @@ def require_same(path: Path, stage: Stage) -> None:
         raise InputError(f"{path.parent}: holds a run of other settings ({told}); choose --out")
 
 
+def holds(path: Path, source: Source) -> bool:
+    """Whether a file is there and has these structures."""
+    return path.is_file() and digest(load(path)) == source.sha256
+
+
 def make(name: str, data: Path | None, out: Path) -> Path:
     """All stages of a recipe; the model with its recipe in its provenance."""
     recipe = RECIPES[name]
@@ -323,9 +328,11 @@ def make(name: str, data: Path | None, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     source = data
     if source is None or len(load(source)) > recipe.data.count:
-        source = out / f"structures-{recipe.data.count}.safetensors"
-        write(source, [to_ase(single) for single in structures])
-        if digest(load(source)) != recipe.data.sha256:
+        suffix = "safetensors" if recipe.stages[0].command == "convert" else "extxyz"
+        source = out / f"structures-{recipe.data.count}.{suffix}"
+        if not holds(source, recipe.data):
+            write(source, [to_ase(single) for single in structures])
+        if not holds(source, recipe.data):
             raise InputError(f"{source}: the positions lost digits on their way to the file")
     if recipe.data.held_out and data is not None:
         _, held_out = recipe.data.parts(list(load(data)))
@@ -333,7 +340,8 @@ def make(name: str, data: Path | None, out: Path) -> Path:
     for stage in recipe.stages:
         if stage.command == "convert":
             stored = out / f"{name}-train.safetensors"
-            schnetgen("convert", str(source), "--out", str(stored))
+            if not holds(stored, recipe.data):
+                schnetgen("convert", str(source), "--out", str(stored))
             source = stored
         elif stage.command == "label":
             source = label(stage, source, recipe.data.sha256, out)
