@@ -44,7 +44,9 @@ def shell(decision: Distance, draft: Draft, y: Tensor, rows: Tensor, focus: Tens
     longest, shortest = most * bond[here, focus], least * bond[here, focus]
     reach = float(longest.max()) + config.shell_spacing
     log_prob = decision.tables(draft, y[rows], pos, focus, reach)
-    log_prob.masked_fill_((z == 0).unsqueeze(2), 0.0)
+    absent = z == 0
+    if bool(absent.any()):
+        log_prob.masked_fill_(absent.unsqueeze(2), 0.0)
     centers = centers[: log_prob.shape[2]]
     too_far = (centers > longest[:, None]) | (centers < shortest[:, None])
     at_focus = log_prob[here, focus] + PENALTY * too_far
