@@ -71,16 +71,16 @@ class Source:
         out, rest = sorted(order[: self.held_out]), sorted(order[self.held_out :])
         return [kept[k] for k in rest], [kept[k] for k in out]
 
-    def read(self, path: Path | None) -> list[Data]:
-        """From a file, or from the public data set.
+    def read(self, path: Path | None) -> tuple[list[Data], list[Data]]:
+        """Those to train on and those held out, from a file or from the public data set.
 
         Raises:
             InputError: if it holds other structures.
         """
         for structures in self._candidates(path):
-            wanted, _ = self.parts(structures)
+            wanted, held_out = self.parts(structures)
             if len(wanted) == self.count and digest(wanted) == self.sha256:
-                return wanted
+                return wanted, held_out
         raise InputError(
             f"{path or 'qm9-c7h10o2'}: its structures are not the {self.name} that the recipe "
             f"names (SHA-256 {self.sha256[:12]}…); name their file with --data"
@@ -324,18 +324,17 @@ def holds(path: Path, source: Source) -> bool:
 def make(name: str, data: Path | None, out: Path) -> Path:
     """All stages of a recipe; the model with its recipe in its provenance."""
     recipe = RECIPES[name]
-    structures = recipe.data.read(data)
+    structures, held_out = recipe.data.read(data)
     out.mkdir(parents=True, exist_ok=True)
     source = data
-    if source is None or len(load(source)) > recipe.data.count:
+    if source is None or held_out or len(load(source)) > recipe.data.count:
         suffix = "safetensors" if recipe.stages[0].command == "convert" else "extxyz"
         source = out / f"structures-{recipe.data.count}.{suffix}"
         if not holds(source, recipe.data):
             write(source, [to_ase(single) for single in structures])
         if not holds(source, recipe.data):
             raise InputError(f"{source}: the positions lost digits on their way to the file")
-    if recipe.data.held_out and data is not None:
-        _, held_out = recipe.data.parts(list(load(data)))
+    if held_out:
         write(out / f"{name}-test.extxyz.gz", [to_ase(single) for single in held_out])
     for stage in recipe.stages:
         if stage.command == "convert":

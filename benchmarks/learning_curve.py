@@ -27,9 +27,9 @@ from tqdm import tqdm
 from schnetgen_pyg import SamplingConfig, SchNetGen, evaluate, fit, load
 from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.data.lewis_structures import states_in, with_lewis_structures
+from schnetgen_pyg.data.stored import most_of_each
 from schnetgen_pyg.generator.presets import PRESETS
 from schnetgen_pyg.training.config import TrainingConfig
-from schnetgen_pyg.training.generator import most_of_each
 
 SIZES = (100, 500, 2_000, 10_000)
 STEPS = (2_000, 4_000, 8_000, 12_000)

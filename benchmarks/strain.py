@@ -28,7 +28,7 @@ from samples import drawn, structures, weights_of
 from tqdm import tqdm
 
 from schnetgen_pyg import load, relax
-from schnetgen_pyg.chem.perception import stated
+from schnetgen_pyg.chem.electrons import stated
 from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.data.digest import digest
 

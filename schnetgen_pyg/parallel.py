@@ -31,6 +31,14 @@ R = TypeVar("R")
 #: `BrokenExecutor`.
 GONE = ("KilledWorker", "WorkerCrashedError", "ActorDiedError", "RayActorError")
 
+
+def grouped(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items, so many at a time, as they come."""
+    remaining = iter(items)
+    while group := list(islice(remaining, size)):
+        yield group
+
+
 #: A function and its arguments.
 Call = tuple[Any, ...]
 

@@ -283,6 +283,10 @@ def test_configuration_file(data, tmp_path):
             ["generate", "--checkpoint", "{model}", "--formula", "C0", "--out", "{tmp}/x.xyz"],
             "'C0' has no atoms",
         ),
+        (
+            ["generate", "--checkpoint", "{model}", "--formula", "no.txt", "--out", "{tmp}/x.xyz"],
+            "'no.txt' is no formula, and no such file",
+        ),
         (["generate", "--checkpoint", "{model}", "--out", "{tmp}/x.vasp"], "x.vasp"),
         (["evaluate", "{tmp}/nan.xyz"], "nan.xyz: structure 0: the position of atom 0"),
         (["evaluate", "{data}", "--jobs", "-1"], "jobs must be at least 1"),

@@ -25,6 +25,7 @@ from schnetgen_pyg.commands.options import (
     recorded,
     usable_device,
 )
+from schnetgen_pyg.commands.parser import Parser
 from schnetgen_pyg.generator.presets import DEFAULT_PRESET, PRESETS, preset
 
 if TYPE_CHECKING:
@@ -119,8 +120,8 @@ def _states_of(
 
 def _counts_of(data: Sequence[Any], elements: tuple[int, ...], init: str | None) -> tuple[int, ...]:
     """Most atoms of each element, in the data or in what a model was trained on before."""
+    from schnetgen_pyg.data.stored import most_of_each
     from schnetgen_pyg.generator.model import SchNetGen
-    from schnetgen_pyg.training.generator import most_of_each
 
     found = most_of_each(data)
     if init is not None:
@@ -163,9 +164,12 @@ def _wanted(formulas: Sequence[str], heavy_atoms: str | None) -> list[FormulaPat
     """The formulas of the command line and of the files that it names."""
     from schnetgen_pyg.chem.formulas import ANYTHING, FormulaPattern, parse_range
     from schnetgen_pyg.data.formulas import read_formulas
+    from schnetgen_pyg.errors import InputError
 
     found: list[FormulaPattern] = []
     for text in formulas:
+        if Path(text).suffix and not Path(text).is_file():
+            raise InputError(f"--formula: {text!r} is no formula, and no such file; see --help")
         found += read_formulas(text) if Path(text).is_file() else [FormulaPattern.parse(text)]
     found = found or [ANYTHING]
     if heavy_atoms is not None:
@@ -193,15 +197,10 @@ def _polish(
     return polish
 
 
-def generate(arguments: Sequence[str]) -> None:
-    """generate molecules of any composition, or of a formula"""
-    from schnetgen_pyg.commands.output import say
-    from schnetgen_pyg.commands.progress import progress
-    from schnetgen_pyg.data.readers import read
-    from schnetgen_pyg.data.writers import SUFFIXES, file_format
-    from schnetgen_pyg.generator.model import SchNetGen
+def _generation_parser() -> Parser:
+    """Options of `generate`."""
+    from schnetgen_pyg.data.writers import SUFFIXES
     from schnetgen_pyg.generator.sampling.config import SamplingConfig
-    from schnetgen_pyg.generator.sampling.streaming import generate_file
 
     parser = command_parser("generate", "Generate molecules atom by atom.")
     parser.add_argument(
@@ -250,8 +249,20 @@ def generate(arguments: Sequence[str]) -> None:
         "no positions. The same command continues what was stopped",
     )
     parser.add_class_arguments(SamplingConfig)
-    options = parser.parse_args(arguments)
+    return parser
 
+
+def generate(arguments: Sequence[str]) -> None:
+    """generate molecules of any composition, or of a formula"""
+    from schnetgen_pyg.commands.output import say
+    from schnetgen_pyg.commands.progress import progress
+    from schnetgen_pyg.data.readers import read
+    from schnetgen_pyg.data.writers import file_format
+    from schnetgen_pyg.generator.model import SchNetGen
+    from schnetgen_pyg.generator.sampling.config import SamplingConfig
+    from schnetgen_pyg.generator.sampling.streaming import generate_file
+
+    options = _generation_parser().parse_args(arguments)
     file_format(options.out)
     model = SchNetGen.from_pretrained(options.checkpoint).to(usable_device(options.device))
     fragment = read(options.fragment)[0] if options.fragment else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from schnetgen_pyg.data.readers import stream
 from schnetgen_pyg.data.stored import SUFFIX, StoredStructures, is_stored
 from schnetgen_pyg.data.storing import Store
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.parallel import job_count
+from schnetgen_pyg.parallel import grouped, job_count
 from schnetgen_pyg.storage.atomic import require_writable
 
 
@@ -62,7 +61,7 @@ def convert(
     labels, told = Labels(keys or {}, units or {}), list[dict[str, Any]]()
     everything = (data for source in sources for data in _counted(source, labels, told))
     everything = progress(everything, desc="structures") if progress else everything
-    chunks = _grouped(everything)
+    chunks = grouped(everything, GROUP)
     known: dict[tuple[int, ...], int] = {}
     with Store(path) as store:
         if perceive:
@@ -83,12 +82,6 @@ def write_stored(path: Path, structures: Iterable[ase.Atoms]) -> None:
     """Write structures to such a file, without perception."""
     frames = (from_ase(atoms, f"structure {k}") for k, atoms in enumerate(structures))
     convert(frames, out=path, perceive=False)
-
-
-def _grouped(structures: Iterable[Data]) -> Iterator[list[Data]]:
-    remaining = iter(structures)
-    while group := list(islice(remaining, GROUP)):
-        yield group
 
 
 def _counted(source: Any, labels: Labels, told: list[dict[str, Any]]) -> Iterator[Data]:
@@ -115,8 +108,8 @@ def _counted(source: Any, labels: Labels, told: list[dict[str, Any]]) -> Iterato
 
 def _checked(structures: Iterable[Any]) -> Iterator[Data]:
     """Structures from Python, checked as those of a file are."""
-    remaining, first = iter(structures), 0
-    while group := list(islice(remaining, GROUP)):
+    first = 0
+    for group in grouped(structures, GROUP):
         checked = as_data(group, first=first)
         require_molecules(checked, first=first)
         first += len(group)

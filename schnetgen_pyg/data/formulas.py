@@ -7,6 +7,7 @@ from pathlib import Path
 
 from schnetgen_pyg.chem.formulas import FormulaPattern
 from schnetgen_pyg.data.datasets import load
+from schnetgen_pyg.data.electrons import electrons
 from schnetgen_pyg.errors import InputError
 
 #: Suffixes of text.
@@ -22,8 +23,7 @@ def read_formulas(path: str | os.PathLike[str]) -> list[FormulaPattern]:
     """
     path = Path(path)
     if path.suffix.lower() not in TEXT:
-        charges = [(data, int((data.get("info") or {}).get("charge", 0))) for data in load(path)]
-        return [FormulaPattern.of(data.z.tolist(), charge) for data, charge in charges]
+        return [FormulaPattern.of(data.z.tolist(), electrons(data).charge) for data in load(path)]
     found = []
     for number, line in enumerate(path.read_text().splitlines(), 1):
         text = line.partition("#")[0].strip()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rdkit import Chem
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -80,11 +81,14 @@ def _perceived(structures: list[Data]) -> list[Any]:
 def _one(data: Data) -> np.ndarray | str:
     """Formal charges and valences [2, num_atoms], or why there are none."""
     found = perceive(to_ase(data))
-    if found.mol is None:
-        return found.failure
-    states = states_of(found.mol)
+    return found.failure if found.mol is None else lewis_rows(found.mol)
+
+
+def lewis_rows(mol: Chem.Mol) -> np.ndarray:
+    """Formal charges and valences of a molecule's atoms [2, num_atoms]."""
+    states = states_of(mol)
     rows = [(0, 1) if state is None else (state.charge, state.valence) for state in states]
-    return np.array(rows, dtype=np.int8).T
+    return np.array(rows, dtype=np.int64).T
 
 
 def state_rows(z: Tensor, pos: Tensor, charge: Tensor, valence: Tensor) -> list[list[int]]:

@@ -22,17 +22,13 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from schnetgen_pyg.chem.electrons import stated
 from schnetgen_pyg.chem.identity import IDENTITIES, describe, hash_of
-from schnetgen_pyg.chem.perception import perceive, stated
-from schnetgen_pyg.chem.valence_states import ValenceState, states_of
+from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE
+from schnetgen_pyg.chem.perception import perceive
+from schnetgen_pyg.chem.valence_states import ValenceState
 from schnetgen_pyg.data.conversion import to_ase
-from schnetgen_pyg.data.lewis_structures import (
-    FORMAL_CHARGE,
-    REASONS,
-    SECONDS,
-    VALENCE,
-    state_rows,
-)
+from schnetgen_pyg.data.lewis_structures import REASONS, SECONDS, lewis_rows, state_rows
 from schnetgen_pyg.data.stored import CHUNK, StoredStructures
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.parallel import Failure, in_order, in_processes
@@ -89,9 +85,7 @@ def _perceived(item: _Item | None) -> _Found:
     if lewis is None and found.mol is None:
         return _Found(found.failure, None, [], hashes)
     if lewis is None and found.mol is not None:
-        states = states_of(found.mol)
-        rows = [(0, 1) if state is None else (state.charge, state.valence) for state in states]
-        lewis = np.array(rows, dtype=np.int64).T
+        lewis = lewis_rows(found.mol)
     assert lewis is not None
     numbers, pos = torch.from_numpy(item.z), torch.from_numpy(item.pos)
     own = state_rows(numbers, pos, *map(torch.from_numpy, lewis))

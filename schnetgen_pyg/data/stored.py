@@ -283,3 +283,11 @@ def elements_in(structures: Sequence[Data]) -> set[int]:
     if isinstance(structures, StoredStructures):
         return {*structures.elements}
     return {int(number) for data in structures for number in data.z.unique()}
+
+
+def most_of_each(data: Sequence[Data]) -> dict[int, int]:
+    """Most atoms of each element in any structure, by atomic number."""
+    counts = torch.zeros(101, dtype=torch.long)
+    for single in data:
+        counts = torch.maximum(counts, torch.bincount(single.z, minlength=101))
+    return {z: int(counts[z]) for z in counts.nonzero().flatten().tolist()}

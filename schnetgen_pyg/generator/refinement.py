@@ -3,7 +3,7 @@
 Atoms that are placed one after the other keep the errors of their distributions, a few hundredths
 of an Å. A network that was trained to take noise off real molecules (denoising: Vincent, Neural
 Comput. 23, 1661, 2011; of molecules Zaidi et al., ICLR 2023) moves all of them together to where
-the data would have them. It needs no energies and never changes a bond.
+the data would have them. It needs no energies.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
+from torch_geometric.utils import cumsum, scatter
 
 from schnetgen_pyg.chem.bonds import bond_limits
 from schnetgen_pyg.chem.valence_states import UNKNOWN
@@ -86,8 +87,7 @@ class Refinement(nn.Module):
         noise = noise.to(molecules.pos)[molecules.batch].unsqueeze(1)
         offset = offset * noise
         # Where the whole molecule is nobody can say.
-        mean = torch.zeros(len(sizes), 3).to(offset).index_add(0, molecules.batch, offset)
-        mean = mean / sizes.unsqueeze(1)
+        mean = scatter(offset, molecules.batch, dim_size=len(sizes), reduce="mean")
         state = molecules.get("valence_state")
         state = torch.full_like(molecules.z, UNKNOWN) if state is None else state
         found = self(molecules.z, molecules.pos + offset, molecules.ptr, state)
@@ -100,7 +100,7 @@ class Refinement(nn.Module):
         """Positions after so many steps [count, places, 3], of padded rows as
         `schnetgen_pyg.generator.draft.State` has them; the first ``fixed`` atoms stay."""
         there = z > 0
-        ptr = torch.cat([there.new_zeros(1, dtype=torch.long), there.sum(1).cumsum(0)])
+        ptr = cumsum(there.sum(1))
         moving = there.clone()
         moving[:, :fixed] = False
         result = pos.clone()

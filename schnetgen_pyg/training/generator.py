@@ -26,7 +26,7 @@ from schnetgen_pyg.data.electrons import require_closed_shell
 from schnetgen_pyg.data.lewis_structures import states_in, told, with_lewis_structures
 from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.splits import split
-from schnetgen_pyg.data.stored import StoredStructures, elements_in, taken
+from schnetgen_pyg.data.stored import StoredStructures, elements_in, most_of_each, taken
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.losses import loss_terms
 from schnetgen_pyg.generator.model import SchNetGen
@@ -144,14 +144,6 @@ def _check_elements(model: SchNetGen, data: Sequence[Data]) -> None:
                 f"a structure has {found[beyond[0]]} atoms of {hill_formula(beyond[:1])}, the "
                 f"model's p(Z) is for {most[beyond[0]]}; build it with larger max_counts"
             )
-
-
-def most_of_each(data: Sequence[Data]) -> dict[int, int]:
-    """Most atoms of each element in any structure, by atomic number."""
-    counts = torch.zeros(101, dtype=torch.long)
-    for single in data:
-        counts = torch.maximum(counts, torch.bincount(single.z, minlength=101))
-    return {z: int(counts[z]) for z in counts.nonzero().flatten().tolist()}
 
 
 def _seen(model: SchNetGen, data: Sequence[Data], out: Path) -> TrainingSet:

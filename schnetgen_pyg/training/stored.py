@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import torch
 
+from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE
 from schnetgen_pyg.chem.valence_states import ValenceState
-from schnetgen_pyg.data.lewis_structures import FORMAL_CHARGE, VALENCE
 from schnetgen_pyg.data.perceived import beyond_states, with_stored_lewis
 from schnetgen_pyg.data.stored import CHUNK, StoredStructures
 from schnetgen_pyg.errors import InputError

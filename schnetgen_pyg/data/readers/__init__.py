@@ -22,7 +22,6 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from shutil import copyfileobj
 from typing import Any
@@ -44,6 +43,7 @@ from schnetgen_pyg.data.readers.stored import read_stored
 from schnetgen_pyg.data.readers.xyz import read_xyz
 from schnetgen_pyg.data.units import LIBRARY
 from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.parallel import grouped
 from schnetgen_pyg.registry import Registry, nearest
 
 Reader = Callable[[Path], Iterable[Data]]
@@ -111,7 +111,7 @@ def _structures(path: Path, reader: Reader | None, labels: Labels) -> Iterator[D
             yield from _structures(inner, reader, labels)
         return
     found, there, first, count, texts = set(), set(), None, 0, _Texts()
-    for chunk in _chunks((reader or known or read_ase)(path)):
+    for chunk in grouped((reader or known or read_ase)(path), CHUNK):
         for number, data in enumerate(chunk, count):
             where = f"structure {number}"
             if not isinstance(data, Data):
@@ -142,13 +142,6 @@ def _structures(path: Path, reader: Reader | None, labels: Labels) -> Iterator[D
                 f"no structure has {key!r}, which keys name as the {label}"
                 f"{nearest(key, sorted(first))}; the first one has {', '.join(sorted(first))}"
             )
-
-
-def _chunks(structures: Iterable[Data]) -> Iterator[list[Data]]:
-    """A few at a time, so that a large file is never in memory as a whole."""
-    remaining = iter(structures)
-    while chunk := list(islice(remaining, CHUNK)):
-        yield chunk
 
 
 def stream(

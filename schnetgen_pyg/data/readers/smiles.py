@@ -23,7 +23,7 @@ from torch_geometric.data import Data
 from schnetgen_pyg.data.electrons import state_electrons
 from schnetgen_pyg.data.readers.text import lines_of
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.parallel import Failure, in_order, in_processes, job_count
+from schnetgen_pyg.parallel import Failure, grouped, in_order, in_processes, job_count
 
 #: Molecules that a process gets at a time, fewer than which this one does, and seconds for them.
 GROUP, FEW, SECONDS = 50, 20, 1200.0
@@ -116,7 +116,7 @@ def _embedded(rows: Iterator[_Row]) -> Iterator[tuple[_Row, _Made | _NotMade]]:
     waiting: list[list[_Row]] = []
 
     def tasks() -> Iterator[list[str]]:
-        while group := list(islice(rows, GROUP)):
+        for group in grouped(rows, GROUP):
             waiting.append(group)
             yield [row.smiles for row in group]
 

@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER, hill_formula, parse_formula
 from schnetgen_pyg.chem.formulas import ANY, ANYTHING, FormulaPattern
-from schnetgen_pyg.data.electrons import require_closed_shell
+from schnetgen_pyg.data.electrons import electrons
 from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.composition import STEP
@@ -182,12 +182,21 @@ def check_seen(model: SchNetGen, numbers: Iterable[int], where: str = "") -> Non
         )
 
 
-def check_neutral(data: Data, where: str) -> None:
-    """Refuse what a generator cannot make: what is periodic, charged or has unpaired electrons."""
+def check_molecule(model: SchNetGen, data: Data, where: str) -> int:
+    """Refuse what the model cannot have made: elements that it never saw, what is periodic or has
+    unpaired electrons, and charges that none of its atoms can have; the charge in e."""
     where = named(data, where)
+    check_seen(model, data.z.tolist(), f"{where}: ")
     if data.get("cell") is not None:
         raise InputError(f"{where}: is periodic, and generators make molecules; remove the cell")
-    require_closed_shell(data, "generators make", where)
+    found = electrons(data, where)
+    if found.multiplicity > 1 and not found.unstated:
+        raise InputError(
+            f"{where}: has {found.words()}, and generators make closed-shell molecules only; leave "
+            "it out, or correct what it states"
+        )
+    check_charge(model, found.charge, where)
+    return found.charge
 
 
 def _check_exact(model: SchNetGen, pattern: FormulaPattern, config: SamplingConfig) -> None:
@@ -218,7 +227,7 @@ def _check_closed_shell(model: SchNetGen, pattern: FormulaPattern) -> None:
     least = [min(valences[z]) for z in atoms]
     total, largest = sum(most), max(least)
     others = total - most[least.index(largest)]
-    name = hill_formula(atoms) + charge_text(pattern.charge)
+    name = hill_formula(atoms) + _charge_text(pattern.charge)
     if (sum(atoms) - pattern.charge) % 2:
         reason = f"it has {sum(atoms) - pattern.charge} electrons, so that one stays unpaired"
     elif total + 2 * abs(pattern.charge) < 2 * (len(atoms) - 1):
@@ -234,7 +243,7 @@ def _check_closed_shell(model: SchNetGen, pattern: FormulaPattern) -> None:
     )
 
 
-def charge_text(charge: int) -> str:
+def _charge_text(charge: int) -> str:
     """As formulas have it: +, --, or nothing."""
     return ("+" if charge > 0 else "-") * abs(charge)
 

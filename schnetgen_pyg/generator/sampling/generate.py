@@ -17,15 +17,15 @@ from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE
 from schnetgen_pyg.chem.valence_states import UNKNOWN, state_table
 from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data, check
+from schnetgen_pyg.data.electrons import require_closed_shell
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.draft import State
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import (
     Formulas,
-    check_neutral,
+    check_molecule,
     check_patterns,
-    check_seen,
     compositions,
     patterns_of,
     targets_of,
@@ -117,8 +117,8 @@ def sample(
     if fragment is not None:
         fragment = check(as_data(fragment, "fragment")[0], "fragment")
         require_distinct(fragment, "fragment")
-        check_neutral(fragment, "fragment")
-        check_seen(model, fragment.z.tolist(), "fragment: ")
+        require_closed_shell(fragment, "fragments are those of", "fragment")
+        check_molecule(model, fragment, "fragment")
     patterns = check_patterns(model, patterns_of(formula), fragment, config)
     if seen := model.training_set:
         unusual = [seen.outside(pattern.numbers) for pattern in patterns if pattern.exact]

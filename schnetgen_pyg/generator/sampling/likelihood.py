@@ -13,7 +13,6 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.valence_states import state_table
 from schnetgen_pyg.data.conversion import as_data
-from schnetgen_pyg.data.electrons import electrons
 from schnetgen_pyg.data.lewis_structures import with_lewis_structures
 from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.errors import InputError
@@ -22,12 +21,7 @@ from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.placement import PENALTY
 from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
-from schnetgen_pyg.generator.sampling.formulas import (
-    check_charge,
-    check_neutral,
-    check_seen,
-    targets_of,
-)
+from schnetgen_pyg.generator.sampling.formulas import check_molecule, targets_of
 from schnetgen_pyg.generator.valence_states import settled_states
 from schnetgen_pyg.modes import evaluating
 
@@ -108,14 +102,10 @@ def log_prob(
 
 def _check(model: SchNetGen, data: Data, where: str, placed: int) -> int:
     """Refuse what the model cannot have made; the charge of the molecule in e."""
-    check_seen(model, data.z.tolist(), f"{where}: ")
-    found = electrons(data, where)
-    check_charge(model, found.charge, where)
-    if not found.charge:
-        check_neutral(data, where)
+    charge = check_molecule(model, data, where)
     if not 1 <= placed <= len(data.z):
         raise InputError(f"{where}: placed must be 1 to {len(data.z)}, its atoms, got {placed}")
-    return found.charge
+    return charge
 
 
 def _state(

@@ -6,7 +6,6 @@ import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +19,7 @@ from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import Formulas, patterns_of
 from schnetgen_pyg.generator.sampling.generate import sample
+from schnetgen_pyg.parallel import grouped
 from schnetgen_pyg.storage.models import weights_digest
 from schnetgen_pyg.storage.resumable import ResumableFile
 
@@ -86,7 +86,7 @@ def _left(value: Any, done: int, total: int) -> Any:
 
 def _finished(molecules: Iterator[ase.Atoms], polish: Finish, fragment: Any) -> Iterator[ase.Atoms]:
     fixed = 0 if fragment is None else as_data(fragment, "fragment")[0].z.numel()
-    while batch := list(islice(molecules, polish.batch_size)):
+    for batch in grouped(molecules, polish.batch_size):
         yield from polish(batch, fixed)
 
 

@@ -337,6 +337,13 @@ def test_ions_and_formal_charges():
     neutral = small_model(**ALL, elements=(1, 6, 7, 8))
     with pytest.raises(InputError, match=r"structure 0: has charge \+1, and the model has seen no"):
         log_prob(neutral, [ion])
+    boxed, triplet = ion.copy(), ion.copy()
+    boxed.set_cell([9.0] * 3)
+    boxed.pbc = True
+    triplet.info["spin_multiplicity"] = 3
+    for wrong, cause in ((boxed, "is periodic"), (triplet, "closed-shell molecules only")):
+        with pytest.raises(InputError, match=cause):
+            log_prob(model, [wrong])
 
 
 def test_with_the_formula():
