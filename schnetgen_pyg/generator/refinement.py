@@ -26,6 +26,11 @@ from schnetgen_pyg.representations.painn import PaiNN
 MOST_NOISE = 0.15
 #: Errors below this (Å) count no more.
 LEAST_ERROR = 0.01
+#: Relative squared errors above this count by their logarithm: where PaiNN's products run away, one
+#: molecule of a batch would spoil the gradient of all.
+LARGE = 4.0
+#: No atom moves farther in a step (Å): 4 standard deviations of the largest noise.
+FARTHEST = 4 * MOST_NOISE
 #: Channels, blocks and radius in Å of the network.
 CHANNELS, BLOCKS, CUTOFF = 64, 3, 5.0
 
@@ -80,7 +85,7 @@ class Refinement(nn.Module):
 
     def loss(self, molecules: Data, generator: torch.Generator) -> Mean:
         """Squared error of the displacements that take noise off molecules with ``valence_state``,
-        over the noise's variance: 1 for none."""
+        over the noise's variance: 1 for none; large ones by their logarithm."""
         sizes = molecules.ptr.diff()
         noise = MOST_NOISE * torch.rand(len(sizes), generator=generator)
         offset = torch.randn(molecules.z.numel(), 3, generator=generator).to(molecules.pos)
@@ -93,12 +98,15 @@ class Refinement(nn.Module):
         found = self(molecules.z, molecules.pos + offset, molecules.ptr, state)
         missed = (found + offset - mean[molecules.batch]).square().sum(1, keepdim=True)
         relative = missed / (3 * (noise.square() + LEAST_ERROR**2))
-        return Mean(relative.sum(), len(relative))
+        large = LARGE * (1 + (relative.clamp(min=LARGE) / LARGE).log())
+        return Mean(torch.where(relative > LARGE, large, relative).sum(), len(relative))
 
     @torch.inference_mode()
     def refined(self, z: Tensor, pos: Tensor, state: Tensor, steps: int, fixed: int = 0) -> Tensor:
         """Positions after so many steps [count, places, 3], of padded rows as
-        `schnetgen_pyg.generator.draft.State` has them; the first ``fixed`` atoms stay."""
+        `schnetgen_pyg.generator.draft.State` has them; the first ``fixed`` atoms stay. Where the
+        network would move an atom farther than any noise did, it does not know the molecule: the
+        atom goes no farther than `FARTHEST`, or stays."""
         there = z > 0
         ptr = cumsum(there.sum(1))
         moving = there.clone()
@@ -106,5 +114,7 @@ class Refinement(nn.Module):
         result = pos.clone()
         for _ in range(steps):
             moved = self(z[there], result[there], ptr, state[there])
+            distance = moved.norm(dim=1, keepdim=True)
+            moved = (moved * (FARTHEST / distance).clamp(max=1.0)).nan_to_num(0.0, 0.0, 0.0)
             result[there] += moved * moving[there].unsqueeze(1)
         return result

@@ -89,3 +89,20 @@ def test_generated_molecules_are_refined():
     fragment = METHANE[:3]
     for atoms in generate(model, "C2H4O", 3, fragment=fragment):
         assert abs(atoms.positions[:3] - fragment.positions).max() < 1e-5
+
+
+@pytest.mark.parametrize("scale", [1e8, 1e30])
+def test_a_network_that_runs_away(refinement, molecules, scale):
+    """Spoils neither the gradient of a batch nor the molecules that it does not know."""
+    state = molecules.valence_state.view(4, 19)
+    z, pos = molecules.z.view(4, 19), molecules.pos.view(4, 19, 3)
+    with torch.no_grad():
+        refinement.weight.weight *= scale
+    found = refinement.refined(z, pos, state, 1)
+    assert found.isfinite().all()
+    assert (found - pos).norm(dim=2).max() <= 0.6 + 1e-4
+    if scale < 1e10:
+        loss = refinement.loss(molecules, torch.Generator().manual_seed(0)).value
+        loss.backward()
+        assert all(p.grad.isfinite().all() for p in refinement.parameters() if p.grad is not None)
+        assert loss < 1e3
