@@ -86,6 +86,17 @@ def batch_adjacency(molecules: Data) -> tuple[Tensor, Tensor]:
     return near & ~torch.eye(z.shape[1], dtype=torch.bool, device=z.device), mask
 
 
+def connected(bonds: Tensor, there: Tensor) -> Tensor:
+    """Whether bonds [molecules, atoms, atoms] connect all atoms that are ``there``
+    [molecules, atoms] [molecules]."""
+    size = there.shape[1]
+    path = (bonds | torch.eye(size, dtype=torch.bool, device=bonds.device)).float()
+    for _ in range(size.bit_length()):  # of 1, 2, 4, … bonds
+        path = (path @ path).clamp_(max=1.0)
+    both = there.unsqueeze(1) & there.unsqueeze(2)
+    return ((path > 0) | ~both).flatten(1).all(1)
+
+
 def adjacency(z: Tensor, pos: Tensor) -> Tensor:
     """Bonds [molecules, atoms, atoms] of equally large molecules z [molecules, atoms]."""
     near = torch.cdist(pos, pos) < bond_limits(z.unsqueeze(2), z.unsqueeze(1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ase.data
 import ase.formula
@@ -29,12 +29,15 @@ class FormulaPattern:
         heavy: least and most atoms that are not hydrogen.
         others: whether elements that are not in ``counts`` may be there, too.
         charge: of the molecule, in e.
+        taken: bonds that atoms of a fragment have among each other and that a tree of such atoms
+            would have free for hydrogens.
     """
 
     counts: Mapping[int, tuple[int, int]]
     heavy: tuple[int, int] = (0, ANY)
     others: bool = False
     charge: int = 0
+    taken: int = 0
 
     @classmethod
     def parse(cls, text: str) -> FormulaPattern:
@@ -84,13 +87,13 @@ class FormulaPattern:
         """Least and most atoms of an element."""
         return self.counts.get(z, (0, ANY if self.others else 0))
 
-    def holding(self, fragment: Mapping[int, int]) -> FormulaPattern:
-        """The same with at least so many atoms of each element."""
+    def holding(self, fragment: Mapping[int, int], taken: int = 0) -> FormulaPattern:
+        """The same with at least so many atoms of each element, and bonds ``taken``."""
         counts = dict(self.counts)
         for z, number in fragment.items():
             least, most = self.range(z)
             counts[z] = max(least, number), most
-        return FormulaPattern(counts, self.heavy, self.others, self.charge)
+        return replace(self, counts=counts, taken=taken)
 
     def matches(self, counts: Mapping[int, int]) -> bool:
         """Whether a molecule with so many atoms of each element has such a composition."""

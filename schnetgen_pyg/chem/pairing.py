@@ -19,7 +19,10 @@ MOST = 2
 
 
 def pair(
-    left: np.ndarray, bonds: np.ndarray, preference: np.ndarray | None = None
+    left: np.ndarray,
+    bonds: np.ndarray,
+    preference: np.ndarray | None = None,
+    perfect: bool = True,
 ) -> np.ndarray | None:
     """Orders beside the first of every bond [num_bonds], or ``None`` if there is no way.
 
@@ -28,8 +31,10 @@ def pair(
         bonds: bonded pairs of atoms [num_bonds, 2].
         preference: of several ways the one with the largest sum of these over the orders is taken
             [num_bonds]; without, any.
+        perfect: whether all open valences must be paired; if not, none of any atom may be more
+            than `MOST`, and what is not preferred (below 0) stays open.
     """
-    if left.sum() % 2 or (left < 0).any():
+    if perfect and (left.sum() % 2 or (left < 0).any()):
         return None
     open_bonds = [
         (bond, first, second)
@@ -55,8 +60,8 @@ def pair(
                 edges = ((node, side) for node in near)
                 graph.add_edges_from(edges, bond=bond, orders=0.5, weight=weight / 2)
     raised = np.zeros(len(bonds))
-    matching = nx.max_weight_matching(graph, maxcardinality=True)
-    if 2 * len(matching) != graph.number_of_nodes():
+    matching = nx.max_weight_matching(graph, maxcardinality=perfect)
+    if perfect and 2 * len(matching) != graph.number_of_nodes():
         return None
     for first, second in matching:
         edge = graph[first][second]

@@ -139,6 +139,7 @@ class _Possible:
         self.elements, self.degrees = composition.elements, composition.degrees
         self.options = composition.options
         self.ranges, self.charge = self._ranges(composition, pattern), pattern.charge
+        self.taken = pattern.taken
         most = sum(high for _, high in self.ranges[:-1])
         self.heavy = max(1, pattern.heavy[0]), min(pattern.heavy[1], most)
         # States: heavy atoms, parity of their electrons, and free places beside a chain's.
@@ -188,8 +189,9 @@ class _Possible:
         return found
 
     def _room(self, free: np.ndarray) -> np.ndarray:
-        """Most hydrogens: those of a tree, and one more for each positive charge."""
-        return 2 + free + max(0, self.charge)
+        """Most hydrogens: those of a tree but for what a fragment has taken, and one more for each
+        positive charge."""
+        return 2 + free - self.taken + max(0, self.charge)
 
     def _moved(self, ways: np.ndarray, place: int, number: int) -> np.ndarray:
         """From which states so many atoms of an element lead to one of ``ways``."""

@@ -44,6 +44,8 @@ class State:
         z: atomic numbers in the order of placement [count, places]; 0 where there is no atom.
         pos: positions in Å [count, places, 3].
         valence_state: as far as the model has said [count, places], or `UNKNOWN`.
+        room: bonds that atoms of a fragment can have, double bonds among them counted as one
+            [count, places]; -1 for all others.
         charge: of the whole molecules in e [count].
         log_prob: of the finished molecules [count]; NaN where nobody asked for it.
         known: what conditions were given, by name [count, …].
@@ -53,6 +55,7 @@ class State:
     z: Tensor
     pos: Tensor
     valence_state: Tensor
+    room: Tensor
     charge: Tensor
     log_prob: Tensor
     known: dict[str, Tensor] = field(default_factory=dict)
@@ -69,8 +72,8 @@ class State:
     ) -> State:
         neutral, unasked = z.new_zeros(len(z)), pos.new_full((len(z),), torch.nan)
         charge = neutral if charge is None else charge
-        unknown = torch.full_like(z, UNKNOWN)
-        return cls(z, pos, unknown, charge, unasked, dict(known or {}), dict(kept or {}))
+        unknown, own = torch.full_like(z, UNKNOWN), torch.full_like(z, -1)
+        return cls(z, pos, unknown, own, charge, unasked, dict(known or {}), dict(kept or {}))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> State:
         parts: dict[str, Any] = {
@@ -90,7 +93,8 @@ class State:
 
     def _of_places(self) -> dict[str, Tensor]:
         """What there is of every atom."""
-        return {"z": self.z, "pos": self.pos, "valence_state": self.valence_state, **self.kept}
+        own = {"z": self.z, "pos": self.pos, "valence_state": self.valence_state}
+        return own | {"room": self.room} | self.kept
 
     def _each_place(self, change: Callable[[Tensor], Tensor]) -> State:
         some: dict[str, Any] = {name: change(part) for name, part in self._of_places().items()}
@@ -157,8 +161,8 @@ class Draft:
         self.index, self.restart = self.index.to(device), self.restart.to(device)
         self.z, self.pos, self.valence_state = state.z, state.pos, state.valence_state
         self.told = state.valence_state.clone()
-        if self.forced:  # nobody knows a state before it is decided
-            self.valence_state.fill_(UNKNOWN)
+        if self.forced:  # nobody knows a state before it is decided; a fragment's are given
+            self.valence_state[:, self.placed if self.placed > 1 else 0 :] = UNKNOWN
         self.error = torch.zeros_like(state.log_prob)
         count, atoms = self.z.shape
         self.rows = torch.arange(count, device=device)
@@ -212,12 +216,28 @@ class Draft:
         """Look for the bonds of the first ``size`` atoms."""
         self.bonds = adjacency(self.z[:, :size], self.pos[:, :size])
 
+    def valences(self, size: int, rows: Tensor | slice = slice(None)) -> Tensor:
+        """Bonds that the atoms of the first ``size`` places can have, at most [count, size]."""
+        z, state = self.z[rows, :size], self.valence_state[rows, :size]
+        room = self.state.room[rows, :size]
+        return torch.where(room < 0, self.table.valences(z, state), room)
+
     def open_places(self, size: int, rows: Tensor | slice = slice(None)) -> Tensor:
         """Heavier neighbors that the atoms of the first ``size`` places can still have
         [count, size]."""
-        bonds = self.bonds[rows, :size, :size]
-        state = self.valence_state[rows, :size]
-        return open_places(self.z[rows, :size], bonds, state, self.table)
+        bonds, z = self.bonds[rows, :size, :size], self.z[rows, :size]
+        state, valence = self.valence_state[rows, :size], self.valences(size, rows)
+        return open_places(z, bonds, state, valence, self.table)
+
+    def hydrogens_there(self, size: int) -> Tensor:
+        """Hydrogens that the atoms of the first ``size`` places have [count, size]."""
+        return (self.bonds[:, :size, :size] & (self.z[:, :size] == 1).unsqueeze(1)).sum(2)
+
+    def raisable(self, size: int) -> Tensor:
+        """Bonds of the first ``size`` places that may be double ones: all but those of a fragment,
+        whose orders are settled [count, size, size]."""
+        given = self.state.room[:, :size] >= 0
+        return self.bonds[:, :size, :size] & ~(given.unsqueeze(1) & given.unsqueeze(2))
 
     def give_hydrogen(self, focus: Tensor) -> None:
         """Hydrogens were placed at these atoms [count]: they lack one less."""
@@ -228,6 +248,6 @@ class Draft:
     def reorder(self, source: Tensor) -> None:
         """Bring the placed atoms into another order: from which place each comes
         [count, placed]."""
-        for part in (self.z, self.valence_state):
+        for part in (self.z, self.valence_state, self.state.room):
             part[:, : self.placed] = part.gather(1, source)
         self.pos[:, : self.placed] = self.pos.take_along_dim(source.unsqueeze(2), 1)

@@ -106,7 +106,7 @@ def _rules(draft: Draft, rows: Tensor, size: int, bond: Tensor) -> tuple[Tensor,
     many bonds it may have at most [num], or nothing where the former say all."""
     new, bonds = draft.z[rows, size, None], draft.bonds[rows]
     table, state = draft.table, draft.valence_state[rows]
-    valence = table.valences(draft.z[rows], state)
+    valence = draft.valences(draft.z.shape[1], rows)
     closures = rings_left(draft.z[rows], valence, size, bonds)
     own = state[:, size]
     most = torch.where(own == UNKNOWN, valence[:, size], table.neighbors[own])

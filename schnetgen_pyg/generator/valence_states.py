@@ -73,18 +73,21 @@ def hidden(partial: Data, state: Tensor, generator: torch.Generator | None) -> T
     return state.masked_fill(place < unknown[partial.batch], UNKNOWN)
 
 
-def open_places(z: Tensor, bonds: Tensor, state: Tensor, table: StateTable) -> Tensor:
+def open_places(
+    z: Tensor, bonds: Tensor, state: Tensor, valence: Tensor, table: StateTable
+) -> Tensor:
     """Heavier neighbors that each placed atom can still have [molecules, atoms]: as many as its
     state says, or where that is unknown as its valence allows.
 
     Args:
         z, bonds: of the placed atoms [molecules, atoms], [molecules, atoms, atoms].
         state: theirs [molecules, atoms], or `UNKNOWN`.
+        valence: bonds that each can have at most [molecules, atoms].
         table: of the model.
     """
     to_heavy = (bonds & (z != 1).unsqueeze(1)).sum(2)
     known = table.neighbors[state] - to_heavy
-    return torch.where(state == UNKNOWN, table.most_valence[z] - bonds.sum(2), known)
+    return torch.where(state == UNKNOWN, valence - bonds.sum(2), known)
 
 
 def allowed_states(
@@ -94,6 +97,7 @@ def allowed_states(
     places: Tensor,
     state: Tensor,
     charge: Tensor | int = 0,
+    there: Tensor | int = 0,
 ) -> Tensor:
     """Which states the next atom may have so that the formula can still work out
     [molecules, num_states]; all of its element's where none can.
@@ -105,6 +109,7 @@ def allowed_states(
         places: their `open_places` [molecules, placed].
         state: of all atoms [molecules, atoms], or `UNKNOWN`.
         charge: of the molecules, in e [molecules].
+        there: hydrogens that each atom has already [molecules, atoms].
     """
     count = len(table)
     hydrogens, neighbors, formal = table.hydrogens[:-1], table.neighbors[:-1], table.charge[:-1]
@@ -114,7 +119,7 @@ def allowed_states(
     unknown = (heavy & ~known)[:, :placed]
     later, later_heavy = z[:, placed + 1 :], heavy[:, placed + 1 :]
     last = ~later_heavy.any(1, keepdim=True)
-    unclaimed = (z[:, placed:] == 1).sum(1) - (table.hydrogens[state] * known).sum(1)
+    unclaimed = (z[:, placed:] == 1).sum(1) - ((table.hydrogens[state] - there) * known).sum(1)
     unclaimed = unclaimed[:, None] - hydrogens
     free = places.clamp(min=0) * heavy[:, :placed]
     free_unknown = (free * unknown).sum(1, keepdim=True)

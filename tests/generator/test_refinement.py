@@ -16,7 +16,7 @@ TABLE = StateTable(usual_states([6, 8]))
 @pytest.fixture
 def refinement():
     network = Refinement(len(TABLE))
-    torch.nn.init.normal_(network.weight.weight, std=0.3)  # so that something moves
+    torch.nn.init.normal_(network.weight.weight, std=0.03)  # so that something moves
     return network.eval()
 
 
@@ -79,13 +79,13 @@ def test_generated_molecules_are_refined():
     """In any batch, and a fragment is left where it is."""
     parts = deciding("focus", "next_type", "hydrogens", "valence_state")
     model = small_model(**parts, refinement=True)
-    torch.nn.init.normal_(model.refinement.weight.weight, std=0.3)
+    torch.nn.init.normal_(model.refinement.weight.weight, std=0.03)
     formulas, settings = ["C2H4O", "CH4", "C3H8"], {"seed": 1, "restarts": 0}
     plain = generate(model, formulas, 6, refinement_steps=0, **settings)
     whole, parted = (generate(model, formulas, 6, batch_size=size, **settings) for size in (6, 2))
     for before, one, other in zip(plain, whole, parted, strict=True):
         assert abs(one.positions - before.positions).max() > 1e-3
-        assert abs(one.positions - other.positions).max() < 1e-4
+        assert abs(one.positions - other.positions).max() < 1e-3
     fragment = METHANE[:3]
     for atoms in generate(model, "C2H4O", 3, fragment=fragment):
         assert abs(atoms.positions[:3] - fragment.positions).max() < 1e-5

@@ -55,7 +55,9 @@ def test_places_that_are_open(isomers):
         later = int(bonds[row, atom % 19, size:].sum())
         assert found[node] == (UNKNOWN_OPEN if z[row, atom % 19] == 1 else later)
     bonds_of_five = adjacency(z[:, :5], pos[:, :5])
-    known = open_places(z[:, :5], bonds_of_five, real.view(4, 19)[:, :5], TABLE)
+    known = open_places(
+        z[:, :5], bonds_of_five, real.view(4, 19)[:, :5], TABLE.most_valence[z[:, :5]], TABLE
+    )
     assert torch.equal(known, bonds[:, :5, 5:].sum(2))
 
 
@@ -90,13 +92,15 @@ def test_states_in_real_molecules_are_allowed(isomers, hidden):
             known = torch.full_like(z, UNKNOWN)
             known[:, hidden:placed] = real[:, hidden:placed]
             bonds = adjacency(z[:, :placed], pos[:, :placed])
-            places = open_places(z[:, :placed], bonds, known[:, :placed], TABLE)
+            places = open_places(
+                z[:, :placed], bonds, known[:, :placed], TABLE.most_valence[z[:, :placed]], TABLE
+            )
             assert (places >= 0).all()
             allowed = allowed_states(TABLE, z, placed, places, known)
             assert allowed.gather(1, real[:, placed, None]).all()
             if placed == 8 and not hidden:  # the last atom has what is left
                 assert (allowed.sum(1) == 1).all()
-        places = open_places(z, adjacency(z, pos), real, TABLE)
+        places = open_places(z, adjacency(z, pos), real, TABLE.most_valence[z], TABLE)
         assert (places[:, :9] == 0).all()
 
 

@@ -135,16 +135,25 @@ def _one(smiles: str) -> _Made | _NotMade:
     mol = Chem.MolFromSmiles(smiles)
     if mol is None or not mol.GetNumAtoms():
         return _NotMade("is no SMILES that RDKit reads; correct it, or leave it out", True)
-    mol = Chem.AddHs(mol)
-    numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
-    if not all(numbers):
+    if not all(atom.GetAtomicNum() for atom in mol.GetAtoms()):
         return _NotMade("is a pattern (*) and no molecule; leave it out", True)
+    found = embedded(mol)
+    if found is None:
+        return _NotMade("no coordinates fit its bonds", False)
+    numbers = [atom.GetAtomicNum() for atom in found.GetAtoms()]
+    return _Made(numbers, found.GetConformer().GetPositions(), Chem.GetFormalCharge(found))
+
+
+def embedded(mol: Chem.Mol) -> Chem.Mol | None:
+    """A molecule with its hydrogens, which come last, and a conformer; or nothing where there is
+    none."""
+    mol = Chem.AddHs(mol)
     parameters: Any = rdDistGeom.ETKDGv3()
     parameters.randomSeed = SEED
     if rdDistGeom.EmbedMolecule(mol, parameters) != 0:
         parameters.useRandomCoords = True
         if rdDistGeom.EmbedMolecule(mol, parameters) != 0:
-            return _NotMade("no coordinates fit its bonds", False)
+            return None
     if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
         rdForceFieldHelpers.MMFFOptimizeMolecule(mol, mmffVariant="MMFF94s", maxIters=STEPS)
-    return _Made(numbers, mol.GetConformer().GetPositions(), Chem.GetFormalCharge(mol))
+    return mol

@@ -105,8 +105,7 @@ class Focus(Decision):
         log_prob = log_prob.masked_fill(draft.z[:, :size] == 0, -torch.inf)
         if draft.config.valence_rules:
             hydrogen = (draft.z[:, size] == 1).unsqueeze(1)
-            state = draft.valence_state[:, :size]
-            free = draft.table.valences(draft.z[:, :size], state) - draft.bonds.sum(2)
+            free = draft.valences(size) - draft.bonds.sum(2)
             places = torch.where(hydrogen, free, draft.open_places(size))
             log_prob = log_prob + PENALTY * (places < 1)
             if draft.missing is not None:

@@ -76,7 +76,7 @@ class Hydrogens(Decision):
         logits = self.log_prob(step).view(count, size, 5) / draft.config.choice_temperature
         state = draft.valence_state[:, :size]
         known = state != UNKNOWN
-        hydrogens = draft.table.hydrogens[state]
+        hydrogens = (draft.table.hydrogens[state] - draft.hydrogens_there(size)).clamp(min=0)
         claims = PENALTY * (torch.arange(5, device=state.device) != hydrogens.unsqueeze(2))
         log_prob = torch.where(known.unsqueeze(2), claims, logits.log_softmax(2))
         missing = torch.zeros(count, draft.z.shape[1])
@@ -96,17 +96,17 @@ class Hydrogens(Decision):
         later = (draft.z[:, size:] == 1).cpu()
         final = adjacency(draft.z, draft.pos)[:, :size, size:].cpu() & later.unsqueeze(1)
         final = final.sum(2)
-        state = draft.valence_state[:, :size]
-        usual = valences(draft.z[:, :size])
-        valence = torch.where(known, draft.table.valence[state], usual)
-        free = (valence - draft.bonds.sum(2)).cpu().numpy()
-        pairs, totals = draft.bonds.triu().cpu(), later.sum(1).tolist()
+        z, room = draft.z[:, :size], draft.state.room[:, :size]
+        own = torch.where(known, draft.valences(size), valences(z))
+        free = (torch.where(room < 0, own, room) - draft.bonds.sum(2)).cpu().numpy()
+        pairs, totals = draft.raisable(size).triu().cpu(), later.sum(1).tolist()
         undecided = (~known & (draft.z[:, :size] > 1)).any(1).cpu()
         for row in undecided.nonzero().flatten().tolist():
+            able = pairs[row].nonzero().numpy()
             drawn = assign_hydrogens(
                 table[row],
                 free[row],
-                pairs[row].nonzero().numpy(),
+                able[(free[row][able] > 0).all(1)],
                 totals[row],
                 np.random.default_rng([draft.seed, int(draft.index[row])]),
                 final[row].numpy() if draft.forced else None,

@@ -105,9 +105,16 @@ class ValenceState(Decision):
         table = draft.table
         log_prob = log_prob / draft.config.choice_temperature
         if draft.config.valence_rules:
-            places = draft.open_places(place)
+            there = torch.zeros_like(draft.z)
+            there[:, :place] = draft.hydrogens_there(place)
             allowed = allowed_states(
-                table, draft.z, place, places, draft.valence_state, draft.state.charge
+                table,
+                draft.z,
+                place,
+                draft.open_places(place),
+                draft.valence_state,
+                draft.state.charge,
+                there,
             )
             log_prob = log_prob + PENALTY * ~allowed
         log_prob = log_prob.log_softmax(1)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from schnetgen_pyg.accelerated import enabled
-from schnetgen_pyg.chem.bonds import adjacency
+from schnetgen_pyg.chem.bonds import connected
 from schnetgen_pyg.chem.pairing import closes
 from schnetgen_pyg.chem.valence_states import UNKNOWN
 from schnetgen_pyg.generator.decisions import ValenceState
@@ -99,15 +99,29 @@ class Builder:
     @torch.inference_mode()
     def dead_ends(self) -> Tensor:
         """Scaffolds that no hydrogens can complete [count]: an atom has not the neighbors that
-        were foretold, or valences are left that no double bonds can pair."""
+        were foretold, parts of a fragment are not joined, or valences are left that no double bonds
+        can pair."""
         draft, size = self.draft, self.draft.placed
-        table, state = draft.table, draft.valence_state[:, :size]
-        hydrogens = table.hydrogens[state]
-        bonds = adjacency(draft.z[:, :size], draft.pos[:, :size])
-        dead = (bonds.sum(2) != table.neighbors[state]).any(1)
-        dead |= hydrogens.sum(1) != (draft.z[:, size:] == 1).sum(1)
+        table, state, z = draft.table, draft.valence_state[:, :size], draft.z[:, :size]
+        draft.see_bonds(size)
+        to_heavy = (draft.bonds & (z != 1).unsqueeze(1)).sum(2)
+        there, known = draft.hydrogens_there(size), state != UNKNOWN
+        foretold = torch.where(known, table.hydrogens[state], there).masked_fill(z <= 1, 0)
+        free = (draft.z[:, size:] == 1).sum(1) - (foretold - there.masked_fill(z <= 1, 0)).sum(1)
+        dead = (known & (to_heavy != table.neighbors[state])).any(1)
         dead |= table.charge[state].sum(1) != draft.state.charge
-        return dead | ~closes(table.valence[state] - bonds.sum(2) - hydrogens, bonds)
+        left = (draft.valences(size) - to_heavy - foretold).masked_fill(z <= 1, 0)
+        bonds, anybody = draft.raisable(size), ~known & (z > 1)
+        if not bool(anybody.any()):
+            return dead | (free != 0) | ~closes(left, bonds)
+        dead |= (free < 0) | ~connected(draft.bonds, z > 0)
+        # Hydrogens that nobody has foretold: each is bonded to one of the atoms that are open.
+        more = int(free.clamp(min=0).max())
+        single = torch.arange(more, device=z.device) < free.unsqueeze(1)
+        to_open = anybody.unsqueeze(2) & single.unsqueeze(1)
+        bonds = torch.nn.functional.pad(bonds, (0, more, 0, more))
+        bonds[:, :size, size:], bonds[:, size:, :size] = to_open, to_open.mT
+        return dead | ~closes(torch.cat([left, single.long()], 1), bonds)
 
     def to_last(self, place: Tensor) -> Tensor:
         """Make the atoms at one place of each molecule [count] the last of the placed ones; the

@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER, hill_formula, parse_formula
 from schnetgen_pyg.chem.formulas import ANY, ANYTHING, FormulaPattern
+from schnetgen_pyg.chem.fragments import Fragment
 from schnetgen_pyg.data.electrons import electrons
 from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.errors import InputError
@@ -20,6 +21,7 @@ from schnetgen_pyg.generator.composition import STEP
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.random_numbers import choose, random_keys
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
+from schnetgen_pyg.generator.sampling.fragments import holding
 
 #: What may be asked for: a formula or a pattern (see `FormulaPattern.parse`), atomic numbers
 #: [num_atoms], several of them, or nothing: any formula.
@@ -51,7 +53,7 @@ def patterns_of(formula: Formulas) -> list[FormulaPattern]:
 def check_patterns(
     model: SchNetGen,
     patterns: Sequence[FormulaPattern],
-    fragment: Data | None,
+    fragment: Fragment | None,
     config: SamplingConfig,
 ) -> list[FormulaPattern]:
     """The patterns with the fragment in them.
@@ -65,7 +67,7 @@ def check_patterns(
         check_seen(model, [z for z, (_, most) in pattern.counts.items() if most])
         check_charge(model, pattern.charge, "what was asked for")
         if fragment is not None:
-            pattern = _holding(pattern, fragment)
+            pattern = holding(model, pattern, fragment)
         if not pattern.exact:
             zero = torch.zeros(1, dtype=torch.long)
             _draw(model, pattern, zero, 0)  # says if there is none
@@ -92,19 +94,6 @@ def _tell_limits(model: SchNetGen, pattern: FormulaPattern) -> None:
         )
 
 
-def _holding(pattern: FormulaPattern, fragment: Data) -> FormulaPattern:
-    numbers, counts = fragment.z.unique(return_counts=True)
-    for z, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-        most = pattern.range(z)[1]
-        if count > most:
-            wanted = hill_formula(pattern.numbers) if pattern.exact else f"at most {most}"
-            raise InputError(
-                f"the fragment {hill_formula(fragment.z)} has more {hill_formula([z])} than the "
-                f"formula {wanted}"
-            )
-    return pattern.holding(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
-
-
 def check_charge(model: SchNetGen, charge: int, where: str) -> None:
     """Refuse a charge of a molecule that none of the model's atoms can have."""
     formal = [state[1] for state in model.config.states]
@@ -121,7 +110,7 @@ def compositions(
     patterns: Sequence[FormulaPattern],
     index: Tensor,
     seed: int,
-    fragment: Data | None,
+    fragment: Fragment | None,
 ) -> tuple[Tensor, Tensor]:
     """Atomic numbers of the molecules with these numbers in a run [count, atoms], beside the
     fragment's, 0 where there is no atom, and their charges [count]; patterns take turns."""
@@ -139,11 +128,12 @@ def compositions(
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), charge
 
 
-def _remaining(numbers: Tensor, fragment: Data | None) -> Tensor:
+def _remaining(numbers: Tensor, fragment: Fragment | None) -> Tensor:
     """The atoms of the formula that are not in the fragment."""
     if fragment is None:
         return numbers
-    left = torch.bincount(numbers, minlength=101) - torch.bincount(fragment.z, minlength=101)
+    own = torch.from_numpy(fragment.numbers)
+    left = torch.bincount(numbers, minlength=101) - torch.bincount(own, minlength=101)
     return torch.repeat_interleave(left)
 
 

@@ -13,23 +13,23 @@ import ase
 import ase.io
 import torch
 
+from schnetgen_pyg.chem.fragments import Fragment
 from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE
 from schnetgen_pyg.chem.valence_states import UNKNOWN, state_table
-from schnetgen_pyg.data.coincidence import require_distinct
-from schnetgen_pyg.data.conversion import as_data, check
-from schnetgen_pyg.data.electrons import require_closed_shell
+from schnetgen_pyg.data.fragments import fragment as as_fragment
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.draft import State
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import (
     Formulas,
-    check_molecule,
     check_patterns,
+    check_seen,
     compositions,
     patterns_of,
     targets_of,
 )
+from schnetgen_pyg.generator.sampling.fragments import check_fragment
 from schnetgen_pyg.generator.sampling.restarts import Asked, How, assemble
 from schnetgen_pyg.parallel import Failure, in_order, in_processes, job_count
 from schnetgen_pyg.storage.models import require_finite_weights
@@ -115,10 +115,9 @@ def sample(
     require(seed >= 0, "seed", seed, "0 or more")
     require_finite_weights(dict(model.named_parameters()), "the model")
     if fragment is not None:
-        fragment = check(as_data(fragment, "fragment")[0], "fragment")
-        require_distinct(fragment, "fragment")
-        require_closed_shell(fragment, "fragments are those of", "fragment")
-        check_molecule(model, fragment, "fragment")
+        fragment = as_fragment(fragment)
+        check_seen(model, fragment.numbers.tolist(), "fragment: ")
+        check_fragment(model, fragment)
     patterns = check_patterns(model, patterns_of(formula), fragment, config)
     if seen := model.training_set:
         unusual = [seen.outside(pattern.numbers) for pattern in patterns if pattern.exact]
@@ -127,7 +126,7 @@ def sample(
     targets = targets_of(model, targets or {}, num_molecules)
     index = torch.arange(first, first + num_molecules)
     z, charge = compositions(model, patterns, index, seed, fragment)
-    fixed = 0 if fragment is None else fragment.z.numel()
+    fixed = 0 if fragment is None else len(fragment)
     batch = _batch_size(model, fixed + z.shape[1], config)
     jobs = min(_jobs(model, num_molecules, config), math.ceil(num_molecules / batch))
     num_parts = jobs * math.ceil(num_molecules / (jobs * PART * batch))
@@ -143,15 +142,18 @@ def sample(
         results = _build_parts(model, [(part, fragment, how) for part in parts], jobs)
         for part, built in zip(parts, results, strict=True):
             for row, number in enumerate(part.index.tolist()):
-                yield _atoms(model, built, row, {"sample": number} | made)
+                yield _atoms(model, built, row, {"sample": number} | made, fragment)
 
     return molecules()
 
 
-def _atoms(model: SchNetGen, built: State, row: int, info: dict[str, Any]) -> ase.Atoms:
+def _atoms(
+    model: SchNetGen, built: State, row: int, info: dict[str, Any], fragment: Fragment | None
+) -> ase.Atoms:
     """One of the molecules, with targets in its info, and as arrays what is known of its bonds and
     what decisions have kept."""
     there = built.z[row] > 0
+    fixed = 0 if fragment is None else len(fragment)
     if not math.isnan(log_prob := float(built.log_prob[row])):
         info["log_prob"] = log_prob
     if charge := int(built.charge[row]):
@@ -159,16 +161,20 @@ def _atoms(model: SchNetGen, built: State, row: int, info: dict[str, Any]) -> as
     for name, value in built.known.items():
         info[name] = value[row].item() if value.dim() == 1 else value[row].numpy()
     z, pos = built.z[row, there].numpy(), built.pos[row, there].double().numpy()
+    if fragment is not None:
+        pos[:fixed] = fragment.positions
     atoms = ase.Atoms(z, pos, info=info)
     for name, value in built.kept.items():
         atoms.set_array(name, value[row, there].numpy())
     state = built.valence_state[row, there]
-    if (state[atoms.numbers != 1] != UNKNOWN).all():
+    if "valence_state" in model.decisions and (state[fixed:][z[fixed:] != 1] != UNKNOWN).all():
         table = state_table(model.config.states, state.device)
-        atoms.set_array(FORMAL_CHARGE, table.charge[state].numpy())
-        atoms.set_array(
-            VALENCE, torch.where(built.z[row, there] == 1, 1, table.valence[state]).numpy()
-        )
+        charge, valence = table.charge[state].numpy(), table.valence[state].numpy()
+        valence[z == 1] = 1
+        if fragment is not None:
+            charge[:fixed], valence[:fixed] = fragment.formal_charge, fragment.valence
+        atoms.set_array(FORMAL_CHARGE, charge)
+        atoms.set_array(VALENCE, valence)
     return atoms
 
 
@@ -201,7 +207,10 @@ def generate(
             numbers [num_atoms]; or several formulas, which take turns.
         num_molecules: how many.
         seed: molecule k of a seed is the same whatever the batch size.
-        fragment: ``Data`` or ASE ``Atoms`` to start from; it comes back unchanged.
+        fragment: what to build upon: a structure file, SMILES, an RDKit molecule, ``Atoms`` or
+            ``Data``, or a `Fragment` with attachment points (`schnetgen_pyg.data.fragments`). Its
+            atoms come first, unmoved, and keep their bond orders; the formula is that of the whole
+            molecule.
         targets: what the model's conditions require, by name: one value for all molecules, or one
             for each [num_molecules, …].
         config: sampling settings; keyword arguments replace its fields,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from schnetgen_pyg.chem.bonds import adjacency, bond_limits
+from schnetgen_pyg.chem.bonds import adjacency, bond_limits, connected
 from schnetgen_pyg.generator.draft import Draft
 from schnetgen_pyg.generator.placement import PENALTY, Shell
 from schnetgen_pyg.generator.random_numbers import choose, uniform
@@ -96,15 +96,11 @@ def movable_atoms(draft: Draft, fixed: int = 0) -> Tensor:
     may not move."""
     size = draft.placed
     bonds = adjacency(draft.z[:, :size], draft.pos[:, :size])
-    near = (bonds | torch.eye(size, dtype=torch.bool, device=bonds.device)).float()
-    movable = torch.empty(len(draft.z), size, dtype=torch.bool, device=bonds.device)
-    for place in range(size):
+    movable = torch.zeros(len(draft.z), size, dtype=torch.bool, device=bonds.device)
+    for place in range(fixed, size):
         others = [k for k in range(size) if k != place]
-        path = near[:, others][:, :, others]  # of 1, 2, 4, … bonds
-        for _ in range(size.bit_length()):
-            path = (path @ path).clamp_(max=1.0)
-        movable[:, place] = (path > 0).all(2).all(1)
-    movable[:, :fixed] = False
+        there = bonds.new_ones(len(bonds), size - 1)
+        movable[:, place] = connected(bonds[:, others][:, :, others], there)
     return movable
 
 

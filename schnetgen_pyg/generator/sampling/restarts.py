@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
+from schnetgen_pyg.chem.fragments import Fragment
 from schnetgen_pyg.chem.valence_states import state_table
 from schnetgen_pyg.generator.draft import Draft, State
 from schnetgen_pyg.generator.model import SchNetGen
@@ -17,6 +17,7 @@ from schnetgen_pyg.generator.random_numbers import random_keys, uniform
 from schnetgen_pyg.generator.sampling import hydrogens
 from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
+from schnetgen_pyg.generator.sampling.fragments import Placed
 from schnetgen_pyg.generator.sampling.gibbs import resample
 from schnetgen_pyg.generator.sampling.likelihood import follow, log_prob_of
 from schnetgen_pyg.generator.valence_states import settled_states
@@ -28,7 +29,7 @@ FEW = 8
 
 
 @torch.inference_mode()
-def assemble(model: SchNetGen, asked: Asked, fragment: Data | None, how: How) -> State:
+def assemble(model: SchNetGen, asked: Asked, fragment: Fragment | None, how: How) -> State:
     """Build molecules, which come out in the order they were asked for.
 
     Args:
@@ -37,12 +38,7 @@ def assemble(model: SchNetGen, asked: Asked, fragment: Data | None, how: How) ->
         how: the settings.
     """
     with evaluating(model):
-        origin, moved = torch.zeros(3), None
-        if fragment is not None:
-            # The grid is centred on the first atom, or on the fragment.
-            origin = fragment.pos.mean(0)
-            moved = Data(z=fragment.z, pos=fragment.pos - origin)
-        run = _Run(model, asked, moved, how)
+        run = _Run(model, asked, fragment, how)
         every = torch.arange(len(asked.index))
         result = run.start(every, torch.zeros_like(every))
         scaffolds = int(run.sizes.max())
@@ -54,9 +50,8 @@ def assemble(model: SchNetGen, asked: Asked, fragment: Data | None, how: How) ->
             order = order[at_once[order] == together]
             for start in range(0, len(order), how.batch_size):
                 _finish(run, result, order[start : start + how.batch_size], together)
-        result.pos.add_(origin)
-        if fragment is not None:
-            result.pos[:, : run.fixed] = fragment.pos
+        if fragment is not None:  # it was built about its mean
+            result.pos.add_(torch.from_numpy(fragment.positions.mean(0)).float())
         return result
 
 
@@ -86,9 +81,13 @@ def _add_log_prob(run: _Run, state: State) -> None:
     for size in number.unique().tolist():
         rows = (number == size).nonzero().squeeze(1)
         there = state.rows(rows).packed(size)
-        own = there.valence_state
-        settled = settled_states(there.z, there.pos, table.charge[own], table.valence[own], table)
-        finished = replace(there, valence_state=settled)
+        charge, valence = table.charge[there.valence_state], table.valence[there.valence_state]
+        if run.start_from is not None:
+            fragment = run.start_from.fragment
+            charge[:, : run.fixed] = torch.from_numpy(fragment.formal_charge).to(charge)
+            valence[:, : run.fixed] = torch.from_numpy(fragment.valence).to(valence)
+        settled = settled_states(there.z, there.pos, charge, valence, table)
+        finished = replace(there, valence_state=settled, room=torch.full_like(settled, -1))
         followed = follow(run.model, finished, run.how.config, max(1, run.fixed))
         state.log_prob[rows] = log_prob_of(followed).value.to(state.log_prob.device)
 
@@ -188,14 +187,16 @@ class _Run:
         restarts: how often a scaffold is begun again.
     """
 
-    def __init__(self, model: SchNetGen, asked: Asked, fragment: Data | None, how: How):
-        self.model, self.asked, self.fragment, self.how = model, asked, fragment, how
-        self.fixed = 0 if fragment is None else fragment.z.numel()
+    def __init__(self, model: SchNetGen, asked: Asked, fragment: Fragment | None, how: How):
+        self.model, self.asked, self.how = model, asked, how
+        self.fixed = 0 if fragment is None else len(fragment)
+        table = state_table(model.config.states, torch.device("cpu"))
+        self.start_from = None if fragment is None else Placed.of(fragment, table)
         self.sizes = (self.fixed + (asked.z > 1).sum(1)).clamp(min=1)
         self.hydrogens = self.fixed + (asked.z > 0).sum(1) - self.sizes
-        # Whether a scaffold can be completed its states say, and of a fragment's none is known.
+        # Whether a scaffold can be completed its states say.
         foretold = "valence_state" in model.decisions and how.config.valence_rules
-        self.restarts = how.config.restarts if foretold and not self.fixed else 0
+        self.restarts = how.config.restarts if foretold else 0
 
     def places(self, rows: Tensor) -> Tensor:
         """Those of a part of the molecules, in rows for all of them."""
@@ -214,16 +215,21 @@ class _Run:
         z = numbers.gather(1, order)[:, : heavy.shape[1]] * heavy
         z = torch.cat([z, torch.arange(int(count.max())) < count.unsqueeze(1)], 1)
         pos = torch.zeros(*z.shape, 3)
-        if self.fragment is not None:
-            z = torch.cat([self.fragment.z.expand(len(rows), -1), z], 1)
-            pos = torch.cat([self.fragment.pos.expand(len(rows), -1, -1), pos], 1)
+        given = self.start_from
+        if given is not None:
+            z = torch.cat([given.z.expand(len(rows), -1), z], 1)
+            pos = torch.cat([given.pos.expand(len(rows), -1, -1), pos], 1)
         targets = {name: value[rows] for name, value in self.asked.targets.items()}
         kept = {
             name: torch.zeros_like(z, dtype=dtype)
             for decision in self.model.decisions.values()
             for name, dtype in decision.keeps.items()
         }
-        return State.start(z, pos, targets, self.asked.charge[rows], kept)
+        state = State.start(z, pos, targets, self.asked.charge[rows], kept)
+        if given is not None:
+            state.valence_state[:, : self.fixed] = given.state
+            state.room[:, : self.fixed] = given.room
+        return state
 
     def builder(self, state: State, placed: int, rows: Tensor, tried: Tensor) -> Builder:
         """Of molecules that have filled so many places."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ import ase
 import ase.io
 import torch
 
-from schnetgen_pyg.data.conversion import as_data
+from schnetgen_pyg.data.fragments import fragment as as_fragment
 from schnetgen_pyg.data.writers import file_format, keep_whole_frames, write
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
@@ -56,10 +56,8 @@ def _run_settings(
     config: SamplingConfig,
 ) -> dict[str, Any]:
     """What decides which molecules a run makes, as JSON can hold it."""
-    placed = None
-    if fragment is not None:
-        start = as_data(fragment, "fragment")[0]
-        placed = [start.z.tolist(), start.pos.tolist()]
+    own = None if fragment is None else as_fragment(fragment)
+    placed = None if own is None else {f.name: getattr(own, f.name).tolist() for f in fields(own)}
     return {
         "model": weights_digest(model.state_dict()),
         "formula": [
@@ -85,7 +83,7 @@ def _left(value: Any, done: int, total: int) -> Any:
 
 
 def _finished(molecules: Iterator[ase.Atoms], polish: Finish, fragment: Any) -> Iterator[ase.Atoms]:
-    fixed = 0 if fragment is None else as_data(fragment, "fragment")[0].z.numel()
+    fixed = 0 if fragment is None else len(as_fragment(fragment))
     for batch in grouped(molecules, polish.batch_size):
         yield from polish(batch, fixed)
 

@@ -242,7 +242,8 @@ def test_numbers_instead_of_a_formula(model):
         ("13CH4", {}, "'13' is an isotope or a number of molecules"),
         ("CH4", {"temperature": 0.0}, "temperature must be positive, got 0"),
         ("CH4", {"choice_temperature": -1.0}, "choice_temperature must be positive"),
-        ("CO", {"fragment": METHANE}, "has more H than the formula CO"),
+        ("CO", {"fragment": METHANE[:3]}, "CH2 has more H than the formula CO"),
+        ("C2H6", {"fragment": METHANE}, "none of its atoms lacks a bond"),
     ],
 )
 def test_bad_input(model, formula, changes, message):
