@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
+from torch_geometric.utils import scatter
 
 from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.orders import ORDERS, reorder
+from schnetgen_pyg.generator.orders import fragments as drawn_fragments
 from schnetgen_pyg.generator.steps import all_steps, partial_molecules, random_steps, scaffold_steps
 
 
@@ -31,11 +33,14 @@ def _steps(
     molecules: Data, num: int, num_hydrogens: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """The steps to train on, as in `all_steps`."""
+    given, fragment = None, molecules.get("fragment")
+    if fragment is not None:
+        given = scatter(fragment.long(), molecules.batch, dim_size=molecules.ptr.numel() - 1)
     if num:
-        return random_steps(molecules.ptr, num, generator)
+        return random_steps(molecules.ptr, num, generator, given)
     if num_hydrogens:
-        return scaffold_steps(molecules, num_hydrogens, generator)
-    return all_steps(molecules.ptr)
+        return scaffold_steps(molecules, num_hydrogens, generator, given)
+    return all_steps(molecules.ptr, given)
 
 
 def loss_terms(
@@ -46,6 +51,7 @@ def loss_terms(
     noise: float = 0.0,
     num_steps: int = 0,
     num_hydrogen_steps: int = 0,
+    fragments: float = 0.0,
 ) -> dict[str, Mean]:
     """Cross-entropies in nats of everything the model decides, and the error of its refinement.
 
@@ -58,13 +64,18 @@ def loss_terms(
         num_steps: random steps of each molecule; 0 for all.
         num_hydrogen_steps: random steps of each molecule that place a hydrogen, beside all steps
             that place something else; 0 for all.
+        fragments: share of the molecules that begin with a fragment.
 
     Returns:
         by the names of the decisions, ``composition`` and ``refinement``; ``distance``, the mean
         over all distances, is the paper's loss. ``valence_state`` comes with
         ``first_valence_state``, of a first atom.
     """
-    molecules = reorder(molecules, ORDERS[model.config.order](molecules, generator))
+    if fragments:
+        molecules = copy.copy(molecules)
+        molecules.fragment = drawn_fragments(molecules, fragments, generator)
+    order = ORDERS[model.config.order](molecules, generator, molecules.get("fragment"))
+    molecules = reorder(molecules, order)
     steps = _steps(molecules, num_steps, num_hydrogen_steps, generator)
     placed = perturbed(molecules, noise, generator) if noise else molecules
     partial = partial_molecules(placed, *steps)

@@ -21,30 +21,38 @@ from schnetgen_pyg.graphs.neighbors import radius_pairs
 DENSE_CELLS_PER_EDGE = 12
 
 
-def all_steps(ptr: Tensor) -> tuple[Tensor, Tensor]:
-    """Every step of every molecule: its molecule and size, both [num_steps]."""
-    molecule, place = ranges((ptr.diff() - 1).clamp(min=0))
-    return molecule, place + 1
+def all_steps(ptr: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Every step of every molecule: its molecule and size, both [num_steps]; of molecules that
+    begin with so many atoms ``given`` [num_molecules] those that come after."""
+    start = torch.ones_like(ptr[1:]) if given is None else given.clamp(min=1)
+    molecule, place = ranges((ptr.diff() - start).clamp(min=0))
+    return molecule, place + start[molecule]
 
 
 def random_steps(
-    ptr: Tensor, num: int, generator: torch.Generator | None = None
+    ptr: Tensor,
+    num: int,
+    generator: torch.Generator | None = None,
+    given: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """At most ``num`` distinct random steps of each molecule, as in `all_steps`."""
-    molecule, size = all_steps(ptr)
+    molecule, size = all_steps(ptr, given)
     noise = torch.rand(molecule.numel(), generator=generator, dtype=torch.float64).to(ptr.device)
     shuffled = (molecule + noise).argsort()
-    _, rank = ranges((ptr.diff() - 1).clamp(min=0))
+    _, rank = ranges(torch.bincount(molecule, minlength=ptr.numel() - 1))
     kept = shuffled[rank < num].sort().values
     return molecule[kept], size[kept]
 
 
 def scaffold_steps(
-    molecules: Data, num_hydrogens: int, generator: torch.Generator | None = None
+    molecules: Data,
+    num_hydrogens: int,
+    generator: torch.Generator | None = None,
+    given: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Every step that does not place a hydrogen and at most ``num_hydrogens`` random ones of each
     molecule that do, as in `all_steps`: most of the cost of a molecule is in the latter."""
-    molecule, size = all_steps(molecules.ptr)
+    molecule, size = all_steps(molecules.ptr, given)
     hydrogen = (molecules.z[molecules.ptr[molecule] + size] == 1).long()
     noise = torch.rand(molecule.numel(), generator=generator, dtype=torch.float64)
     group = 2 * molecule + hydrogen

@@ -73,6 +73,20 @@ def hidden(partial: Data, state: Tensor, generator: torch.Generator | None) -> T
     return state.masked_fill(place < unknown[partial.batch], UNKNOWN)
 
 
+def hidden_in_fragments(
+    molecules: Data, partial: Data, state: Tensor, generator: torch.Generator | None
+) -> Tensor:
+    """States of the placed atoms [num_nodes], in half of the molecules that begin with a fragment
+    unknown of those of its atoms that other atoms are bonded to: these are open."""
+    bonds, mask = batch_adjacency(molecules)
+    inside = torch.zeros_like(mask)
+    inside[mask] = molecules.fragment
+    is_open = (bonds & ~inside.unsqueeze(1)).any(2) & inside
+    noise = torch.rand(len(mask), generator=generator).to(state.device)
+    unknown = (is_open & (noise < 0.5).unsqueeze(1))[mask]
+    return state.masked_fill(unknown[partial.atom], UNKNOWN)
+
+
 def open_places(
     z: Tensor, bonds: Tensor, state: Tensor, valence: Tensor, table: StateTable
 ) -> Tensor:

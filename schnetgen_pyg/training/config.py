@@ -81,6 +81,8 @@ class TrainingConfig(RunConfig):
         partial_molecules: random partial molecules of each molecule per step; 0 for all.
         hydrogen_steps: random partial molecules of each molecule per step to which a hydrogen is
             added, beside all to which something else is; 0 for all.
+        fragments: share of the molecules that begin with a fragment of random atoms, often with
+            their hydrogens: for models that complete fragments, join them or add hydrogens.
         num_samples: molecules generated at each validation (in single precision), for the share of
             valid ones.
     """
@@ -88,6 +90,7 @@ class TrainingConfig(RunConfig):
     position_noise: float = 0.0
     partial_molecules: int = 0
     hydrogen_steps: int = 0
+    fragments: float = 0.0
     num_samples: int = 100
 
     @classmethod
@@ -108,6 +111,7 @@ class TrainingConfig(RunConfig):
         super().__post_init__()
         self._require_at_least(0, "position_noise", "partial_molecules", "hydrogen_steps")
         self._require_at_least(0, "num_samples")
+        require(0 <= self.fragments <= 1, "fragments", self.fragments, "0 to 1")
 
 
 @dataclass(frozen=True)

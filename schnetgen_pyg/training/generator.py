@@ -57,6 +57,7 @@ class GeneratorModule(RunModule):
             noise=self.config.position_noise,
             num_steps=self.config.partial_molecules,
             num_hydrogen_steps=self.config.hydrogen_steps,
+            fragments=self.config.fragments,
         )
         return Terms(found, {f"{name}_loss": mean for name, mean in found.items()})
 

@@ -8,7 +8,7 @@ from schnetgen_pyg.chem.bonds import batch_adjacency
 from schnetgen_pyg.generator.decisions.focus import bonded_nodes, draw_node
 from schnetgen_pyg.generator.decisions.hydrogens import missing_hydrogens
 from schnetgen_pyg.generator.losses import losses, perturbed
-from schnetgen_pyg.generator.orders import bonded, bonded_grouped, reorder
+from schnetgen_pyg.generator.orders import bonded, bonded_grouped, fragments, reorder
 from schnetgen_pyg.generator.steps import all_steps, partial_molecules
 from tests.conftest import deciding, small_model
 
@@ -43,6 +43,55 @@ def test_orders_differ(isomers):
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
     assert torch.equal(a.sort().values, torch.arange(95))
+
+
+def test_fragments_come_first(isomers):
+    """Of both kinds, parts that grow and parts to be joined, with hydrogens and without; whatever
+    comes then is bonded to what is there."""
+    batch = Batch.from_data_list([Data(z=d.z, pos=d.pos) for d in isomers[:60]])
+    batch.fragment = first = fragments(batch, 0.8, torch.Generator().manual_seed(0))
+    assert not fragments(batch, 0.0, torch.Generator().manual_seed(0)).any()
+    order = bonded(batch, torch.Generator().manual_seed(1), first)
+    assert torch.equal(order.sort().values, torch.arange(batch.num_nodes))
+    molecules = reorder(batch, order)
+    bonds, _ = batch_adjacency(molecules)
+    z, fragment = molecules.z.view(60, 19), molecules.fragment.view(60, 19)
+    size = fragment.sum(1)
+    assert (fragment.int().diff(dim=1) <= 0).all()
+    assert 30 <= (size > 0).sum() < 60
+    with_hydrogens = parts = whole = 0
+    for row in (size > 0).nonzero().flatten().tolist():
+        own, after = z[row, : size[row]], z[row, size[row] :]
+        hydrogens = int((own == 1).sum())
+        with_hydrogens += hydrogens > 0
+        whole += int((own != 1).sum()) == 9
+        # All hydrogens of its atoms, or none.
+        there = bonds[row, : size[row]][own != 1][:, z[row] == 1].any(0).sum()
+        assert hydrogens in (0, int(there))
+        assert ((after == 1).int().diff() >= 0).all()
+        for place in range(int(size[row]), 19):
+            assert bonds[row, place, :place].any()
+        inside = bonds[row, : size[row], : size[row]] | torch.eye(int(size[row]), dtype=torch.bool)
+        parts += not (torch.linalg.matrix_power(inside.double(), 19) > 0).all()
+    assert min(with_hydrogens, parts, whole) >= 2
+
+
+def test_nothing_of_a_fragment_is_learned_as_a_step(isomers):
+    """Its steps are left out, and its open atoms are not always known."""
+    model = small_model(**deciding("focus", "next_type", "hydrogens", "valence_state"))
+    batch = Batch.from_data_list([Data(z=d.z, pos=d.pos) for d in isomers[:20]])
+    none, some, again, plain = (
+        losses(model, batch, torch.Generator().manual_seed(3), **settings)
+        for settings in ({"fragments": 0.0}, {"fragments": 1.0}, {"fragments": 1.0}, {})
+    )
+    assert all(value.isfinite() for value in some.values())
+    assert some == again
+    assert none == plain
+    assert some["distance"] != none["distance"]
+    given = torch.tensor([0, 3, 19])
+    molecule, size = all_steps(torch.tensor([0, 4, 10, 29]), given)
+    assert molecule.tolist() == [0, 0, 0, 1, 1, 1]
+    assert size.tolist() == [1, 2, 3, 3, 4, 5]
 
 
 def test_targets_against_loops(molecules):

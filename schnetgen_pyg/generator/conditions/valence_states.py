@@ -15,6 +15,7 @@ from schnetgen_pyg.generator.conditions.base import Condition
 from schnetgen_pyg.generator.valence_states import (
     UNKNOWN_OPEN,
     hidden,
+    hidden_in_fragments,
     open_neighbors,
     valence_states,
 )
@@ -66,7 +67,10 @@ class ValenceStates(Condition):
         table = self.table(molecules.z)
         molecules.valence_state = valence_states(molecules, table)
         state = molecules.valence_state[partial.atom]
-        partial.valence_state = hidden(partial, state, generator)
+        state = hidden(partial, state, generator)
+        if molecules.get("fragment") is not None:
+            state = hidden_in_fragments(molecules, partial, state, generator)
+        partial.valence_state = state
         partial.open = open_neighbors(molecules, partial, table)
         formal = table.charge[molecules.valence_state]
         total = scatter(formal, molecules.batch, dim_size=molecules.ptr.numel() - 1)
