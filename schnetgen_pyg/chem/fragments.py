@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import ase
@@ -100,6 +100,18 @@ class Fragment:
         found: np.ndarray = connected_components(graph, directed=False)[1]
         return found
 
+    def saturated(self) -> Fragment:
+        """The same with hydrogens for all that it lacks."""
+        return replace(self, joined=np.zeros_like(self.joined), hydrogens=self.lacking)
+
+    def take(self, kept: np.ndarray) -> Fragment:
+        """Some of its atoms, by their numbers; nothing is bonded to the others."""
+        place = np.full(len(self), -1)
+        place[kept] = np.arange(len(kept))
+        inside = (place[self.bonds] >= 0).all(1)
+        own = {f.name: getattr(self, f.name)[kept] for f in fields(self)[:2] + fields(self)[4:]}
+        return Fragment(bonds=place[self.bonds[inside]], orders=self.orders[inside], **own)
+
     @classmethod
     def of_mol(cls, mol: Chem.Mol, attach: Sequence[int] = (), where: str = "fragment") -> Fragment:
         """Of an RDKit molecule with a conformer.
@@ -111,8 +123,8 @@ class Fragment:
         open.
 
         Raises:
-            InputError: for an index that names no place to grow, no place at all, or bonds that
-                are none at these positions.
+            InputError: for an index that names no place to grow, or bonds that are none at these
+                positions.
         """
         mol = Chem.Mol(mol)
         with rdBase.BlockLogs():
@@ -264,8 +276,7 @@ def _checked(
     hydrogens: np.ndarray,
     where: str,
 ) -> Fragment:
-    """The fragment of the atoms that are kept, if it can grow and its bonds are as its positions
-    say."""
+    """The fragment of the atoms that are kept, if its bonds are as its positions say."""
     if not len(kept):
         raise InputError(f"{where}: has no atoms; give some to build upon")
     place = np.full(mol.GetNumAtoms(), -1)
@@ -280,11 +291,6 @@ def _checked(
     positions = np.array(mol.GetConformer().GetPositions())[kept]
     bonds = place[rows[:, :2]]
     _require_bonds(numbers, positions, bonds, kept, where)
-    if not (lacking[kept] > 0).any():
-        raise InputError(
-            f"{where}: none of its atoms lacks a bond, so that nothing can grow on it; name "
-            "attachment points, such as hydrogens that are to be replaced"
-        )
     formal = np.array([mol.GetAtomWithIdx(int(k)).GetFormalCharge() for k in kept])
     of_atoms = (values[kept] for values in (lacking, joined, hydrogens))
     return Fragment(numbers, positions, bonds, rows[:, 2], formal, *of_atoms)
@@ -325,8 +331,8 @@ def _lacking(atoms: ase.Atoms, bonds: np.ndarray, lengths: np.ndarray) -> np.nda
     assert raised is not None
     raised = np.bincount(bonds.ravel(), np.repeat(raised, 2), minlength=len(atoms)).astype(int)
     lacking = left - raised
-    # The end of a short bond that is none of these has a charge: nitro groups, N-oxides, sulfones.
-    ends = (degree[bonds] == 1) & (raised[bonds] == 0) & (relative < MULTIPLE)[:, None]
+    # The end of a short bond to an atom without open valences has a charge: nitro groups, N-oxides.
+    ends = (degree[bonds] == 1) & (left[bonds[:, ::-1]] == 0) & (relative < MULTIPLE)[:, None]
     lacking[bonds[ends]] = 0
     return lacking
 

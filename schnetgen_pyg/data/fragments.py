@@ -40,6 +40,16 @@ def fragment(source: Any, attach: Sequence[int] = (), where: str = "fragment") -
         InputError: for what is none of these, has no open place, is periodic or a radical by its
             own word, or whose parts overlap.
     """
+    found = _fragment(source, attach, where)
+    if not (found.lacking > 0).any():
+        raise InputError(
+            f"{where}: none of its atoms lacks a bond, so that nothing can grow on it; name "
+            "attachment points, such as hydrogens that are to be replaced"
+        )
+    return found
+
+
+def _fragment(source: Any, attach: Sequence[int], where: str) -> Fragment:
     if isinstance(source, Fragment):
         if attach:
             raise InputError(f"{where}: its attachment points are settled; leave attach out")

@@ -1,0 +1,113 @@
+"""Structures that lack hydrogens, as the molecules they consist of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ase
+import ase.neighborlist
+import networkx as nx
+import numpy as np
+from rdkit import Chem
+
+from schnetgen_pyg.chem.bonds import bond_reaches
+from schnetgen_pyg.chem.fragments import Fragment
+from schnetgen_pyg.data.conversion import as_data, check, to_ase
+from schnetgen_pyg.data.electrons import electrons
+from schnetgen_pyg.errors import InputError
+
+#: Molecules of a structure at most: their random numbers are told apart by that.
+MOST = 1000
+
+
+@dataclass(frozen=True)
+class BareStructure:
+    """A structure, and its molecules.
+
+    Attributes:
+        atoms: as it was given.
+        molecules: connected parts, none of whose atoms is open.
+    """
+
+    atoms: ase.Atoms
+    molecules: list[Fragment]
+
+    def with_hydrogens(self, positions: Sequence[np.ndarray]) -> ase.Atoms:
+        """The structure with new hydrogens [number, 3] of every molecule after its atoms."""
+        new = np.concatenate([np.zeros((0, 3)), *positions])
+        hydrogens = ase.Atoms("H" * len(new), new)
+        result = self.atoms.copy()
+        for name in set(result.arrays) - {"numbers", "positions"}:
+            del result.arrays[name]
+        result.extend(hydrogens)
+        result.positions[: len(self.atoms)] = self.atoms.positions
+        result.info["added"] = len(new)
+        return result
+
+
+def bare_structure(source: Any, where: str = "structure") -> BareStructure:
+    """The molecules of an RDKit molecule with a conformer, ASE ``Atoms`` or ``Data``.
+
+    Raises:
+        InputError: for networks that go on for ever, positions that are none, or bonds that make no
+            closed shells.
+    """
+    if isinstance(source, Chem.Mol):
+        return _of_mol(source, where)
+    data = check(as_data(source, where)[0], where)
+    atoms = source.copy() if isinstance(source, ase.Atoms) else to_ase(data)
+    charge = electrons(data, where).charge
+    parts = _parts(atoms, where)
+    if len(parts) > MOST:
+        raise InputError(f"{where}: has {len(parts)} molecules, {MOST} at most are completed")
+    if charge and len(parts) > 1:
+        raise InputError(
+            f"{where}: has charge {charge:+d} and {len(parts)} molecules; it does not say which of "
+            "them has it: give them one by one"
+        )
+    molecules = []
+    for numbers, positions in parts:
+        own = ase.Atoms(atoms.numbers[numbers], positions, info={"charge": charge})
+        molecules.append(Fragment.of_atoms(own, where=where).saturated())
+    # Atoms come back where they are, molecule by molecule in the order of their first atoms.
+    return BareStructure(atoms, molecules)
+
+
+def _of_mol(mol: Chem.Mol, where: str) -> BareStructure:
+    if not (mol.GetNumConformers() and (mol.GetConformer().Is3D() or mol.GetNumAtoms() == 1)):
+        raise InputError(f"{where}: has no 3-D coordinates; embed it first")
+    whole = Fragment.of_mol(mol, where=where).saturated()
+    numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
+    if not all(numbers):
+        raise InputError(f"{where}: has dummy atoms (*), which are no atoms; replace them")
+    atoms = ase.Atoms(numbers, mol.GetConformer().GetPositions())
+    parts = [whole.take(np.flatnonzero(whole.parts == k)) for k in range(whole.parts.max() + 1)]
+    return BareStructure(atoms, parts)
+
+
+def _parts(atoms: ase.Atoms, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Atoms of every connected part and their positions, of a periodic structure in one piece."""
+    reach = bond_reaches(atoms.numbers)
+    first, second, shift = ase.neighborlist.neighbor_list("ijS", atoms, list(reach))
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(len(atoms)))
+    for one, other, cells in zip(first.tolist(), second.tolist(), shift, strict=True):
+        graph.add_edge(one, other, cells=cells)
+    found = []
+    for component in nx.weakly_connected_components(graph):
+        start = min(component)
+        cells = {start: np.zeros(3, dtype=int)}
+        for one, other in nx.bfs_edges(graph, start):
+            cells[other] = cells[one] + graph[one][other]["cells"]
+        for one, other, own in graph.subgraph(component).edges(data="cells"):
+            if (cells[one] + own != cells[other]).any():
+                raise InputError(
+                    f"{where}: atoms {one} and {other} belong to a network that goes on from cell "
+                    "to cell, and hydrogens are given to molecules; cut one out"
+                )
+        numbers = np.array(sorted(component))
+        offset = np.array([cells[k] for k in numbers.tolist()]) @ atoms.cell.array
+        found.append((numbers, atoms.positions[numbers] + offset))
+    return sorted(found, key=lambda part: int(part[0][0]))
