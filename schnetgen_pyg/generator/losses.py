@@ -18,13 +18,21 @@ from schnetgen_pyg.generator.orders import fragments as drawn_fragments
 from schnetgen_pyg.generator.steps import all_steps, partial_molecules, random_steps, scaffold_steps
 
 
-def perturbed(molecules: Data, noise: float, generator: torch.Generator | None) -> Data:
+def perturbed(
+    molecules: Data,
+    noise: float,
+    generator: torch.Generator | None,
+    given: Tensor | None = None,
+) -> Data:
     """The batch with Gaussian noise on its positions, of a strength that each molecule draws
-    uniformly from 0 to ``noise`` (Å): what the sampler's own small errors look like."""
+    uniformly from 0 to ``noise`` (Å): what the sampler's own small errors look like. Atoms that
+    are ``given`` [num_atoms] have none."""
     strength = noise * torch.rand(molecules.ptr.numel() - 1, generator=generator)
     offset = torch.randn(molecules.z.numel(), 3, generator=generator)
     offset = offset.to(molecules.pos) * strength.to(molecules.pos)[molecules.batch].unsqueeze(1)
     result = copy.copy(molecules)
+    if given is not None:
+        offset = offset * ~given.unsqueeze(1)
     result.pos = molecules.pos + offset
     return result
 
@@ -77,7 +85,8 @@ def loss_terms(
     order = ORDERS[model.config.order](molecules, generator, molecules.get("fragment"))
     molecules = reorder(molecules, order)
     steps = _steps(molecules, num_steps, num_hydrogen_steps, generator)
-    placed = perturbed(molecules, noise, generator) if noise else molecules
+    exact = molecules.get("fragment") if "given_atoms" in model.conditions else None
+    placed = perturbed(molecules, noise, generator, exact) if noise else molecules
     partial = partial_molecules(placed, *steps)
     for condition in model.conditions.values():
         condition.prepare(partial, molecules, generator)

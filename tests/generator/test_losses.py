@@ -4,13 +4,15 @@ import pytest
 import torch
 from torch_geometric.data import Batch, Data
 
+from schnetgen_pyg import generate
 from schnetgen_pyg.chem.bonds import batch_adjacency
 from schnetgen_pyg.generator.decisions.focus import bonded_nodes, draw_node
 from schnetgen_pyg.generator.decisions.hydrogens import missing_hydrogens
 from schnetgen_pyg.generator.losses import losses, perturbed
 from schnetgen_pyg.generator.orders import bonded, bonded_grouped, fragments, reorder
 from schnetgen_pyg.generator.steps import all_steps, partial_molecules
-from tests.conftest import deciding, small_model
+from schnetgen_pyg.testing import check_condition
+from tests.conftest import METHANE, deciding, small_model
 
 PARTS = deciding("focus", "next_type", "hydrogens")
 
@@ -192,3 +194,31 @@ def test_losses_with_noise_are_those_of_the_seed(molecules):
         generator = torch.Generator().manual_seed(seed)
         found.append(float(sum(losses(model, molecules, generator, noise=0.1).values())))
     assert found[0] == found[1] != found[2]
+
+
+def test_given_atoms_have_no_noise_and_are_told(isomers):
+    """Also where a model builds upon them; without a fragment the condition says nothing."""
+    parts = deciding("focus", "next_type", "hydrogens", "valence_state")
+    conditions = [*parts["conditions"], "given_atoms"]
+    plain = small_model(**parts)
+    told = small_model(**parts | {"conditions": conditions})
+    told.load_state_dict(plain.state_dict(), strict=False)
+    batch = Batch.from_data_list([Data(z=d.z, pos=d.pos) for d in isomers[:10]])
+    batch.fragment = torch.arange(batch.num_nodes) % 3 == 0
+    moved = perturbed(batch, 0.1, torch.Generator().manual_seed(0), batch.fragment)
+    still = (moved.pos == batch.pos).all(1)
+    assert torch.equal(still, batch.fragment)
+    with torch.no_grad():
+        told.conditions["given_atoms"].embedding += 0.5
+    fragment = METHANE[:3]
+    for settings, same in (({}, True), ({"fragment": fragment}, False)):
+        one, other = (
+            generate(m, "C3H6O", 2, restarts=0, gibbs_rounds=0, **settings) for m in (plain, told)
+        )
+        equal = all(
+            abs(a.positions - b.positions).max() < 1e-5 for a, b in zip(one, other, strict=True)
+        )
+        assert equal == same
+    molecules = Batch.from_data_list([Data(z=d.z, pos=d.pos) for d in isomers[:4]])
+    molecules.fragment = torch.arange(molecules.num_nodes) % 19 < 6
+    check_condition("given_atoms", told, molecules)

@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from schnetgen_pyg.chem.fragments import Fragment
 from schnetgen_pyg.chem.valence_states import state_table
-from schnetgen_pyg.data.bare import BareStructure, bare_structure
+from schnetgen_pyg.data.bare import bare_structure
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.draft import Draft, State
 from schnetgen_pyg.generator.model import SchNetGen
