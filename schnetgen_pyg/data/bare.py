@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ase
@@ -16,6 +17,9 @@ from schnetgen_pyg.chem.bonds import bond_reaches
 from schnetgen_pyg.chem.fragments import Fragment
 from schnetgen_pyg.data.conversion import as_data, check, to_ase
 from schnetgen_pyg.data.electrons import electrons
+from schnetgen_pyg.data.fragments import WITH_BONDS
+from schnetgen_pyg.data.readers import read
+from schnetgen_pyg.data.readers.sdf import read_mols
 from schnetgen_pyg.errors import InputError
 
 #: Molecules of a structure at most: their random numbers are told apart by that.
@@ -45,6 +49,12 @@ class BareStructure:
         result.positions[: len(self.atoms)] = self.atoms.positions
         result.info["added"] = len(new)
         return result
+
+
+def read_bare(path: Path) -> list[Any]:
+    """The structures of a file as `bare_structure` takes them: with bond orders where it has
+    them."""
+    return list(read_mols(path)) if path.suffix.lower() in WITH_BONDS else read(path)
 
 
 def bare_structure(source: Any, where: str = "structure") -> BareStructure:
@@ -82,7 +92,8 @@ def _of_mol(mol: Chem.Mol, where: str) -> BareStructure:
     numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
     if not all(numbers):
         raise InputError(f"{where}: has dummy atoms (*), which are no atoms; replace them")
-    atoms = ase.Atoms(numbers, mol.GetConformer().GetPositions())
+    info = mol.GetPropsAsDict()
+    atoms = ase.Atoms(numbers, mol.GetConformer().GetPositions(), info=info)
     parts = [whole.take(np.flatnonzero(whole.parts == k)) for k in range(whole.parts.max() + 1)]
     return BareStructure(atoms, parts)
 

@@ -16,6 +16,7 @@ from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data, check, to_ase
 from schnetgen_pyg.data.electrons import electrons
 from schnetgen_pyg.data.readers import READERS, read
+from schnetgen_pyg.data.readers.sdf import read_mols
 from schnetgen_pyg.data.readers.smiles import embedded
 from schnetgen_pyg.errors import InputError
 
@@ -84,8 +85,10 @@ def _of_text(source: str | os.PathLike[str], attach: Sequence[int], where: str) 
     suffix = path.suffix.lower()
     if path.is_file():
         if suffix in WITH_BONDS:
-            mol = _first_record(path)
-            return _of_mol(mol, attach, str(path))
+            mol = next(read_mols(path), None)
+            if mol is None:
+                raise InputError(f"{path}: holds no structure; give a file with the fragment")
+            return Fragment.of_mol(mol, attach, str(path))
         structures = read(path)
         if not len(structures):
             raise InputError(f"{path}: holds no structure; give a file with the fragment")
@@ -99,19 +102,6 @@ def _of_text(source: str | os.PathLike[str], attach: Sequence[int], where: str) 
             f"{where}: {str(source)!r} is neither a file nor SMILES that RDKit reads; correct it"
         )
     return _of_mol(mol, attach, where)
-
-
-def _first_record(path: Path) -> Chem.Mol:
-    with rdBase.BlockLogs():
-        mol = next(Chem.SDMolSupplier(str(path), removeHs=False), None)
-    if mol is None:
-        raise InputError(
-            f"{path}: RDKit reads no molecule in its first record; correct its bonds and charges"
-        )
-    conformer = mol.GetConformer() if mol.GetNumConformers() else None
-    if conformer is None or not (conformer.Is3D() or mol.GetNumAtoms() == 1):
-        raise InputError(f"{path}: has no 3-D coordinates; embed it first, or give its SMILES")
-    return mol
 
 
 def _of_mol(mol: Chem.Mol, attach: Sequence[int], where: str) -> Fragment:

@@ -76,6 +76,27 @@ def read_sdf(path: Path) -> Iterator[Data]:
         )
 
 
+def read_mols(path: Path) -> Iterator[Chem.Mol]:
+    """The records of an SDF or mol file as RDKit molecules with their bond orders, as they are; a
+    record's title and properties are theirs.
+
+    Raises:
+        InputError: naming a record that RDKit cannot read, or that has no 3-D coordinates.
+    """
+    for number, record in enumerate(_records(lines_of(path))):
+        where = f"{path}: structure {number} (line {record.first})"
+        with rdBase.BlockLogs():
+            mol = Chem.MolFromMolBlock("\n".join(record.molecule), removeHs=False)
+        if mol is None or not mol.GetNumAtoms():
+            raise InputError(
+                f"{where}: RDKit reads no molecule in it; correct its valences and charges"
+            )
+        _require_embedded(record, mol.GetConformer().GetPositions(), where)
+        for name, value in _information(record, where).items():
+            mol.SetProp(name, str(value))
+        yield mol
+
+
 def _records(lines: Iterable[str]) -> Iterator[_Record]:
     """Cut the lines of a file into records."""
     held: list[str] = []  # from the first line of a record on, or before the first record
