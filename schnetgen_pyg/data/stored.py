@@ -256,6 +256,10 @@ class StoredStructures(Sequence[Data]):
         """The same with these attributes alone, which are read faster."""
         return self._changed(_names=names)
 
+    def with_everything(self) -> StoredStructures:
+        """The same with all attributes of the file."""
+        return self._changed(_names=None)
+
     def with_rows(self, **rows: Tensor) -> StoredStructures:
         """The same with other rows of these attributes, which are in memory.
 

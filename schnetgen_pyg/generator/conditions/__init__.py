@@ -6,13 +6,19 @@ To add one, write a file with a subclass of `Condition` and name it here, or fro
 """
 
 from schnetgen_pyg.generator.conditions.base import Condition
+from schnetgen_pyg.generator.conditions.properties import Properties
 from schnetgen_pyg.generator.conditions.remaining_formula import RemainingFormula
 from schnetgen_pyg.generator.conditions.valence_states import ValenceStates
 from schnetgen_pyg.registry import Registry
 
 #: Every condition by the name that configurations use.
 CONDITIONS: Registry[type[Condition]] = Registry(
-    "condition", {"remaining_formula": RemainingFormula, "valence_states": ValenceStates}
+    "condition",
+    {
+        "remaining_formula": RemainingFormula,
+        "valence_states": ValenceStates,
+        "properties": Properties,
+    },
 )
 
-__all__ = ["CONDITIONS", "Condition", "RemainingFormula", "ValenceStates"]
+__all__ = ["CONDITIONS", "Condition", "Properties", "RemainingFormula", "ValenceStates"]

@@ -12,6 +12,7 @@ from typing import Any
 import ase
 import ase.io
 import torch
+from torch import Tensor
 
 from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE
 from schnetgen_pyg.chem.valence_states import UNKNOWN, state_table
@@ -28,9 +29,9 @@ from schnetgen_pyg.generator.sampling.formulas import (
     check_patterns,
     compositions,
     patterns_of,
-    targets_of,
 )
 from schnetgen_pyg.generator.sampling.restarts import Asked, How, assemble
+from schnetgen_pyg.generator.sampling.targets import shown, targets_of, told_of, unusual_targets
 from schnetgen_pyg.parallel import Failure, in_order, in_processes, job_count
 from schnetgen_pyg.storage.models import require_finite_weights
 
@@ -124,9 +125,14 @@ def sample(
         unusual = [seen.outside(pattern.numbers) for pattern in patterns if pattern.exact]
         for text in filter(None, unusual):
             warnings.warn(text, stacklevel=2)
+    said = shown(model, targets or {}, num_molecules)
     targets = targets_of(model, targets or {}, num_molecules)
+    _check_guidance(model, targets, config)
+    for text in unusual_targets(model, targets):
+        warnings.warn(text, stacklevel=2)
     index = torch.arange(first, first + num_molecules)
-    z, charge = compositions(model, patterns, index, seed, fragment)
+    told = told_of(model, targets, num_molecules)
+    z, charge = compositions(model, patterns, index, seed, fragment, told, config.guidance)
     fixed = 0 if fragment is None else fragment.z.numel()
     batch = _batch_size(model, fixed + z.shape[1], config)
     jobs = min(_jobs(model, num_molecules, config), math.ceil(num_molecules / batch))
@@ -143,9 +149,20 @@ def sample(
         results = _build_parts(model, [(part, fragment, how) for part in parts], jobs)
         for part, built in zip(parts, results, strict=True):
             for row, number in enumerate(part.index.tolist()):
-                yield _atoms(model, built, row, {"sample": number} | made)
+                yield _atoms(model, built, row, {"sample": number} | made | said[number - first])
 
     return molecules()
+
+
+def _check_guidance(
+    model: SchNetGen, targets: Mapping[str, Tensor], config: SamplingConfig
+) -> None:
+    if config.guidance and not targets.keys() & model.optional:
+        known = ", ".join(model.optional)
+        raise InputError(
+            "guidance: exaggerates targets, and none is given; "
+            + (f"give some (of {known})" if known else "this model knows none: leave it out")
+        )
 
 
 def _atoms(model: SchNetGen, built: State, row: int, info: dict[str, Any]) -> ase.Atoms:
@@ -157,6 +174,8 @@ def _atoms(model: SchNetGen, built: State, row: int, info: dict[str, Any]) -> as
     if charge := int(built.charge[row]):
         info["charge"] = charge
     for name, value in built.known.items():
+        if name in model.optional:
+            continue  # which the info has as they were asked for
         info[name] = value[row].item() if value.dim() == 1 else value[row].numpy()
     z, pos = built.z[row, there].numpy(), built.pos[row, there].double().numpy()
     atoms = ase.Atoms(z, pos, info=info)
@@ -202,8 +221,10 @@ def generate(
         num_molecules: how many.
         seed: molecule k of a seed is the same whatever the batch size.
         fragment: ``Data`` or ASE ``Atoms`` to start from; it comes back unchanged.
-        targets: what the model's conditions require, by name: one value for all molecules, or one
-            for each [num_molecules, …].
+        targets: what the model's conditions read, by name: one value for all molecules, or one
+            for each [num_molecules, …], such as ``{"gap": 4.0}`` in the unit of the model
+            (``model.config.properties``). Properties and fingerprints may be left out, NaN is
+            none; p(Z), too, follows them.
         config: sampling settings; keyword arguments replace its fields,
             e.g. ``temperature=0.1``.
         progress: wraps the iterator, e.g. ``tqdm.tqdm``.
@@ -213,11 +234,12 @@ def generate(
         valence states with arrays ``formal_charge`` and ``valence`` (sum of bond orders), which
         `schnetgen_pyg.to_rdkit` makes bond orders of, with
         ``log_prob=True`` the model's log-density in ``info["log_prob"]``, as `log_prob` gives it,
+        with targets ``info["gap_target"]`` and so on,
         and of a model from a file ``info["generator"]``, its name, and ``info["training_set"]``,
         the digest of what it has seen, by which `evaluate` judges novelty.
 
     Warns:
-        UserWarning: for a formula that is outside of what the model has seen.
+        UserWarning: for a formula or a target that is outside of what the model has seen.
 
     Raises:
         InputError: for elements or charges that the model never saw, a fragment beyond the

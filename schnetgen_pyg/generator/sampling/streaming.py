@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import ase
 import ase.io
+import numpy as np
 import torch
 
 from schnetgen_pyg.data.conversion import as_data
@@ -19,6 +20,7 @@ from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import Formulas, patterns_of
 from schnetgen_pyg.generator.sampling.generate import sample
+from schnetgen_pyg.generator.sampling.targets import plain
 from schnetgen_pyg.parallel import grouped
 from schnetgen_pyg.storage.models import weights_digest
 from schnetgen_pyg.storage.resumable import ResumableFile
@@ -68,7 +70,7 @@ def _run_settings(
         ],
         "seed": seed,
         "fragment": placed,
-        "targets": {k: torch.as_tensor(v).tolist() for k, v in (targets or {}).items()},
+        "targets": plain(model, targets or {}),
         "config": {k: v for k, v in asdict(config).items() if k not in COSMETIC},
     }
 
@@ -80,8 +82,8 @@ def _frame(atoms: ase.Atoms) -> str:
 
 
 def _left(value: Any, done: int, total: int) -> Any:
-    each = torch.as_tensor(value)
-    return each[done:] if each.dim() and len(each) == total else each
+    each = isinstance(value, (list, tuple, np.ndarray, torch.Tensor)) and np.ndim(value)
+    return value[done:] if each and len(value) == total else value
 
 
 def _finished(molecules: Iterator[ase.Atoms], polish: Finish, fragment: Any) -> Iterator[ase.Atoms]:
