@@ -30,11 +30,12 @@ from schnetgen_pyg.generator.presets import DEFAULT_PRESET, PRESETS, preset
 
 if TYPE_CHECKING:
     from schnetgen_pyg.chem.formulas import FormulaPattern
+    from schnetgen_pyg.data.properties import Property
     from schnetgen_pyg.generator.model import SchNetGen
     from schnetgen_pyg.relaxation.polish import Polish
 
 #: What of the architecture comes from the data; settings of a network are options of their own.
-OF_THE_DATA = {"elements", "max_counts", "settings", "states"}
+OF_THE_DATA = {"elements", "max_counts", "properties", "settings", "states"}
 
 
 def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
@@ -58,6 +59,14 @@ def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, An
         help="settings to start from; options and --config override them",
     )
     add_init(parser)
+    parser.add_argument(
+        "--properties",
+        nargs="*",
+        type=str,
+        default=[],
+        help="columns of the data, one number of each molecule, that may be asked for in generation, "
+        "such as gap mu; molecules may lack some",
+    )
     parser.add_argument("--out", type=str, required=True, help="folder of the run")
     names = {field.name for field in fields(GeneratorConfig)}
     parser.add_class_arguments(GeneratorConfig, skip=OF_THE_DATA & names)
@@ -75,7 +84,7 @@ def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, An
         start = settings_of(init, "generator", GeneratorConfig, TrainingConfig)
         start |= start.pop("settings", {})
         for name in OF_THE_DATA - {"settings"}:
-            start.pop(name)
+            start.pop(name, None)  # files of earlier versions do not know all of them
     else:
         known = chosen_preset or DEFAULT_PRESET
         known = known if known in PRESETS else DEFAULT_PRESET  # the parser refuses others
@@ -118,6 +127,22 @@ def _states_of(
     return whole, tuple(sorted(states))
 
 
+def _properties_of(
+    data: Sequence[Any], architecture: dict[str, Any], names: Sequence[str], init: str | None
+) -> tuple[Property, ...]:
+    """Properties of a new model, which is told of them: those of the model that its training starts
+    from, as its weights know them, and those that are asked for."""
+    from schnetgen_pyg.data.properties import properties_in
+    from schnetgen_pyg.generator.model import SchNetGen
+
+    known = () if init is None else SchNetGen.from_pretrained(init).config.properties
+    further = [name for name in names if name not in {one.name for one in known}]
+    found = (*known, *properties_in(data, further))
+    if found and "properties" not in architecture["conditions"]:
+        architecture["conditions"] = (*architecture["conditions"], "properties")
+    return found
+
+
 def _counts_of(data: Sequence[Any], elements: tuple[int, ...], init: str | None) -> tuple[int, ...]:
     """Most atoms of each element, in the data or in what a model was trained on before."""
     from schnetgen_pyg.data.stored import most_of_each
@@ -149,8 +174,12 @@ def train(arguments: Sequence[str]) -> None:
     torch.manual_seed(settings.seed)
     data, states = _states_of(data, architecture, options.init)
     counts = _counts_of(data, elements, options.init)
-    model = SchNetGen(elements=elements, max_counts=counts, states=states, **architecture)
+    properties = _properties_of(data, architecture, options.properties, options.init)
+    of_the_data: dict[str, Any] = {"elements": elements, "max_counts": counts, "states": states}
+    model = SchNetGen(**of_the_data, properties=properties, **architecture)
     out = Path(options.out)
+    for one in properties:
+        print(f"{one.name}: {one.low:g} to {one.text(one.high)}, mean {one.mean:g}")
     print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
     with recorded(options, out):
         fit(model, data, out, settings, init=options.init)
@@ -175,6 +204,26 @@ def _wanted(formulas: Sequence[str], heavy_atoms: str | None) -> list[FormulaPat
     if heavy_atoms is not None:
         heavy = parse_range(heavy_atoms, "--heavy_atoms")
         found = [replace(pattern, heavy=heavy) for pattern in found]
+    return found
+
+
+def _targets(pairs: Sequence[str]) -> dict[str, Any]:
+    """What ``--target`` asks for, by name: numbers, and texts as they are."""
+    from schnetgen_pyg.errors import InputError
+
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals and value) or name in found:
+            raise InputError(
+                f"--target: {pair!r} "
+                + ("comes after another one" if name in found else "is no NAME=VALUE")
+                + "; write gap=4.0 mu=1.2"
+            )
+        try:
+            found[name] = float(value)
+        except ValueError:
+            found[name] = value
     return found
 
 
@@ -233,6 +282,17 @@ def _generation_parser() -> Parser:
         help="structure file whose first structure is built upon",
     )
     parser.add_argument(
+        "--target",
+        action="extend",
+        nargs="*",
+        type=str,
+        default=[],
+        metavar="NAME=VALUE",
+        help="what the molecules are to be like, of what the model was trained with: properties in "
+        "the unit of its training data (gap=4.0 mu=1.2), or fingerprint=SMILES for molecules like "
+        "this one; a name that it does not know is answered with those it does, and their units",
+    )
+    parser.add_argument(
         "--polish",
         type=str | None,
         default=None,
@@ -274,6 +334,7 @@ def generate(arguments: Sequence[str]) -> None:
         options.out,
         seed=options.seed,
         fragment=fragment,
+        targets=_targets(options.target),
         config=chosen(SamplingConfig, options),
         polish=_polish(options, model, wanted),
         progress=progress,

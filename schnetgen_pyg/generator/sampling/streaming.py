@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -141,9 +142,11 @@ def generate_file(
     if done < num_molecules:
         # Of a value for each molecule those that are left.
         left = {name: _left(value, done, num_molecules) for name, value in (targets or {}).items()}
-        molecules: Any = sample(
-            model, formula, num_molecules - done, first=done, **common | {"targets": left}
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what there is to say was said above
+            molecules: Any = sample(
+                model, formula, num_molecules - done, first=done, **common | {"targets": left}
+            )
         if polish is not None:
             molecules = _finished(molecules, polish, fragment)
         if progress:

@@ -31,7 +31,10 @@ def targets_of(model: SchNetGen, given: Mapping[str, Any], count: int) -> dict[s
             if not torch.isclose(rows, absent.expand_as(rows), equal_nan=True).all():
                 found[name] = rows
             continue
-        value = torch.as_tensor(value)
+        try:
+            value = torch.as_tensor(value)
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError(f"targets: {name} must be numbers, got {value!r}") from None
         if not bool(value.isfinite().all()):
             raise InputError(f"targets: {name!r} is not finite: {value.tolist()}")
         each = value.dim() and len(value) == count
