@@ -64,8 +64,8 @@ def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, An
         nargs="*",
         type=str,
         default=[],
-        help="columns of the data, one number of each molecule, that may be asked for in generation, "
-        "such as gap mu; molecules may lack some",
+        help="columns of the data, one number of each molecule, that may be asked for in "
+        "generation, such as gap mu; molecules may lack some",
     )
     parser.add_argument("--out", type=str, required=True, help="folder of the run")
     names = {field.name for field in fields(GeneratorConfig)}

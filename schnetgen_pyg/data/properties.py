@@ -149,8 +149,8 @@ def _number(value: Any, name: str, where: str) -> float:
     except (TypeError, ValueError):
         shown = value.tolist() if isinstance(value, Tensor) else value
         raise InputError(
-            f"{where}: the property {name!r} must be one number, got {str(shown)[:60]}; correct it, "
-            "or leave it out"
+            f"{where}: the property {name!r} must be one number, got {str(shown)[:60]}; correct "
+            "it, or leave it out"
         ) from None
     if math.isinf(number):
         raise InputError(f"{where}: the property {name!r} is {number}; correct it, or leave it out")

@@ -205,6 +205,10 @@ class StoredStructures(Sequence[Data]):
         """Of the attribute: one, or several where structures have it in different types."""
         return self._file.columns.get(name, [])
 
+    def has_array(self, key: str) -> bool:
+        """Whether the file has an array of this name."""
+        return key in self._file.arrays
+
     def array(self, key: str) -> Tensor:
         """An array of the file that is no attribute of the structures."""
         return self._file.arrays[key]

@@ -104,7 +104,7 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
     old, new = there.pop("elements"), here.pop("elements")
     states = [list(config.pop("states", ())) for config in (there, here)]
     counts = [config.pop("max_counts", ()) for config in (there, here)]
-    told = [config.pop("conditions", ()) for config in (there, here)]
+    read = [config.pop("conditions", ()) for config in (there, here)]
     properties = [list(config.pop("properties", ())) for config in (there, here)]
     differing = [n for n in sorted(here.keys() | there.keys()) if here.get(n) != there.get(n)]
     if differing:
@@ -129,10 +129,10 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
             f"{name}: also has the valence states {missing[:3]}; build the model with its and "
             "those of the data"
         )
-    if missing := [one for one in told[0] if one not in told[1]]:
+    if missing := [one for one in read[0] if one not in read[1]]:
         raise InputError(
             f"{name}: also knows the conditions {', '.join(missing)}; build the model with "
-            f"conditions {[*told[0], *(one for one in told[1] if one not in told[0])]}"
+            f"conditions {[*read[0], *(one for one in read[1] if one not in read[0])]}"
         )
     if missing := [one for one in properties[0] if one not in properties[1]]:
         raise InputError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch_geometric.data import Data
@@ -39,8 +38,7 @@ def with_optional(
         if condition.optional:
             learned |= condition.learn(full)
     for name, rows in learned.items():
-        absent = model.optional[name].absent(name).to(rows)
-        if bool(torch.isclose(rows, absent.expand_as(rows), equal_nan=True).all()):
+        if bool(model.optional[name].is_absent(name, rows).all()):
             if not known:
                 raise InputError(none_has(name, full))
             rank_zero_warn(f"{none_has(name, full)}. Training goes on without it")

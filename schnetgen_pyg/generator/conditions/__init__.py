@@ -6,6 +6,7 @@ To add one, write a file with a subclass of `Condition` and name it here, or fro
 """
 
 from schnetgen_pyg.generator.conditions.base import Condition
+from schnetgen_pyg.generator.conditions.fingerprint import Fingerprint
 from schnetgen_pyg.generator.conditions.properties import Properties
 from schnetgen_pyg.generator.conditions.remaining_formula import RemainingFormula
 from schnetgen_pyg.generator.conditions.valence_states import ValenceStates
@@ -18,7 +19,15 @@ CONDITIONS: Registry[type[Condition]] = Registry(
         "remaining_formula": RemainingFormula,
         "valence_states": ValenceStates,
         "properties": Properties,
+        "fingerprint": Fingerprint,
     },
 )
 
-__all__ = ["CONDITIONS", "Condition", "Properties", "RemainingFormula", "ValenceStates"]
+__all__ = [
+    "CONDITIONS",
+    "Condition",
+    "Fingerprint",
+    "Properties",
+    "RemainingFormula",
+    "ValenceStates",
+]

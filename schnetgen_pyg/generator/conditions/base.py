@@ -54,6 +54,12 @@ class Condition(nn.Module, ABC):
         """What stands for an optional attribute that is not given [...]: NaN."""
         return torch.tensor(torch.nan, dtype=torch.float32)
 
+    def is_absent(self, name: str, rows: Tensor) -> Tensor:
+        """Of which molecules an optional attribute [num_molecules, …] is not given
+        [num_molecules]."""
+        same = rows.isnan() if rows.is_floating_point() else rows == self.absent(name).to(rows)
+        return same.flatten(1).all(1) if same.dim() > 1 else same
+
     def learn(self, structures: Sequence[Data]) -> dict[str, Tensor]:
         """The optional attributes of structures to be trained on, by name [num_structures, …]:
         numbers, in the data as attributes or in ``info``."""

@@ -125,8 +125,9 @@ def sample(
         unusual = [seen.outside(pattern.numbers) for pattern in patterns if pattern.exact]
         for text in filter(None, unusual):
             warnings.warn(text, stacklevel=2)
-    said = shown(model, targets or {}, num_molecules)
-    targets = targets_of(model, targets or {}, num_molecules)
+    wanted = targets or {}
+    targets = targets_of(model, wanted, num_molecules)
+    said = shown(model, wanted, num_molecules)
     _check_guidance(model, targets, config)
     for text in unusual_targets(model, targets):
         warnings.warn(text, stacklevel=2)

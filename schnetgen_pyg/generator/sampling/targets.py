@@ -27,8 +27,7 @@ def targets_of(model: SchNetGen, given: Mapping[str, Any], count: int) -> dict[s
     for name, value in given.items():
         if name in model.optional:
             rows = _rows(model.optional[name], name, value, count)
-            absent = model.optional[name].absent(name).to(rows)
-            if not torch.isclose(rows, absent.expand_as(rows), equal_nan=True).all():
+            if not bool(model.optional[name].is_absent(name, rows).all()):
                 found[name] = rows
             continue
         try:
