@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from schnetgen_pyg.chem.formulas import FormulaPattern
     from schnetgen_pyg.data.properties import Property
     from schnetgen_pyg.generator.model import SchNetGen
+    from schnetgen_pyg.generator.sampling.candidates import Candidates
     from schnetgen_pyg.relaxation.polish import Polish
 
 #: What of the architecture comes from the data; settings of a network are options of their own.
@@ -227,6 +228,17 @@ def _targets(pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def _candidates(options: Namespace, model: SchNetGen) -> Candidates | None:
+    """What ``--candidates`` and ``--property_model`` ask for, if anything."""
+    from schnetgen_pyg.generator.sampling.candidates import candidates_of
+    from schnetgen_pyg.potentials.model import Potential
+
+    judge: Any = None
+    if options.property_model is not None:
+        judge = Potential.from_pretrained(options.property_model).to(model.device)
+    return candidates_of(options.candidates, judge)
+
+
 def _polish(
     options: Namespace, model: SchNetGen, wanted: Sequence[FormulaPattern]
 ) -> Polish | None:
@@ -293,6 +305,19 @@ def _generation_parser() -> Parser:
         "this one; a name that it does not know is answered with those it does, and their units",
     )
     parser.add_argument(
+        "--candidates",
+        type=int,
+        default=1,
+        help="so many are drawn for each molecule, and the one is kept whose properties are "
+        "nearest to the targets, by --property_model",
+    )
+    parser.add_argument(
+        "--property_model",
+        type=str | None,
+        default=None,
+        help="potential that predicts some of the targets: name of a bundled one, or a file",
+    )
+    parser.add_argument(
         "--polish",
         type=str | None,
         default=None,
@@ -335,6 +360,7 @@ def generate(arguments: Sequence[str]) -> None:
         seed=options.seed,
         fragment=fragment,
         targets=_targets(options.target),
+        candidates=_candidates(options, model),
         config=chosen(SamplingConfig, options),
         polish=_polish(options, model, wanted),
         progress=progress,

@@ -47,11 +47,7 @@ class Property:
     unit: str = ""
 
     def __post_init__(self) -> None:
-        if self.name in RESERVED or not self.name:
-            raise InputError(
-                f"properties: {self.name!r} has another meaning in this library; give the column "
-                f"another name (keys={{'my_name': {self.name!r}}}, --keys my_name={self.name})"
-            )
+        _require_free(self.name)
         if not all(map(math.isfinite, (self.mean, self.std, self.low, self.high))):
             raise InputError(f"properties: what is said of {self.name!r} is not finite: {self}")
         if self.std <= 0 or self.high <= self.low:
@@ -71,6 +67,14 @@ class Property:
         return (
             f"{self.name} = {self.text(value)} is outside of what the model saw, {self.low:g} to "
             f"{self.text(self.high)}"
+        )
+
+
+def _require_free(name: str) -> None:
+    if name in RESERVED or not name:
+        raise InputError(
+            f"properties: {name!r} has another meaning in this library; give the column another "
+            f"name (keys={{'my_name': {name!r}}}, --keys my_name={name})"
         )
 
 
@@ -113,11 +117,13 @@ def property_values(
         InputError: for what is no number, or is in several units.
     """
     names = list(dict.fromkeys(names))
+    for name in names:
+        _require_free(name)
     units = {} if units is None else units
     found = {name: torch.full((len(structures),), torch.nan).double() for name in names}
     looked: Sequence[Data] = structures
     if isinstance(structures, StoredStructures):
-        looked = structures.only(*(name for name in names if name != "info"), "info")
+        looked = structures.only(*names, "info")
     for number, data in enumerate(looked):
         info = data.get("info") or {}
         for name, values in found.items():

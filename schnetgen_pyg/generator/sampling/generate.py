@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,6 @@ from typing import Any
 import ase
 import ase.io
 import torch
-from torch import Tensor
 
 from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE
 from schnetgen_pyg.chem.valence_states import UNKNOWN, state_table
@@ -22,6 +22,11 @@ from schnetgen_pyg.data.electrons import require_closed_shell
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.draft import State
 from schnetgen_pyg.generator.model import SchNetGen
+from schnetgen_pyg.generator.sampling.candidates import (
+    Candidates,
+    PropertyModel,
+    candidates_of,
+)
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import (
     Formulas,
@@ -104,15 +109,20 @@ def sample(
     targets: Mapping[str, Any] | None = None,
     config: SamplingConfig | None = None,
     first: int = 0,
+    candidates: Candidates | None = None,
 ) -> Iterator[ase.Atoms]:
     """`generate`, one molecule after the other as batches are finished.
 
     Args:
         first: number of the first molecule; molecule k of a seed is always the same.
+        candidates: of which the best is taken for each molecule.
     """
     config = config or SamplingConfig()
     if num_molecules < 1:
         raise InputError(f"num_molecules must be positive, got {num_molecules}")
+    if candidates is not None:
+        one = functools.partial(sample, seed=seed, fragment=fragment, config=config)
+        return candidates.best(one, model, formula, num_molecules, targets or {}, first)
     require(seed >= 0, "seed", seed, "0 or more")
     require_finite_weights(dict(model.named_parameters()), "the model")
     if fragment is not None:
@@ -128,7 +138,7 @@ def sample(
     wanted = targets or {}
     targets = targets_of(model, wanted, num_molecules)
     said = shown(model, wanted, num_molecules)
-    _check_guidance(model, targets, config)
+    _check_guidance(model, wanted, config)
     for text in unusual_targets(model, targets):
         warnings.warn(text, stacklevel=2)
     index = torch.arange(first, first + num_molecules)
@@ -155,10 +165,8 @@ def sample(
     return molecules()
 
 
-def _check_guidance(
-    model: SchNetGen, targets: Mapping[str, Tensor], config: SamplingConfig
-) -> None:
-    if config.guidance and not targets.keys() & model.optional:
+def _check_guidance(model: SchNetGen, targets: Mapping[str, Any], config: SamplingConfig) -> None:
+    if config.guidance and not targets.keys() & model.optional.keys():
         known = ", ".join(model.optional)
         raise InputError(
             "guidance: exaggerates targets, and none is given; "
@@ -207,6 +215,8 @@ def generate(
     seed: int = 0,
     fragment: Any = None,
     targets: Mapping[str, Any] | None = None,
+    candidates: int = 1,
+    property_model: PropertyModel | None = None,
     config: SamplingConfig | None = None,
     progress: Callable[..., Any] | None = None,
     **changes: Any,
@@ -226,6 +236,10 @@ def generate(
             for each [num_molecules, …], such as ``{"gap": 4.0}`` in the unit of the model
             (``model.config.properties``). Properties and fingerprints may be left out, NaN is
             none; p(Z), too, follows them.
+        candidates: so many are drawn for each molecule, of which the one is kept whose properties
+            are nearest to the targets by what ``property_model`` predicts; candidate c of molecule
+            k is molecule k · candidates + c of the seed.
+        property_model: a `Potential` for one or several of the targets, in their units.
         config: sampling settings; keyword arguments replace its fields,
             e.g. ``temperature=0.1``.
         progress: wraps the iterator, e.g. ``tqdm.tqdm``.
@@ -236,6 +250,7 @@ def generate(
         `schnetgen_pyg.to_rdkit` makes bond orders of, with
         ``log_prob=True`` the model's log-density in ``info["log_prob"]``, as `log_prob` gives it,
         with targets ``info["gap_target"]`` and so on,
+        of candidates ``info["gap_predicted"]``,
         and of a model from a file ``info["generator"]``, its name, and ``info["training_set"]``,
         the digest of what it has seen, by which `evaluate` judges novelty.
 
@@ -255,5 +270,6 @@ def generate(
         fragment=fragment,
         targets=targets,
         config=config,
+        candidates=candidates_of(candidates, property_model),
     )
     return list(progress(molecules, total=num_molecules) if progress else molecules)

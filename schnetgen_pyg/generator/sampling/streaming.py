@@ -18,6 +18,7 @@ import torch
 from schnetgen_pyg.data.conversion import as_data
 from schnetgen_pyg.data.writers import file_format, keep_whole_frames, write
 from schnetgen_pyg.generator.model import SchNetGen
+from schnetgen_pyg.generator.sampling.candidates import Candidates
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import Formulas, patterns_of
 from schnetgen_pyg.generator.sampling.generate import sample
@@ -103,6 +104,7 @@ def generate_file(
     fragment: Any = None,
     targets: Mapping[str, Any] | None = None,
     config: SamplingConfig | None = None,
+    candidates: Candidates | None = None,
     polish: Finish | None = None,
     progress: Callable[..., Any] | None = None,
     overwrite: bool = False,
@@ -113,6 +115,7 @@ def generate_file(
     format of its suffix (`schnetgen_pyg.data.writers.SUFFIXES`).
 
     Args:
+        candidates: of which the best is taken for each molecule.
         polish: what is done with the molecules of a batch before they are written.
         overwrite: whether what is there of another model, other settings or unknown origin may be
             replaced.
@@ -129,8 +132,10 @@ def generate_file(
     plain = file_format(path) == "extxyz" and path.suffix in ("", *PLAIN)
     common: dict[str, Any] = {"seed": seed, "fragment": fragment, "config": config}
     common["targets"] = targets
-    sample(model, formula, num_molecules, **common)  # refuses what is wrong, builds nothing
+    # Refuses what is wrong, builds nothing.
+    sample(model, formula, num_molecules, candidates=candidates, **common)
     settings = _run_settings(model, formula, **common)
+    settings["candidates"] = None if candidates is None else candidates.settings
     settings["polish"] = None if polish is None else polish.settings
     asked = {"num_molecules": num_molecules}
     file = ResumableFile(
@@ -145,7 +150,12 @@ def generate_file(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what there is to say was said above
             molecules: Any = sample(
-                model, formula, num_molecules - done, first=done, **common | {"targets": left}
+                model,
+                formula,
+                num_molecules - done,
+                first=done,
+                candidates=candidates,
+                **common | {"targets": left},
             )
         if polish is not None:
             molecules = _finished(molecules, polish, fragment)

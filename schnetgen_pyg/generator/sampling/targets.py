@@ -68,7 +68,7 @@ def _rows(condition: Condition, name: str, value: Any, count: int) -> Tensor:
     if rows.shape != (count, *shape):
         raise InputError(
             f"targets: {name} must be one value, or one for each of the {count} molecules, got "
-            f"{len(rows) if rows.dim() else 'one'} of shape {list(rows.shape[1:])}"
+            f"the shape {list(rows.shape)}"
         )
     if bool(rows.isinf().any()):
         raise InputError(f"targets: {name!r} is not finite: {value}")
