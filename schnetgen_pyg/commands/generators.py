@@ -352,6 +352,7 @@ def generate(arguments: Sequence[str]) -> None:
     model = SchNetGen.from_pretrained(options.checkpoint).to(usable_device(options.device))
     fragment = read(options.fragment)[0] if options.fragment else None
     wanted = _wanted(options.formula, options.heavy_atoms)
+    targets = _targets(options.target)
     done = generate_file(
         model,
         wanted,
@@ -359,7 +360,7 @@ def generate(arguments: Sequence[str]) -> None:
         options.out,
         seed=options.seed,
         fragment=fragment,
-        targets=_targets(options.target),
+        targets=targets,
         candidates=_candidates(options, model),
         config=chosen(SamplingConfig, options),
         polish=_polish(options, model, wanted),

@@ -149,8 +149,8 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
     state = model.state_dict()
     same_formulas = counts[0] == counts[1] and old == new
     for key, weights in parent.state_dict().items():
-        if key.startswith("composition.") and not same_formulas:
-            continue  # which formulas there are is learned anew
+        if "composition" in key.split(".") and not same_formulas:
+            continue  # which formulas there are is learned anew, and how they follow conditions
         if key.startswith(PROPERTIES):
             index = torch.tensor([properties[1].index(one) for one in properties[0]])
             state[key] = state[key].index_copy(0, index.to(weights.device), weights)

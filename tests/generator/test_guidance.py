@@ -9,6 +9,8 @@ from schnetgen_pyg import InputError, SamplingConfig, generate
 from schnetgen_pyg.generator.draft import Draft, State
 from schnetgen_pyg.generator.guidance import guided
 from schnetgen_pyg.generator.sampling.builder import Builder
+from schnetgen_pyg.generator.sampling.gibbs import resample
+from schnetgen_pyg.generator.sampling.hydrogens import add_hydrogens
 from schnetgen_pyg.modes import evaluating
 from tests.conftest import small_model
 from tests.generator.conditions.test_properties import awake, same, told
@@ -16,14 +18,18 @@ from tests.generator.conditions.test_properties import awake, same, told
 WEIGHT = 1.5
 
 
-def building(model, count, known, config) -> Builder:
-    """Molecules of which the first two atoms are there."""
-    z = torch.tensor([6, 8, 6, 6, 8, 8, 1, 1, 1, 1]).repeat(count, 1)
+#: Atoms in the order of their places, and how many are there.
+SOME, CHAIN = ((6, 8, 6, 6, 8, 8, 1, 1, 1, 1), 2), ((6, 6, 8, 1, 1, 1, 1), 3)
+
+
+def building(model, count, known, config, atoms=SOME) -> Builder:
+    """Molecules of which the first atoms are there, in a chain with a right angle."""
+    z = torch.tensor(atoms[0]).repeat(count, 1)
     pos = torch.zeros(*z.shape, 3)
-    pos[:, 1, 0] = 1.4
+    pos[:, 1:, 0], pos[:, 2, 1] = 1.4, 1.4
     rows = torch.arange(count)
     state = State.start(z, pos, known)
-    arguments = state, 2, rows, 0, config, torch.zeros_like(rows)
+    arguments = state, atoms[1], rows, 0, config, torch.zeros_like(rows)
     return Builder(model, Draft(*arguments, states=model.config.states))
 
 
@@ -77,6 +83,63 @@ def test_positions(steps):
     likely = expected > -20
     assert (p - q)[likely].abs().max() > 1e-3
     assert torch.allclose(exaggerated[likely], expected[likely], atol=2e-2)
+
+
+COUNT = 200
+
+
+@pytest.fixture
+def pair(request):
+    """Builders of the same molecules with the same random numbers, guided and not."""
+    atoms = CHAIN if "hydrogens" in request.node.name else SOME
+    model = awake(told())
+    known = {"gap": torch.full((COUNT,), 6.5)}
+    configs = [SamplingConfig(guidance=weight) for weight in (3.0, 0.0)]
+    with evaluating(model), torch.inference_mode():
+        yield [building(model, COUNT, known, config, atoms) for config in configs]
+
+
+@pytest.mark.parametrize("name", ["next_type", "valence_state", "hydrogens", "focus", "distance"])
+def test_draws_are_guided(pair, name):
+    """Some come out otherwise."""
+    outcomes = []
+    for builder in pair:
+        draft, step = builder.draft, builder.step(builder.draft.placed)
+        if name != "next_type":
+            step.decide(next_z=draft.z[:, 2])
+        if name in ("focus", "distance"):
+            step.decide(valence_state=torch.zeros(COUNT, dtype=torch.long))
+        if name == "distance":
+            step.decide(focus=2 * draft.rows)
+        builder.model.decisions[name].draw(step, draft)
+        outcomes.append(
+            {
+                "next_type": draft.z[:, 2],
+                "valence_state": draft.valence_state[:, 2],
+                "hydrogens": draft.missing,
+                "focus": step.focus,
+                "distance": draft.pos[:, 2],
+            }[name]
+        )
+    assert not torch.equal(*outcomes)
+
+
+@pytest.mark.parametrize("how", ["first state", "gibbs", "hydrogens at once"])
+def test_so_are_revisions_and_hydrogens(pair, how):
+    outcomes = []
+    for builder in pair:
+        draft = builder.draft
+        if how == "first state":
+            builder.model.decisions["valence_state"].draw_first(builder.step(1), draft)
+            outcomes.append(draft.valence_state[:, 0])
+            continue
+        if how == "gibbs":
+            draft.placed = 3
+            resample(builder)
+        else:
+            add_hydrogens(builder)
+        outcomes.append(draft.pos)
+    assert not torch.equal(*outcomes)
 
 
 def test_draws_have_these_probabilities():

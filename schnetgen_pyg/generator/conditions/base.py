@@ -85,6 +85,10 @@ class Condition(nn.Module, ABC):
         """What molecules say of such a target: a plain value, or a list of one for each."""
         return self.target(name, value).tolist()
 
+    def unit(self, name: str) -> str:
+        """The unit of an optional attribute; empty where it is not known, or there is none."""
+        return ""
+
     def unusual(self, name: str, value: Tensor) -> str:
         """Why targets [num_molecules, …] are unlike what was seen in training; empty if they are
         not, or nobody knows."""

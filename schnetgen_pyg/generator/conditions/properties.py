@@ -61,7 +61,7 @@ class Properties(Condition):
     @classmethod
     def check(cls, config: GeneratorConfig) -> None:
         names = [one.name for one in config.properties]
-        text = "which ones the model knows (see data.properties.properties_in)"
+        text = "those that the model is to know: --properties gap, properties_in(structures, …)"
         require(bool(names), "properties", names, text)
         require(len({*names}) == len(names), "properties", names, "different")
 
@@ -78,8 +78,14 @@ class Properties(Condition):
                 )
         return {name: values.float() for name, values in found.items()}
 
+    def unit(self, name: str) -> str:
+        return self._property(name).unit
+
+    def _property(self, name: str) -> Property:
+        return self.properties[self.optional.index(name)]
+
     def unusual(self, name: str, value: Tensor) -> str:
-        (found,) = (one for one in self.properties if one.name == name)
+        found = self._property(name)
         beyond = [one for one in value.reshape(-1).unique().tolist() if found.outside(one)]
         return found.outside(beyond[0]) if beyond else ""
 

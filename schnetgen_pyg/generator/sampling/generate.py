@@ -249,7 +249,8 @@ def generate(
         valence states with arrays ``formal_charge`` and ``valence`` (sum of bond orders), which
         `schnetgen_pyg.to_rdkit` makes bond orders of, with
         ``log_prob=True`` the model's log-density in ``info["log_prob"]``, as `log_prob` gives it,
-        with targets ``info["gap_target"]`` and so on,
+        with targets ``info["gap_target"]`` and so on
+        (``gap_unit`` is their unit),
         of candidates ``info["gap_predicted"]``,
         and of a model from a file ``info["generator"]``, its name, and ``info["training_set"]``,
         the digest of what it has seen, by which `evaluate` judges novelty.

@@ -51,8 +51,8 @@ def _check_names(model: SchNetGen, given: Mapping[str, Any]) -> None:
     ]
     if not wrong:
         return
-    units = {one.name: one.unit for one in model.config.properties}
-    known = [f"{name} ({units[name]})" if units.get(name) else name for name in optional]
+    units = {name: condition.unit(name) for name, condition in model.optional.items()}
+    known = [f"{name} ({unit})" if unit else name for name, unit in units.items()]
     also = f", and any of {', '.join(known)} may be given" if known else ""
     raise InputError(
         f"targets: {'; '.join(wrong)}; the model's conditions require "
@@ -77,7 +77,8 @@ def _rows(condition: Condition, name: str, value: Any, count: int) -> Tensor:
 
 def shown(model: SchNetGen, given: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
     """What each molecule says in its ``info`` of the optional attributes that were asked of it:
-    ``NAME_target``, so that nobody takes it for what the molecule is like."""
+    ``NAME_target``, so that nobody takes it for what the molecule is like, and ``NAME_unit`` where
+    that is known."""
     said: list[dict[str, Any]] = [{} for _ in range(count)]
     for name, condition in model.optional.items():
         if name in given:
@@ -86,6 +87,7 @@ def shown(model: SchNetGen, given: Mapping[str, Any], count: int) -> list[dict[s
                 value = each[number] if isinstance(each, list) else each
                 if value is not None and value == value:  # NaN is not
                     own[f"{name}_target"] = value
+                    own |= {f"{name}_unit": unit} if (unit := condition.unit(name)) else {}
     return said
 
 

@@ -121,6 +121,7 @@ def test_molecules_of_a_batch_have_their_own_targets():
     gaps = [2.5, math.nan, 6.5, 2.5]
     mixed = generate(model, "C4H8O", 4, seed=2, targets={"gap": gaps, "mu": [1.0, math.nan] * 2})
     assert [atoms.info.get("gap_target") for atoms in mixed] == [2.5, None, 6.5, 2.5]
+    assert [atoms.info.get("gap_unit") for atoms in mixed] == ["eV", None, "eV", "eV"]
     for number, targets in enumerate(
         ({"gap": 2.5, "mu": 1.0}, {}, {"gap": 6.5, "mu": 1.0}, {"gap": 2.5})
     ):
@@ -351,7 +352,7 @@ def test_a_target_outside_of_the_training_is_told():
     ("changes", "message"),
     [
         ({"conditions": ALL["conditions"]}, "conditions must be with properties"),
-        ({"properties": ()}, "properties must be which ones"),
+        ({"properties": ()}, "properties must be those that"),
         ({"properties": (GAP, GAP)}, "properties must be different"),
     ],
 )
