@@ -26,13 +26,13 @@ from schnetgen_pyg.commands.options import (
     usable_device,
 )
 from schnetgen_pyg.commands.parser import Parser
+from schnetgen_pyg.commands.targets import add_targets, candidates_asked, targets_asked
 from schnetgen_pyg.generator.presets import DEFAULT_PRESET, PRESETS, preset
 
 if TYPE_CHECKING:
     from schnetgen_pyg.chem.formulas import FormulaPattern
     from schnetgen_pyg.data.properties import Property
     from schnetgen_pyg.generator.model import SchNetGen
-    from schnetgen_pyg.generator.sampling.candidates import Candidates
     from schnetgen_pyg.relaxation.polish import Polish
 
 #: What of the architecture comes from the data; settings of a network are options of their own.
@@ -208,37 +208,6 @@ def _wanted(formulas: Sequence[str], heavy_atoms: str | None) -> list[FormulaPat
     return found
 
 
-def _targets(pairs: Sequence[str]) -> dict[str, Any]:
-    """What ``--target`` asks for, by name: numbers, and texts as they are."""
-    from schnetgen_pyg.errors import InputError
-
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not (name and equals and value) or name in found:
-            raise InputError(
-                f"--target: {pair!r} "
-                + ("comes after another one" if name in found else "is no NAME=VALUE")
-                + "; write gap=4.0 mu=1.2"
-            )
-        try:
-            found[name] = float(value)
-        except ValueError:
-            found[name] = value
-    return found
-
-
-def _candidates(options: Namespace, model: SchNetGen) -> Candidates | None:
-    """What ``--candidates`` and ``--property_model`` ask for, if anything."""
-    from schnetgen_pyg.generator.sampling.candidates import candidates_of
-    from schnetgen_pyg.potentials.model import Potential
-
-    judge: Any = None
-    if options.property_model is not None:
-        judge = Potential.from_pretrained(options.property_model).to(model.device)
-    return candidates_of(options.candidates, judge)
-
-
 def _polish(
     options: Namespace, model: SchNetGen, wanted: Sequence[FormulaPattern]
 ) -> Polish | None:
@@ -293,30 +262,7 @@ def _generation_parser() -> Parser:
         default=None,
         help="structure file whose first structure is built upon",
     )
-    parser.add_argument(
-        "--target",
-        action="extend",
-        nargs="*",
-        type=str,
-        default=[],
-        metavar="NAME=VALUE",
-        help="what the molecules are to be like, of what the model was trained with: properties in "
-        "the unit of its training data (gap=4.0 mu=1.2), or fingerprint=SMILES for molecules like "
-        "this one; a name that it does not know is answered with those it does, and their units",
-    )
-    parser.add_argument(
-        "--candidates",
-        type=int,
-        default=1,
-        help="so many are drawn for each molecule, and the one is kept whose properties are "
-        "nearest to the targets, by --property_model",
-    )
-    parser.add_argument(
-        "--property_model",
-        type=str | None,
-        default=None,
-        help="potential that predicts some of the targets: name of a bundled one, or a file",
-    )
+    add_targets(parser)
     parser.add_argument(
         "--polish",
         type=str | None,
@@ -352,7 +298,7 @@ def generate(arguments: Sequence[str]) -> None:
     model = SchNetGen.from_pretrained(options.checkpoint).to(usable_device(options.device))
     fragment = read(options.fragment)[0] if options.fragment else None
     wanted = _wanted(options.formula, options.heavy_atoms)
-    targets = _targets(options.target)
+    targets = targets_asked(options.target)
     done = generate_file(
         model,
         wanted,
@@ -361,7 +307,7 @@ def generate(arguments: Sequence[str]) -> None:
         seed=options.seed,
         fragment=fragment,
         targets=targets,
-        candidates=_candidates(options, model),
+        candidates=candidates_asked(options, model.device),
         config=chosen(SamplingConfig, options),
         polish=_polish(options, model, wanted),
         progress=progress,

@@ -35,7 +35,7 @@ def fingerprints_of(structures: Sequence[Data], jobs: int | None = None) -> Tens
         if structures.has_array(STORED):
             return structures.array(STORED)[structures.numbers]
         warnings.warn(
-            f"{structures.path}: has no fingerprints; to find them takes about a minute for "
+            f"{structures.path}: has no fingerprints; to find them takes some minutes for "
             "100,000 molecules, and `schnetgen convert` of this version keeps them",
             stacklevel=2,
         )

@@ -171,7 +171,8 @@ def _rename(
 def _convert(
     values: dict[str, Any], info: dict[str, Any], name: str, unit: str, where: str
 ) -> bool:
-    """Convert an attribute, or a label in ``info``, which becomes one; whether that could be."""
+    """Convert an attribute, or a label in ``info``, which becomes one, as does anything else that
+    is converted; whether that could be."""
     if not unit:
         numbers(values.get(name, info.get(name)), name, where)  # of what is none, say that first
         known = LIBRARY.get(name, "eV")
@@ -182,7 +183,7 @@ def _convert(
     if name not in LIBRARY and parse_unit(unit, name) is None:
         return False  # a dipole in Debye, say: of those the library has no unit
     scale = factor(unit, name, where)
-    if scale != 1 or name not in values:
+    if scale != 1 or (name not in values and name in LIBRARY):
         value = values.pop(name) if name in values else info.pop(name)
         values[name] = scale * numbers(value, name, where)
     return True

@@ -20,6 +20,8 @@ WEIGHT = 1.5
 
 #: Atoms in the order of their places, and how many are there.
 SOME, CHAIN = ((6, 8, 6, 6, 8, 8, 1, 1, 1, 1), 2), ((6, 6, 8, 1, 1, 1, 1), 3)
+#: Of which it is certain where the hydrogens are.
+SATURATED = ((6, 6, 8, 1, 1, 1, 1, 1, 1), 3)
 
 
 def building(model, count, known, config, atoms=SOME) -> Builder:
@@ -91,7 +93,8 @@ COUNT = 200
 @pytest.fixture
 def pair(request):
     """Builders of the same molecules with the same random numbers, guided and not."""
-    atoms = CHAIN if "hydrogens" in request.node.name else SOME
+    name = request.node.name
+    atoms = SATURATED if "at once" in name else CHAIN if "hydrogens" in name else SOME
     model = awake(told())
     known = {"gap": torch.full((COUNT,), 6.5)}
     configs = [SamplingConfig(guidance=weight) for weight in (3.0, 0.0)]
@@ -159,13 +162,14 @@ def test_draws_have_these_probabilities():
 def test_the_formula_is_guided():
     """Drawn formulas are as probable as log p_c + w (log p_c − log p_0) says of each count."""
     composition = awake(told()).composition
-    channels = 2.0 * torch.randn(1, 16, generator=torch.Generator().manual_seed(0))
+    channels = 20.0 * torch.randn(1, 16, generator=torch.Generator().manual_seed(0))
     index = torch.arange(4000)
     drawn = composition.draw(index, 0, told=channels.expand(4000, -1), guidance=WEIGHT)
     first = drawn[:, 0]
     none = torch.zeros(1, 3, dtype=torch.long)
     p, q = composition(none, channels)[0, 0], composition(none)[0, 0]
     expected = guided(p, q, WEIGHT).softmax(0)
+    assert (expected - p.exp()).abs().max() > 0.1
     share = torch.bincount(first, minlength=len(expected)) / len(first)
     assert (share - expected).abs().max() < 4 * (0.25 / 4000) ** 0.5
 

@@ -18,8 +18,8 @@ class SamplingConfig:
             model's own probabilities.
         guidance: weight w with which targets that may be given or not (properties, a fingerprint)
             are exaggerated: every choice by log p + w (log p − log p₀), where p₀ is told nothing of
-            them. 0 is the model as it was trained; 0.5 to 2 hit targets better, with less
-            variety, and take twice as long.
+            them. 0 is the model as it was trained; above it molecules follow the targets more
+            closely and differ less, and take twice as long.
         grid_extent: the grid reaches from −extent to +extent in Å (models without a focus).
         grid_spacing: in Å.
         shell_spacing: of the coarse candidates around a focus in Å; the fine ones are twelve times

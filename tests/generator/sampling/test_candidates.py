@@ -9,6 +9,7 @@ import torch
 from schnetgen_pyg import InputError, Potential, generate
 from schnetgen_pyg.generator.sampling.candidates import Candidates
 from schnetgen_pyg.generator.sampling.streaming import generate_file
+from schnetgen_pyg.potentials.targets import Target
 from schnetgen_pyg.storage.resumable import ResumableFile
 from tests.generator.conditions.test_properties import GAP, MU, awake, same, told
 
@@ -64,6 +65,44 @@ def test_what_is_not_asked_does_not_count(judge):
     )
     assert best[0].info["sample"] == 0
     assert "gap_target" not in best[0].info
+
+
+class Spans(torch.nn.Module):
+    """A property model of one's own: distances of the last and the second atom from the first."""
+
+    elements = (1, 6, 8)
+
+    def __init__(self):
+        super().__init__()
+        self.targets = {"gap": Target("gap", "eV"), "mu": Target("mu")}
+        self.register_buffer("one", torch.ones(1))
+
+    def forward(self, z, pos, batch):
+        first = torch.searchsorted(batch, torch.arange(int(batch[-1]) + 1))
+        last = torch.cat([first[1:], first.new_tensor([len(z)])]) - 1
+        spans = [(pos[other] - pos[first]).norm(dim=1) for other in (last, first + 1)]
+        return dict(zip(("gap", "mu"), spans, strict=True))
+
+
+def test_several_properties_count_by_their_spread():
+    """Of each molecule those that were asked of it."""
+    model, number = awake(told()), 6
+    asked = {"gap": [3.0, 3.0, math.nan], "mu": [1.3, math.nan, 1.3]}
+    settings = {"seed": 3, "gibbs_rounds": 0}
+    best = generate(
+        model, "C3H6O", 3, targets=asked, candidates=number, property_model=Spans(), **settings
+    )
+    each = {name: [one for one in values for _ in range(number)] for name, values in asked.items()}
+    pool = generate(model, "C3H6O", 3 * number, targets=each, **settings)
+    for k, atoms in enumerate(best):
+        errors = []
+        for one in pool[number * k : number * (k + 1)]:
+            found = {"gap": one.get_distance(0, -1), "mu": one.get_distance(0, 1)}
+            missed = [
+                abs(found[known.name] - asked[known.name][k]) / known.std for known in (GAP, MU)
+            ]
+            errors.append(sum(value for value in missed if not math.isnan(value)))
+        assert atoms.info["sample"] == number * k + errors.index(min(errors))
 
 
 def test_into_a_file_that_continues(judge, tmp_path, monkeypatch):
