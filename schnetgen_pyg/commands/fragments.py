@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from schnetgen_pyg.commands.generators import add_generation, formulas_asked, write_generated
+from schnetgen_pyg.commands.generation import add_generation, formulas_asked, write_generated
 from schnetgen_pyg.commands.options import (
     DEFAULT_CHECKPOINT,
     add_out,
@@ -57,7 +57,7 @@ def complete(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     fragment = as_fragment(options.fragment, options.attach)
     own = int((fragment.numbers != 1).sum())
-    write_generated(options, fragment, _whole(options, own))
+    write_generated(options, _whole(options, own), fragment)
 
 
 def _whole(options: Namespace, own: int) -> str | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from schnetgen_pyg.commands import energies, files, generators, judges
+from schnetgen_pyg.commands import energies, files, fragments, generation, generators, judges
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "convert": files.convert,
     "train": generators.train,
-    "generate": generators.generate,
+    "generate": generation.generate,
+    "complete": fragments.complete,
+    "vary": fragments.vary,
+    "hydrogens": fragments.hydrogens,
     "evaluate": judges.evaluate,
     "report": judges.report,
     "view": judges.view,

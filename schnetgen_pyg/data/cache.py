@@ -21,7 +21,7 @@ from schnetgen_pyg.errors import InputError
 LARGE = 2**20
 
 #: Of what the readers make of a file; a new one leaves all that is in the cache behind.
-VERSION = 6
+VERSION = 7
 
 
 def cache_folder() -> Path:

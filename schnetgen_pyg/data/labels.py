@@ -20,6 +20,7 @@ from schnetgen_pyg.data.units import (
     LIBRARY,
     factor,
     forces_unit,
+    library_unit,
     parse_unit,
     same_unit,
     unit_in_name,
@@ -57,7 +58,8 @@ class Labels:
         keys: name of the attribute, column or entry of ``info`` by that of the label, such as
             ``{"energy": "REF_energy"}``.
         units: by name of the label or attribute, such as ``{"energy": "kcal/mol"}``; ``pos`` is the
-            unit of lengths.
+            unit of lengths. Values in a unit that the library does not know, of what it has no
+            unit for (a dipole in Debye, say), stay as they are.
     """
 
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -71,7 +73,8 @@ class Labels:
                     f"{name} must be a dict such as {{'energy': …}}, got {type(value).__name__}"
                 )
         for quantity, unit in self.units.items():
-            factor(unit, quantity, "units")
+            if quantity in LIBRARY or parse_unit(unit, quantity) is not None:
+                factor(unit, quantity, "units")  # of others the unit is kept as text
 
     def __bool__(self) -> bool:
         return bool(self.keys or self.units)
@@ -103,11 +106,13 @@ class Labels:
             stated.setdefault("cell", stated["pos"])
         if not stated.get("forces") and ("forces" in stated or "energy" in stated):
             stated["forces"] = forces_unit(stated)
-        left = {
-            name: unit
-            for name, unit in stated.items()
-            if (name in values or name in info) and not _convert(values, info, name, unit, where)
-        }
+        left = {}
+        for name, unit in stated.items():
+            if name not in values and name not in info:
+                continue
+            converted = _convert(values, info, name, unit, where)
+            if not converted or name not in LIBRARY:  # of those in it everybody knows
+                left[name] = library_unit(unit, name) if converted else unit
         if left:
             values["info"] = {**info, "units": left}
         for name in before.keys() - values.keys():
@@ -166,7 +171,8 @@ def _rename(
 def _convert(
     values: dict[str, Any], info: dict[str, Any], name: str, unit: str, where: str
 ) -> bool:
-    """Convert an attribute, or a label in ``info``, which becomes one; whether that could be."""
+    """Convert an attribute, or a label in ``info``, which becomes one, as does anything else that
+    is converted; whether that could be."""
     if not unit:
         numbers(values.get(name, info.get(name)), name, where)  # of what is none, say that first
         known = LIBRARY.get(name, "eV")
@@ -177,7 +183,7 @@ def _convert(
     if name not in LIBRARY and parse_unit(unit, name) is None:
         return False  # a dipole in Debye, say: of those the library has no unit
     scale = factor(unit, name, where)
-    if scale != 1 or name not in values:
+    if scale != 1 or (name not in values and name in LIBRARY):
         value = values.pop(name) if name in values else info.pop(name)
         values[name] = scale * numbers(value, name, where)
     return True

@@ -5,7 +5,8 @@ has seen.
 The attributes ``formal_charge`` and ``valence`` are as `with_lewis_structures` gives them. Beside
 them the file has arrays that are no attributes: ``perceived:lewis`` [num_structures], 0 or the
 number of the reason why there is no Lewis structure; ``perceived:state`` [num_atoms], the number of
-the valence state (none, -1, of hydrogens); and a hash of each identity
+the valence state (none, -1, of hydrogens); ``perceived:morgan`` [num_structures, 128], packed
+fingerprints (`schnetgen_pyg.data.fingerprints`); and a hash of each identity
 (`schnetgen_pyg.chem.identity.IDENTITIES`), or -1.
 """
 
@@ -23,11 +24,13 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.electrons import stated
+from schnetgen_pyg.chem.fingerprints import BYTES, packed_fingerprint
 from schnetgen_pyg.chem.identity import IDENTITIES, describe, hash_of
 from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE
 from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.chem.valence_states import ValenceState
 from schnetgen_pyg.data.conversion import to_ase
+from schnetgen_pyg.data.fingerprints import STORED as FINGERPRINTS
 from schnetgen_pyg.data.lewis_structures import REASONS, SECONDS, lewis_rows, state_rows
 from schnetgen_pyg.data.stored import CHUNK, StoredStructures
 from schnetgen_pyg.errors import InputError
@@ -62,12 +65,14 @@ class _Item(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """Reason, formal charges and valences [2, num_atoms], states of the heavy atoms, hashes."""
+    """Reason, formal charges and valences [2, num_atoms], states of the heavy atoms, hashes, and
+    the packed fingerprint, zeros where there is none."""
 
     reason: str
     lewis: np.ndarray | None
     states: list[list[int]]
     hashes: list[int]
+    bits: np.ndarray
 
 
 def _perceive(items: list[_Item | None]) -> list[_Found]:
@@ -81,19 +86,20 @@ def _perceived(item: _Item | None) -> _Found:
     found = perceive(atoms)
     record = describe(atoms, found)
     hashes = [hash_of(record[name]) if name in record else -1 for name in IDENTITIES]
+    bits = np.zeros(BYTES, np.uint8) if found.mol is None else packed_fingerprint(found.mol)
     lewis = item.known
     if lewis is None and found.mol is None:
-        return _Found(found.failure, None, [], hashes)
+        return _Found(found.failure, None, [], hashes, bits)
     if lewis is None and found.mol is not None:
         lewis = lewis_rows(found.mol)
     assert lewis is not None
     numbers, pos = torch.from_numpy(item.z), torch.from_numpy(item.pos)
     own = state_rows(numbers, pos, *map(torch.from_numpy, lewis))
-    return _Found("", lewis, own, hashes)
+    return _Found("", lewis, own, hashes, bits)
 
 
 def _nothing(reason: str) -> _Found:
-    return _Found(reason, None, [], [-1] * len(IDENTITIES))
+    return _Found(reason, None, [], [-1] * len(IDENTITIES), np.zeros(BYTES, np.uint8))
 
 
 def with_perception(
@@ -150,7 +156,8 @@ def _arrays(
     hashes = torch.tensor([one.hashes for one in found])
     arrays = {HASH.format(name): hashes[:, k] for k, name in enumerate(IDENTITIES)}
     reasons = torch.tensor([CODES.index(one.reason) for one in found], dtype=torch.uint8)
-    return arrays | {LEWIS: reasons, STATE: torch.cat(states)}
+    bits = torch.from_numpy(np.stack([one.bits for one in found]))
+    return arrays | {LEWIS: reasons, STATE: torch.cat(states), FINGERPRINTS: bits}
 
 
 def _require(structures: StoredStructures) -> None:

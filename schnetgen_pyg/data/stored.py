@@ -205,6 +205,10 @@ class StoredStructures(Sequence[Data]):
         """Of the attribute: one, or several where structures have it in different types."""
         return self._file.columns.get(name, [])
 
+    def has_array(self, key: str) -> bool:
+        """Whether the file has an array of this name."""
+        return key in self._file.arrays
+
     def array(self, key: str) -> Tensor:
         """An array of the file that is no attribute of the structures."""
         return self._file.arrays[key]
@@ -255,6 +259,10 @@ class StoredStructures(Sequence[Data]):
     def only(self, *names: str) -> StoredStructures:
         """The same with these attributes alone, which are read faster."""
         return self._changed(_names=names)
+
+    def with_everything(self) -> StoredStructures:
+        """The same with all attributes of the file."""
+        return self._changed(_names=None)
 
     def with_rows(self, **rows: Tensor) -> StoredStructures:
         """The same with other rows of these attributes, which are in memory.

@@ -146,7 +146,8 @@ class Store:
                 self._columns[same].append(*values)
             for name, rows in further.items():
                 code = CODES[rows.dtype]
-                spool = _Spool(self._folder / f"further {len(self._further)}", code)
+                name_here = self._folder / f"further {len(self._further)}"
+                spool = _Spool(name_here, code, tuple(rows.shape[1:]))
                 self._further.setdefault(name, spool).append(rows)
         self.number += len(structures)
 

@@ -48,6 +48,7 @@ LENGTHS = {
     "nm": ase.units.nm,
     "pm": 1e-3 * ase.units.nm,
 }
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 ATOMIC = {"au", "a.u.", "atomic", "atomic_unit", "atomic_units", "atomic unit", "atomic units"}
 ATOMIC_OF = {
     "pos": "Bohr",
@@ -142,6 +143,22 @@ def factor(text: str, quantity: str, where: str) -> float:
             f"--units {quantity}=…)"
         )
     return unit.factor
+
+
+def library_unit(text: str, quantity: str) -> str:
+    """The unit that a value in this unit has once it is multiplied by its `factor`: products of
+    powers of eV and Å."""
+    unit = parse_unit(text, quantity)
+    if quantity in LIBRARY or unit is None:
+        return LIBRARY.get(quantity, text)
+    powers = (("eV", unit.energy), ("Å", unit.length))
+    above = [_raised(name, power) for name, power in powers if power > 0]
+    below = [_raised(name, -power) for name, power in powers if power < 0]
+    return "/".join([" ".join(above) or "1", *below])
+
+
+def _raised(name: str, power: int) -> str:
+    return name + (str(power).translate(SUPERSCRIPTS) if power > 1 else "")
 
 
 def _fits(unit: Unit, quantity: str) -> bool:

@@ -18,6 +18,7 @@ from schnetgen_pyg.chem.elements import UNLIMITED, hill_formula
 from schnetgen_pyg.chem.formulas import ANYTHING, FormulaPattern
 from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.generator.guidance import guided
 from schnetgen_pyg.generator.random_numbers import choose, random_keys
 from schnetgen_pyg.representations.layers import mlp
 
@@ -99,8 +100,14 @@ class Composition(nn.Module):
         seed: int,
         pattern: FormulaPattern = ANYTHING,
         told: Tensor | None = None,
+        guidance: float = 0.0,
     ) -> Tensor:
         """Counts of the molecules with the numbers ``index`` in a run [size, num_elements].
+
+        Args:
+            told: as in `forward`.
+            guidance: weight by which every count is moved away from what p(Z) says untold
+                (`schnetgen_pyg.generator.guidance`).
 
         Raises:
             InputError: if no closed-shell molecule of these elements and sizes is what was asked
@@ -110,6 +117,8 @@ class Composition(nn.Module):
         counts = torch.zeros(len(index), len(self.elements), dtype=torch.long, device=index.device)
         for place in range(len(self.elements)):
             log_prob = self(counts, told)[:, place]
+            if guidance and told is not None:
+                log_prob = guided(log_prob, self(counts)[:, place], guidance)
             allowed = possible.allowed(counts[:, :place]).to(log_prob.device)
             keys = random_keys(seed, index, STEP - place)
             counts[:, place] = choose(log_prob.masked_fill(~allowed, -torch.inf), keys)
@@ -119,12 +128,13 @@ class Composition(nn.Module):
         """Atomic numbers of a formula."""
         return [z for z, n in zip(self.elements, counts, strict=True) for _ in range(n)]
 
-    def loss(self, molecules: Data) -> Mean:
-        """Cross-entropy in nats of the formulas of a batch with ``z``, ``batch`` and ``ptr``."""
+    def loss(self, molecules: Data, told: Tensor | None = None) -> Mean:
+        """Cross-entropy in nats of the formulas of a batch with ``z``, ``batch`` and ``ptr``;
+        ``told`` as in `forward`."""
         size = molecules.ptr.numel() - 1
         counts = self.counts(molecules.z, molecules.batch, size)
         known = counts.clamp(max=self.options - 1)
-        log_prob = self(counts).gather(2, known.unsqueeze(2))
+        log_prob = self(counts, told).gather(2, known.unsqueeze(2))
         return Mean(-log_prob.sum(), size)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from schnetgen_pyg.chem.valence_states import usual_states
+from schnetgen_pyg.data.properties import Property
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.conditions import CONDITIONS
 from schnetgen_pyg.generator.decisions import DECISIONS
@@ -42,6 +43,8 @@ class GeneratorConfig:
         refinement: whether finished molecules are refined (`generator.refinement`).
         states: valence states that their atoms can have, each as (element, formal charge, sum of
             bond orders, hydrogens, heavier neighbours); by default the usual neutral ones.
+        properties: of whole molecules that the condition ``properties`` tells, any of which may be
+            asked for; `schnetgen_pyg.data.properties.properties_in` finds them in data.
         num_bins: bins of the distance distributions, from 0 to ``max_distance``.
         max_distance: in Å; the paper's is the diagonal of its grid, √3 · 8.8. The last Gaussian of
             SchNet is there, too.
@@ -60,6 +63,7 @@ class GeneratorConfig:
     max_counts: tuple[int, ...] = ()
     refinement: bool = False
     states: tuple[tuple[int, ...], ...] = ()
+    properties: tuple[Property, ...] = ()
     num_bins: int = 300
     max_distance: float = 15.242
     label_width: float = 0.15966
@@ -80,6 +84,8 @@ class GeneratorConfig:
         require(fits, "max_counts", list(self.max_counts), expected)
         states = self.states or usual_states(self.elements)
         object.__setattr__(self, "states", tuple(sorted(map(tuple, states))))
+        given = (one if isinstance(one, Property) else Property(**one) for one in self.properties)
+        object.__setattr__(self, "properties", tuple(given))
         network = REPRESENTATIONS[self.representation]
         if self.cutoff is None and not network.complete_graphs:
             object.__setattr__(self, "cutoff", network.make_settings().cutoff)
@@ -97,6 +103,8 @@ class GeneratorConfig:
             DECISIONS[name].check(self, self.decisions[:place])
         for name in self.conditions:
             CONDITIONS[name].check(self)
+        told = "properties" in self.conditions or not self.properties
+        require(told, "conditions", list(self.conditions), "with properties, as some are given")
 
     def _complete(self) -> dict[str, Any]:
         """Every further setting of the representation.

@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
 from schnetgen_pyg.data.means import Mean
+from schnetgen_pyg.generator.conditions.hiding import hide_some
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.orders import ORDERS, reorder
 from schnetgen_pyg.generator.orders import fragments as drawn_fragments
@@ -65,7 +66,8 @@ def loss_terms(
 
     Args:
         model: the generator.
-        molecules: PyG batch, atoms in any order, with the attributes that conditions require.
+        molecules: PyG batch, atoms in any order, with the attributes that conditions require, and
+            any of the optional ones, of which some are left out at random.
         generator: source of the order, the steps, the focuses and the noise.
         noise: largest standard deviation in Å of the noise on the placed positions; targets are
             the unperturbed positions.
@@ -88,6 +90,7 @@ def loss_terms(
     exact = molecules.get("fragment") if "given_atoms" in model.conditions else None
     placed = perturbed(molecules, noise, generator, exact) if noise else molecules
     partial = partial_molecules(placed, *steps)
+    hide_some(model.conditions.values(), molecules, generator)
     for condition in model.conditions.values():
         condition.prepare(partial, molecules, generator)
     step = model.step(partial, model.step_graph(placed, partial), generator=generator)
@@ -98,7 +101,7 @@ def loss_terms(
         loss = decision.loss(step, molecules)
         result |= loss if isinstance(loss, dict) else {name: loss}
     if model.composition is not None:
-        result["composition"] = model.composition.loss(molecules)
+        result["composition"] = model.composition.loss(molecules, model.of_molecules(molecules))
     if model.refinement is not None:
         result["refinement"] = model.refinement.loss(molecules, generator)
     return result

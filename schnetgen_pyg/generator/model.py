@@ -89,6 +89,12 @@ class SchNetGen(nn.Module):
         self.decisions: Mapping[str, Decision] = cast(Any, decisions)
         conditions = nn.ModuleDict({name: CONDITIONS[name](config) for name in config.conditions})
         self.conditions: Mapping[str, Condition] = cast(Any, conditions)
+        names = [name for one in self.conditions.values() for name in one.optional]
+        if len({*names, *self.required}) < len(names) + len(self.required):
+            raise InputError(
+                f"conditions: several read one attribute ({', '.join([*names, *self.required])}); "
+                "call one of them otherwise"
+            )
         #: p(Z), where the model has it.
         self.composition: Composition | None = None
         if config.max_counts:
@@ -122,6 +128,18 @@ class SchNetGen(nn.Module):
         for condition in self.conditions.values():
             names += condition.requires
         return tuple(dict.fromkeys(names))
+
+    @property
+    def optional(self) -> dict[str, Condition]:
+        """Attributes of the molecules that may be given or not, and the conditions that read
+        them."""
+        return {name: one for one in self.conditions.values() for name in one.optional}
+
+    def of_molecules(self, molecules: Data) -> Tensor | None:
+        """What the conditions say of whole molecules [num_molecules, hidden_channels], for p(Z)."""
+        told = (condition.of_molecules(molecules) for condition in self.conditions.values())
+        known = [one for one in told if one is not None]
+        return torch.stack(known).sum(0) if known else None
 
     @property
     def filter_size(self) -> int:

@@ -18,12 +18,14 @@ def check_condition(name: str, model: SchNetGen, molecules: Data) -> None:
     """Whether a condition does what the model counts on.
 
     It makes finite channels of the right shape, its weights get a gradient, a molecule that is
-    turned and moved tells the same, and what a molecule lacks is named.
+    turned and moved tells the same, and what a molecule lacks is named. Of an optional attribute
+    that is not given it says exactly nothing, whatever is given of the others in a batch.
 
     Args:
         name: of the condition, which ``model`` has.
         model: an untrained one will do.
-        molecules: PyG batch of real molecules with what the model's conditions require.
+        molecules: PyG batch of two or more real molecules with what the model's conditions require,
+            and with all optional attributes of this one.
 
     Raises:
         AssertionError: with what is wrong.
@@ -54,6 +56,47 @@ def check_condition(name: str, model: SchNetGen, molecules: Data) -> None:
         else:
             raise AssertionError(f"{name}: {key!r} is required, but its absence is not named")
 
+    if condition.optional:
+        _check_optional(name, model, molecules)
+
+
+def _check_optional(name: str, model: SchNetGen, molecules: Data) -> None:
+    """Of any molecule any of them may be missing."""
+    model = copy.deepcopy(model)
+    condition = model.conditions[name]
+    for weights in condition.parameters():
+        if not bool(weights.any()):  # a last layer that begins with zeros would hide what it does
+            torch.nn.init.normal_(weights, std=0.1)
+    bare, mixed = copy.copy(molecules), copy.copy(molecules)
+    for key in condition.optional:
+        expect(molecules.get(key) is not None, f"{name}: the molecules must have its {key!r}")
+        del bare[key]
+        mixed[key] = molecules[key].clone()
+        mixed[key][0] = condition.absent(key).to(mixed[key])
+    full, none, some = (_told(name, model, one) for one in (molecules, bare, mixed))
+    for kind, (part, _) in some.items():
+        if not condition.requires:
+            nothing = not bool(none[kind][0].any())
+            expect(nothing, f"{name}: {kind} is not zero where nothing is given")
+        first = _of_first(kind, molecules)
+        same = torch.allclose(part[first], none[kind][0][first], atol=1e-5)
+        expect(same, f"{name}: {kind} of a molecule depends on what is given of others")
+        same = torch.allclose(part[~first], full[kind][0][~first], atol=1e-5)
+        expect(same, f"{name}: {kind} changes where another molecule lacks something")
+    for weights in condition.parameters():
+        weights.grad = None
+    torch.stack([part.square().sum() for part, _ in some.values()]).sum().backward()
+    gradients = [p.grad for p in condition.parameters() if p.grad is not None]
+    finite = all(bool(one.isfinite().all()) for one in gradients)
+    expect(finite, f"{name}: a gradient is not finite where something is not given")
+
+
+def _of_first(kind: str, molecules: Data) -> Tensor:
+    """Which rows are of the first molecule."""
+    partial = partial_molecules(molecules, *all_steps(molecules.ptr))
+    owner = {"forward": partial.molecule, "per_atom": partial.molecule[partial.batch]}
+    return owner.get(kind, torch.arange(molecules.ptr.numel() - 1)) == 0
+
 
 def _told(name: str, model: SchNetGen, molecules: Data) -> dict[str, tuple[Tensor, int]]:
     """Channels by what they are of, and how many there must be."""
@@ -65,4 +108,7 @@ def _told(name: str, model: SchNetGen, molecules: Data) -> dict[str, tuple[Tenso
     per_atom = model.conditions[name].per_atom(partial)
     if per_atom is not None:
         told["per_atom"] = (per_atom, partial.z.numel())
+    of_molecules = model.conditions[name].of_molecules(molecules)
+    if of_molecules is not None:
+        told["of_molecules"] = (of_molecules, molecules.ptr.numel() - 1)
     return told

@@ -29,6 +29,9 @@ from schnetgen_pyg.training.checkpoints import LAST, MODEL
 #: Settings of a training that those that start from its model do not take over.
 OF_THE_PLACE = ("accelerator", "devices", "strategy", "group_by")
 
+#: Weights of which each property has a row.
+PROPERTIES = "conditions.properties."
+
 #: What a model tells of its parent's training.
 TOLD = ("step", "num_training", "data", "method", "date", "training", "stages", "parent")
 
@@ -92,7 +95,7 @@ def _pedigree(provenance: dict[str, Any], content: bytes) -> dict[str, Any]:
 
 def take_weights(model: Any, parent: Any, name: str) -> None:
     """Copy the weights of a trained model of the same architecture. The new one may have further
-    elements and valence states; what belongs to them alone stays as it is.
+    elements, valence states, conditions and properties; what belongs to them alone stays as it is.
 
     Raises:
         InputError: naming the settings that differ.
@@ -101,6 +104,8 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
     old, new = there.pop("elements"), here.pop("elements")
     states = [list(config.pop("states", ())) for config in (there, here)]
     counts = [config.pop("max_counts", ()) for config in (there, here)]
+    read = [config.pop("conditions", ()) for config in (there, here)]
+    properties = [list(config.pop("properties", ())) for config in (there, here)]
     differing = [n for n in sorted(here.keys() | there.keys()) if here.get(n) != there.get(n)]
     if differing:
         told = ", ".join(f"{n} is {there.get(n)!r} there, {here.get(n)!r} here" for n in differing)
@@ -124,6 +129,16 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
             f"{name}: also has the valence states {missing[:3]}; build the model with its and "
             "those of the data"
         )
+    if missing := [one for one in read[0] if one not in read[1]]:
+        raise InputError(
+            f"{name}: also knows the conditions {', '.join(missing)}; build the model with "
+            f"conditions {[*read[0], *(one for one in read[1] if one not in read[0])]}"
+        )
+    if missing := [one for one in properties[0] if one not in properties[1]]:
+        raise InputError(
+            f"{name}: also knows {missing[0]}; build the model with its properties "
+            "(model.config.properties), which come with the weights, and further ones"
+        )
     rows = [states[1].index(one) for one in states[0]]
     # Rows of elements, of valence states, and of these with one for what is not known.
     grown = {
@@ -134,8 +149,12 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
     state = model.state_dict()
     same_formulas = counts[0] == counts[1] and old == new
     for key, weights in parent.state_dict().items():
-        if key.startswith("composition.") and not same_formulas:
-            continue  # which formulas there are is learned anew
+        if "composition" in key.split(".") and not same_formulas:
+            continue  # which formulas there are is learned anew, and how they follow conditions
+        if key.startswith(PROPERTIES):
+            index = torch.tensor([properties[1].index(one) for one in properties[0]])
+            state[key] = state[key].index_copy(0, index.to(weights.device), weights)
+            continue
         state[key] = _enlarged(key, weights, state[key], grown)
     model.load_state_dict(state)
     further = [number for number in new if number not in old]

@@ -39,6 +39,7 @@ from schnetgen_pyg.training.checkpoints import MODEL
 from schnetgen_pyg.training.config import TrainingConfig
 from schnetgen_pyg.training.fine_tuning import begin
 from schnetgen_pyg.training.module import RunModule, Terms
+from schnetgen_pyg.training.optional import with_optional
 from schnetgen_pyg.training.trainer import check_continues, make_trainer, run
 
 
@@ -230,9 +231,11 @@ def fit(
     """
     config = replace(config or TrainingConfig(), **changes)
     out = Path(out)
-    data = _with_required(model, checked(structures))
+    whole = checked(structures)
+    data = _with_required(model, whole)
     _check_elements(model, data)
     data, beyond = _with_states(model, data)
+    data = with_optional(model, data, whole, known=bool(init or model.provenance))
     if not isinstance(data, StoredStructures):
         for single, name in product(data, (CHARGE, SPIN)):
             single.pop(name, None)  # their Lewis structures say it

@@ -204,7 +204,7 @@ def test_databases_of_schnetpack(tmp_path):
     assert made[0].forces[0, 0].item() == pytest.approx(KCAL / BOHR)
     assert made[0].pos.numpy() == pytest.approx(waters()[0].positions * BOHR, abs=1e-5)
     assert float(made[0].gap) == pytest.approx(0.5 * HARTREE)
-    assert made[0].info["units"] == {"dipole_moment": "Debye"}  # of which the library has none
+    assert made[0].info["units"] == {"dipole_moment": "Debye", "gap": "eV"}
     path = schnetpack(tmp_path / "b.db", {})
     with pytest.raises(InputError, match=r"b.db: structure 0: has energy, .* not say its unit"):
         load(path)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.units import Hartree, kcal, mol
+from ase.units import Bohr, Hartree, kcal, mol
 from hypothesis import given, settings
 from rdkit import Chem
 from rdkit.Chem import AllChem
@@ -213,6 +213,12 @@ def test_qm9_records(tmp_path):
     assert made[0].z.tolist() == [6, 1, 1, 1, 1]
     assert made[0].pos[1, 2].item() == pytest.approx(1.9761204e-3)
     assert made[0].energy.item() == pytest.approx(-40.47893 * Hartree)
+    info, units = made[0].info, made[0].info["units"]
+    assert info["gap"] == pytest.approx(0.5 * Hartree)
+    assert info["alpha"] == pytest.approx(13.2 * Bohr**3)
+    assert (info["mu"], info["Cv"]) == (0.0, 6.5)
+    found = [units[name] for name in ("gap", "alpha", "mu", "Cv")]
+    assert found == ["eV", "Å³", "D", "cal/(mol K)"]
 
 
 def test_damaged_qm9_archives(tmp_path):

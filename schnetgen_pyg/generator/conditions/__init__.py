@@ -6,7 +6,9 @@ To add one, write a file with a subclass of `Condition` and name it here, or fro
 """
 
 from schnetgen_pyg.generator.conditions.base import Condition
+from schnetgen_pyg.generator.conditions.fingerprint import Fingerprint
 from schnetgen_pyg.generator.conditions.given_atoms import GivenAtoms
+from schnetgen_pyg.generator.conditions.properties import Properties
 from schnetgen_pyg.generator.conditions.remaining_formula import RemainingFormula
 from schnetgen_pyg.generator.conditions.valence_states import ValenceStates
 from schnetgen_pyg.registry import Registry
@@ -18,7 +20,17 @@ CONDITIONS: Registry[type[Condition]] = Registry(
         "remaining_formula": RemainingFormula,
         "valence_states": ValenceStates,
         "given_atoms": GivenAtoms,
+        "properties": Properties,
+        "fingerprint": Fingerprint,
     },
 )
 
-__all__ = ["CONDITIONS", "Condition", "GivenAtoms", "RemainingFormula", "ValenceStates"]
+__all__ = [
+    "CONDITIONS",
+    "Condition",
+    "Fingerprint",
+    "GivenAtoms",
+    "Properties",
+    "RemainingFormula",
+    "ValenceStates",
+]

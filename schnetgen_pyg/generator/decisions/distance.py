@@ -18,6 +18,7 @@ from schnetgen_pyg.generator.decisions.base import Decision
 from schnetgen_pyg.generator.density import PositionDensity, log_densities
 from schnetgen_pyg.generator.distances import DistanceBins
 from schnetgen_pyg.generator.draft import StepRecord
+from schnetgen_pyg.generator.guidance import guided
 from schnetgen_pyg.generator.placement import PENALTY
 from schnetgen_pyg.generator.shells import densities, shell, shell_factors
 from schnetgen_pyg.representations.layers import GaussianSmearing, ShiftedSoftplus, mlp
@@ -57,6 +58,7 @@ class Distance(Decision):
 
     def __init__(self, config: GeneratorConfig):
         super().__init__(config)
+        self.channels = config.hidden_channels
         self.bins = DistanceBins(config.num_bins, config.max_distance, config.label_width)
         widths = torch.linspace(config.hidden_channels, config.num_bins, config.num_head_layers + 1)
         self.head = mlp([round(width) for width in widths.tolist()])
@@ -136,9 +138,13 @@ class Distance(Decision):
     def tables(self, draft: Draft, y: Tensor, pos: Tensor, focus: Tensor, reach: float) -> Tensor:
         """Log-probabilities over temperature, up to a constant, of the distances from placed atoms
         to new ones that are no farther than ``reach`` (Å) from their ``focus`` [count, size, bins],
-        from features [count, size, channels] and positions [count, size, 3]; they end where no
-        distance does."""
-        scores = self.scores(*_flat(y, pos, focus), reach=reach)
+        from features (`Step.drawn_y`) [count, size, …] and positions [count, size, 3]; they end
+        where no distance does."""
+        told, *untold = y.split(self.channels, dim=-1)
+        scores = self.scores(*_flat(told, pos, focus), reach=reach)
+        if untold:
+            other = self.scores(*_flat(untold[0], pos, focus), reach=reach)
+            scores = guided(scores, other, draft.config.guidance)
         return scores.view(*pos.shape[:2], -1) / self.temperature(draft.config)
 
     def normalised(self, y: Tensor, pos: Tensor, focus: Tensor | None) -> Tensor:
@@ -156,7 +162,8 @@ class Distance(Decision):
 
     def _on_grid(self, step: Step, draft: Draft) -> None:
         size, config = draft.placed, draft.config
-        log_prob = self.log_prob(step).view(len(draft.z), size, -1) / self.temperature(config)
+        log_prob = step.guided(self.log_prob).view(len(draft.z), size, -1)
+        log_prob = log_prob / self.temperature(config)
         log_prob.masked_fill_((draft.z[:, :size] == 0).unsqueeze(2), 0.0)
         candidates = placement.grid(config.grid_extent, config.grid_spacing, log_prob.device)
         placed, keys = draft.pos[:, :size], draft.keys(size, 0)
@@ -167,7 +174,7 @@ class Distance(Decision):
         size = draft.placed
         assert step.focus is not None
         focus = step.focus - draft.rows * size
-        y = step.y.view(len(draft.z), size, -1)
+        y = step.drawn_y.view(len(draft.z), size, -1)
         around = shell(self, draft, y, draft.rows, focus)
         draft.pos[:, size] = around.sample(draft.keys(size, 0))
         draft.give_hydrogen(focus)

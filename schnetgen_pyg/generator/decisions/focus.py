@@ -100,7 +100,7 @@ class Focus(Decision):
         """Normalised log-probability of every placed atom [count, size], with the temperature and
         the valence rules of the sampling."""
         size = draft.placed
-        log_prob = self.log_prob(step).view(len(draft.z), size)
+        log_prob = step.guided(self.log_prob).view(len(draft.z), size)
         log_prob = log_prob / draft.config.choice_temperature
         log_prob = log_prob.masked_fill(draft.z[:, :size] == 0, -torch.inf)
         if draft.config.valence_rules:

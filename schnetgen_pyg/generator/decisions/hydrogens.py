@@ -73,7 +73,7 @@ class Hydrogens(Decision):
         if not (due and (draft.z[:, draft.placed] == 1).any()):
             return None
         size, count = draft.placed, len(draft.z)
-        logits = self.log_prob(step).view(count, size, 5) / draft.config.choice_temperature
+        logits = step.guided(self.log_prob).view(count, size, 5) / draft.config.choice_temperature
         state = draft.valence_state[:, :size]
         known = state != UNKNOWN
         hydrogens = (draft.table.hydrogens[state] - draft.hydrogens_there(size)).clamp(min=0)

@@ -60,7 +60,7 @@ class NextType(Decision):
 
     def draw(self, step: Step, draft: Draft) -> Tensor:
         size = draft.placed
-        log_prob = (self.log_prob(step) / draft.config.choice_temperature).log_softmax(1)
+        log_prob = (step.guided(self.log_prob) / draft.config.choice_temperature).log_softmax(1)
         if draft.forced:
             choice = self.index[draft.z[:, size]]
         else:

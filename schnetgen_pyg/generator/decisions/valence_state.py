@@ -91,13 +91,15 @@ class ValenceState(Decision):
         size = draft.placed
         total = None
         if (draft.z[:, size] != 1).any():
-            total = self._choose(self.log_prob(step), draft, size)
+            total = self._choose(step.guided(self.log_prob), draft, size)
         step.decide(valence_state=draft.valence_state[:, size])
         return total
 
-    def draw_first(self, x: Tensor, draft: Draft) -> Tensor:
-        """The state of a first atom, from its features [count, channels]."""
-        return self._choose(self._of_element(self.first(x), draft.z[:, 0]), draft, 0)
+    def draw_first(self, step: Step, draft: Draft) -> Tensor:
+        """The state of a first atom, from the step that finds it alone."""
+        z = draft.z[:, 0]
+        log_prob = step.guided(lambda one: self._of_element(self.first(one.x), z))
+        return self._choose(log_prob, draft, 0)
 
     def _choose(self, log_prob: Tensor, draft: Draft, place: int) -> Tensor:
         """State of the atom at ``place``, unless it is a hydrogen, from log-probabilities

@@ -69,7 +69,7 @@ class Builder:
         several = draft.placed == 1 < draft.z.shape[1]
         undecided = several and (draft.valence_state[:, 0] == UNKNOWN).all()
         if isinstance(state, ValenceState) and undecided:
-            draft.add("valence_state", state.draw_first(self.step(1).x, draft))
+            draft.add("valence_state", state.draw_first(self.step(1), draft))
 
     def step(self, size: int) -> Step:
         """What is known of the first ``size`` places, before any decision on the next atom."""
@@ -80,10 +80,24 @@ class Builder:
             draft.see_bonds(size)
         for condition in model.conditions.values():
             condition.recall(partial, draft)
-        step = model.step(partial, *self._graph(partial))
+        given = self._graph(partial)
+        step = model.step(partial, *given)
+        if draft.config.guidance and not draft.forced and draft.state.known.keys() & model.optional:
+            step.untold = model.step(self._untold(partial), *given)
+            step.guidance = draft.config.guidance
         if size < draft.z.shape[1] and "next_type" not in model.decisions:
             step.decide(next_z=draft.z[:, size])
         return step
+
+    def _untold(self, partial: Data) -> Data:
+        """The partial molecules without what was given of the optional attributes."""
+        molecules, untold = copy.copy(self.draft.molecules), copy.copy(partial)
+        for name in self.model.optional:
+            molecules.pop(name, None)
+        for condition in self.model.conditions.values():
+            if condition.optional:
+                condition.prepare(untold, molecules)
+        return untold
 
     def _graph(self, partial: Data) -> tuple:
         """The graph of the placed atoms, and the filters of all their pairs where they are kept."""

@@ -16,6 +16,10 @@ class SamplingConfig:
             paper's), and 0.04 around a focus.
         choice_temperature: T for types, valence states, focuses and numbers of hydrogens: at 1 the
             model's own probabilities.
+        guidance: weight w with which targets that may be given or not (properties, a fingerprint)
+            are exaggerated: every choice by log p + w (log p − log p₀), where p₀ is told nothing of
+            them. 0 is the model as it was trained; above it molecules follow the targets more
+            closely and differ less, and take twice as long.
         grid_extent: the grid reaches from −extent to +extent in Å (models without a focus).
         grid_spacing: in Å.
         shell_spacing: of the coarse candidates around a focus in Å; the fine ones are twelve times
@@ -48,6 +52,7 @@ class SamplingConfig:
 
     temperature: float | None = None
     choice_temperature: float = 1.0
+    guidance: float = 0.0
     grid_extent: float = 4.4
     grid_spacing: float = 0.2
     shell_spacing: float = 0.25
@@ -68,6 +73,7 @@ class SamplingConfig:
         for name in ("choice_temperature", "grid_extent", "grid_spacing", "shell_spacing"):
             value = getattr(self, name)
             require(0 < value < float("inf"), name, value, "positive")
+        require(0 <= self.guidance < float("inf"), "guidance", self.guidance, "0 or more")
         require(self.shell_spacing <= 0.5, "shell_spacing", self.shell_spacing, "at most 0.5 Å")
         for name in ("restarts", "gibbs_rounds", "refinement_steps"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")

@@ -1,10 +1,10 @@
-"""What is asked of a generator, checked before anything is built: formula, fragment, targets."""
+"""What is asked of a generator, checked before anything is built: formula and fragment."""
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -111,9 +111,16 @@ def compositions(
     index: Tensor,
     seed: int,
     fragment: Fragment | None,
+    told: Tensor | None = None,
+    guidance: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Atomic numbers of the molecules with these numbers in a run [count, atoms], beside the
-    fragment's, 0 where there is no atom, and their charges [count]; patterns take turns."""
+    fragment's, 0 where there is no atom, and their charges [count]; patterns take turns.
+
+    Args:
+        told: what p(Z) is told of each of them [count, channels].
+        guidance: as in `SamplingConfig`.
+    """
     which = index % len(patterns)
     rows: list[Tensor] = [torch.empty(0)] * len(index)
     for turn, pattern in enumerate(patterns):
@@ -121,7 +128,8 @@ def compositions(
         if pattern.exact:
             drawn = [pattern.numbers] * len(mine)
         else:
-            drawn = _draw(model, pattern, index[mine], seed)
+            known = None if told is None else told[mine]
+            drawn = _draw(model, pattern, index[mine], seed, known, guidance)
         for place, numbers in zip(mine.tolist(), drawn, strict=True):
             rows[place] = _remaining(torch.tensor(numbers, dtype=torch.long), fragment)
     charge = torch.tensor([pattern.charge for pattern in patterns])[which]
@@ -137,11 +145,18 @@ def _remaining(numbers: Tensor, fragment: Fragment | None) -> Tensor:
     return torch.repeat_interleave(left)
 
 
-def _draw(model: SchNetGen, pattern: FormulaPattern, index: Tensor, seed: int) -> list[list[int]]:
+def _draw(
+    model: SchNetGen,
+    pattern: FormulaPattern,
+    index: Tensor,
+    seed: int,
+    told: Tensor | None = None,
+    guidance: float = 0.0,
+) -> list[list[int]]:
     """Atomic numbers of formulas that match: by p(Z) or, for models without, those of the
     training, as often as they were in it."""
     if model.composition is not None:
-        counts = model.composition.draw(index.to(model.device), seed, pattern)
+        counts = model.composition.draw(index.to(model.device), seed, pattern, told, guidance)
         return [model.composition.numbers(row) for row in counts.tolist()]
     seen = {} if model.training_set is None else model.training_set.formulas
     known = [parse_formula(formula).tolist() for formula in seen]
@@ -236,30 +251,3 @@ def _check_closed_shell(model: SchNetGen, pattern: FormulaPattern) -> None:
 def _charge_text(charge: int) -> str:
     """As formulas have it: +, --, or nothing."""
     return ("+" if charge > 0 else "-") * abs(charge)
-
-
-def targets_of(model: SchNetGen, given: Mapping[str, Any], count: int) -> dict[str, Tensor]:
-    """What the model's conditions require of each molecule, by name [count, …], from one value for
-    all or one for each.
-
-    Raises:
-        InputError: for what is missing, or what no condition reads.
-    """
-    required = model.required
-    wrong = [f"lacks {name!r}" for name in required if name not in given]
-    wrong += [f"has {name!r}, which none reads" for name in given if name not in required]
-    if wrong:
-        raise InputError(
-            f"targets: {'; '.join(wrong)}; the model's conditions require "
-            f"{', '.join(required) or 'nothing'}"
-        )
-    values = {name: torch.as_tensor(value) for name, value in given.items()}
-    for name, value in values.items():
-        if not bool(value.isfinite().all()):
-            raise InputError(f"targets: {name!r} is not finite: {value.tolist()}")
-    return {
-        name: value.expand(count, *value.shape[1:])
-        if value.dim() and len(value) == count
-        else value.expand(count, *value.shape)
-        for name, value in values.items()
-    }

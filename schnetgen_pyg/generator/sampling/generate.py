@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,11 @@ from schnetgen_pyg.data.fragments import fragment as as_fragment
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.draft import State
 from schnetgen_pyg.generator.model import SchNetGen
+from schnetgen_pyg.generator.sampling.candidates import (
+    Candidates,
+    PropertyModel,
+    candidates_of,
+)
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import (
     Formulas,
@@ -27,10 +33,10 @@ from schnetgen_pyg.generator.sampling.formulas import (
     check_seen,
     compositions,
     patterns_of,
-    targets_of,
 )
 from schnetgen_pyg.generator.sampling.fragments import check_fragment
 from schnetgen_pyg.generator.sampling.restarts import Asked, How, assemble
+from schnetgen_pyg.generator.sampling.targets import shown, targets_of, told_of, unusual_targets
 from schnetgen_pyg.parallel import Failure, in_order, in_processes, job_count
 from schnetgen_pyg.storage.models import require_finite_weights
 
@@ -103,15 +109,20 @@ def sample(
     targets: Mapping[str, Any] | None = None,
     config: SamplingConfig | None = None,
     first: int = 0,
+    candidates: Candidates | None = None,
 ) -> Iterator[ase.Atoms]:
     """`generate`, one molecule after the other as batches are finished.
 
     Args:
         first: number of the first molecule; molecule k of a seed is always the same.
+        candidates: of which the best is taken for each molecule.
     """
     config = config or SamplingConfig()
     if num_molecules < 1:
         raise InputError(f"num_molecules must be positive, got {num_molecules}")
+    if candidates is not None:
+        one = functools.partial(sample, seed=seed, fragment=fragment, config=config)
+        return candidates.best(one, model, formula, num_molecules, targets or {}, first)
     require(seed >= 0, "seed", seed, "0 or more")
     require_finite_weights(dict(model.named_parameters()), "the model")
     if fragment is not None:
@@ -123,9 +134,15 @@ def sample(
         unusual = [seen.outside(pattern.numbers) for pattern in patterns if pattern.exact]
         for text in filter(None, unusual):
             warnings.warn(text, stacklevel=2)
-    targets = targets_of(model, targets or {}, num_molecules)
+    wanted = targets or {}
+    targets = targets_of(model, wanted, num_molecules)
+    said = shown(model, wanted, num_molecules)
+    _check_guidance(model, wanted, config)
+    for text in unusual_targets(model, targets):
+        warnings.warn(text, stacklevel=2)
     index = torch.arange(first, first + num_molecules)
-    z, charge = compositions(model, patterns, index, seed, fragment)
+    told = told_of(model, targets, num_molecules)
+    z, charge = compositions(model, patterns, index, seed, fragment, told, config.guidance)
     fixed = 0 if fragment is None else len(fragment)
     batch = _batch_size(model, fixed + z.shape[1], config)
     jobs = min(_jobs(model, num_molecules, config), math.ceil(num_molecules / batch))
@@ -142,9 +159,19 @@ def sample(
         results = _build_parts(model, [(part, fragment, how) for part in parts], jobs)
         for part, built in zip(parts, results, strict=True):
             for row, number in enumerate(part.index.tolist()):
-                yield _atoms(model, built, row, {"sample": number} | made, fragment)
+                info = {"sample": number} | made | said[number - first]
+                yield _atoms(model, built, row, info, fragment)
 
     return molecules()
+
+
+def _check_guidance(model: SchNetGen, targets: Mapping[str, Any], config: SamplingConfig) -> None:
+    if config.guidance and not targets.keys() & model.optional.keys():
+        known = ", ".join(model.optional)
+        raise InputError(
+            "guidance: exaggerates targets, and none is given; "
+            + (f"give some (of {known})" if known else "this model knows none: leave it out")
+        )
 
 
 def _atoms(
@@ -159,6 +186,8 @@ def _atoms(
     if charge := int(built.charge[row]):
         info["charge"] = charge
     for name, value in built.known.items():
+        if name in model.optional:
+            continue  # which the info has as they were asked for
         info[name] = value[row].item() if value.dim() == 1 else value[row].numpy()
     z, pos = built.z[row, there].numpy(), built.pos[row, there].double().numpy()
     if fragment is not None:
@@ -193,6 +222,8 @@ def generate(
     seed: int = 0,
     fragment: Any = None,
     targets: Mapping[str, Any] | None = None,
+    candidates: int = 1,
+    property_model: PropertyModel | None = None,
     config: SamplingConfig | None = None,
     progress: Callable[..., Any] | None = None,
     **changes: Any,
@@ -211,8 +242,14 @@ def generate(
             ``Data``, or a `Fragment` with attachment points (`schnetgen_pyg.data.fragments`). Its
             atoms come first, unmoved, and keep their bond orders; the formula is that of the whole
             molecule.
-        targets: what the model's conditions require, by name: one value for all molecules, or one
-            for each [num_molecules, …].
+        targets: what the model's conditions read, by name: one value for all molecules, or one
+            for each [num_molecules, …], such as ``{"gap": 4.0}`` in the unit of the model
+            (``model.config.properties``). Properties and fingerprints may be left out, NaN is
+            none; p(Z), too, follows them.
+        candidates: so many are drawn for each molecule, of which the one is kept whose properties
+            are nearest to the targets by what ``property_model`` predicts; candidate c of molecule
+            k is molecule k · candidates + c of the seed.
+        property_model: a `Potential` for one or several of the targets, in their units.
         config: sampling settings; keyword arguments replace its fields,
             e.g. ``temperature=0.1``.
         progress: wraps the iterator, e.g. ``tqdm.tqdm``.
@@ -222,11 +259,14 @@ def generate(
         valence states with arrays ``formal_charge`` and ``valence`` (sum of bond orders), which
         `schnetgen_pyg.to_rdkit` makes bond orders of, with
         ``log_prob=True`` the model's log-density in ``info["log_prob"]``, as `log_prob` gives it,
+        with targets ``info["gap_target"]`` and so on
+        (``gap_unit`` is their unit),
+        of candidates ``info["gap_predicted"]``,
         and of a model from a file ``info["generator"]``, its name, and ``info["training_set"]``,
         the digest of what it has seen, by which `evaluate` judges novelty.
 
     Warns:
-        UserWarning: for a formula that is outside of what the model has seen.
+        UserWarning: for a formula or a target that is outside of what the model has seen.
 
     Raises:
         InputError: for elements or charges that the model never saw, a fragment beyond the
@@ -241,5 +281,6 @@ def generate(
         fragment=fragment,
         targets=targets,
         config=config,
+        candidates=candidates_of(candidates, property_model),
     )
     return list(progress(molecules, total=num_molecules) if progress else molecules)

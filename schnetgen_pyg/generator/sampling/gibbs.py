@@ -111,13 +111,13 @@ def _draw(builder: Builder, last: int, keys: Tensor) -> tuple[Shell, Tensor]:
     assert model.focus is not None
     step, own = builder.step(last), draft.pos[:, last]
     step.decide(next_z=draft.z[:, last], valence_state=draft.valence_state[:, last])
-    focus = model.focus.log_prob(step).view(len(draft.z), last)
+    focus = step.guided(model.focus.log_prob).view(len(draft.z), last)
     focus = choose(focus + PENALTY * ~_bonded(draft, last, own), keys)
     placed = draft.pos[:, :last]
     # As far as an atom can come, and a margin to see whether it should be farther.
     reach = 2 * (REACH + COARSE_SPACING)
     reach += float((placed[draft.rows, focus] - own).norm(dim=1).max())
-    y = step.y.view(len(draft.z), last, -1)
+    y = step.drawn_y.view(len(draft.z), last, -1)
     around = Shell(
         center=own,
         inner=0.0,

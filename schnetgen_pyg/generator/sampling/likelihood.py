@@ -21,7 +21,8 @@ from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.placement import PENALTY
 from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
-from schnetgen_pyg.generator.sampling.formulas import check_molecule, targets_of
+from schnetgen_pyg.generator.sampling.formulas import check_molecule
+from schnetgen_pyg.generator.sampling.targets import targets_of, told_of
 from schnetgen_pyg.generator.valence_states import settled_states
 from schnetgen_pyg.modes import evaluating
 
@@ -69,6 +70,8 @@ def log_prob(
       to be bonded to an earlier one (see `schnetgen_pyg.generator.orders`), hydrogens last;
     - −∞ for what the rules forbid.
 
+    With targets it is that of the model which is told these, without guidance.
+
     Args:
         molecules: ``Data``, ``Atoms`` or a list of them.
         targets: as those of `generate`.
@@ -90,7 +93,7 @@ def log_prob(
         mine = {name: value[place : place + 1] for name, value in asked.items()}
         state = _state(model, data, mine, charge, _kept(model, item))
         one = log_prob_of(follow(model, state, config, placed))
-        found.append(_with_composition(model, data, one) if composition else one)
+        found.append(_with_composition(model, data, one, mine) if composition else one)
     names = dict.fromkeys(name for one in found for name in one.parts)
     zero = torch.zeros(1)
     return LogProb(
@@ -128,13 +131,16 @@ def _state(
     return replace(state, valence_state=settled_states(z, pos, *of_atoms, table))
 
 
-def _with_composition(model: SchNetGen, data: Data, given: LogProb) -> LogProb:
+def _with_composition(
+    model: SchNetGen, data: Data, given: LogProb, targets: Mapping[str, Tensor]
+) -> LogProb:
     """The same without the formula as a condition."""
     if model.composition is None:
         raise InputError("composition: this model has no p(Z); leave it out")
     counts = model.composition.counts(data.z, torch.zeros_like(data.z), 1).to(model.device)
     with torch.inference_mode():
-        own = model.composition.log_prob(counts).cpu()
+        told = told_of(model, targets, 1)
+        own = model.composition.log_prob(counts, told=told).cpu()
     return LogProb(given.value + own, given.error, {"composition": own, **given.parts})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -11,14 +12,17 @@ from typing import Any, Protocol
 
 import ase
 import ase.io
+import numpy as np
 import torch
 
 from schnetgen_pyg.data.fragments import fragment as as_fragment
 from schnetgen_pyg.data.writers import file_format, keep_whole_frames, write
 from schnetgen_pyg.generator.model import SchNetGen
+from schnetgen_pyg.generator.sampling.candidates import Candidates
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import Formulas, patterns_of
 from schnetgen_pyg.generator.sampling.generate import sample
+from schnetgen_pyg.generator.sampling.targets import plain
 from schnetgen_pyg.parallel import grouped
 from schnetgen_pyg.storage.models import weights_digest
 from schnetgen_pyg.storage.resumable import ResumableFile
@@ -66,7 +70,7 @@ def _run_settings(
         ],
         "seed": seed,
         "fragment": placed,
-        "targets": {k: torch.as_tensor(v).tolist() for k, v in (targets or {}).items()},
+        "targets": plain(model, targets or {}),
         "config": {k: v for k, v in asdict(config).items() if k not in COSMETIC},
     }
 
@@ -78,8 +82,8 @@ def _frame(atoms: ase.Atoms) -> str:
 
 
 def _left(value: Any, done: int, total: int) -> Any:
-    each = torch.as_tensor(value)
-    return each[done:] if each.dim() and len(each) == total else each
+    each = isinstance(value, (list, tuple, np.ndarray, torch.Tensor)) and np.ndim(value)
+    return value[done:] if each and len(value) == total else value
 
 
 def _finished(molecules: Iterator[ase.Atoms], polish: Finish, fragment: Any) -> Iterator[ase.Atoms]:
@@ -98,6 +102,7 @@ def generate_file(
     fragment: Any = None,
     targets: Mapping[str, Any] | None = None,
     config: SamplingConfig | None = None,
+    candidates: Candidates | None = None,
     polish: Finish | None = None,
     progress: Callable[..., Any] | None = None,
     overwrite: bool = False,
@@ -108,6 +113,7 @@ def generate_file(
     format of its suffix (`schnetgen_pyg.data.writers.SUFFIXES`).
 
     Args:
+        candidates: of which the best is taken for each molecule.
         polish: what is done with the molecules of a batch before they are written.
         overwrite: whether what is there of another model, other settings or unknown origin may be
             replaced.
@@ -124,8 +130,10 @@ def generate_file(
     plain = file_format(path) == "extxyz" and path.suffix in ("", *PLAIN)
     common: dict[str, Any] = {"seed": seed, "fragment": fragment, "config": config}
     common["targets"] = targets
-    sample(model, formula, num_molecules, **common)  # refuses what is wrong, builds nothing
+    # Refuses what is wrong, builds nothing.
+    sample(model, formula, num_molecules, candidates=candidates, **common)
     settings = _run_settings(model, formula, **common)
+    settings["candidates"] = None if candidates is None else candidates.settings
     settings["polish"] = None if polish is None else polish.settings
     asked = {"num_molecules": num_molecules}
     file = ResumableFile(
@@ -137,9 +145,16 @@ def generate_file(
     if done < num_molecules:
         # Of a value for each molecule those that are left.
         left = {name: _left(value, done, num_molecules) for name, value in (targets or {}).items()}
-        molecules: Any = sample(
-            model, formula, num_molecules - done, first=done, **common | {"targets": left}
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what there is to say was said above
+            molecules: Any = sample(
+                model,
+                formula,
+                num_molecules - done,
+                first=done,
+                candidates=candidates,
+                **common | {"targets": left},
+            )
         if polish is not None:
             molecules = _finished(molecules, polish, fragment)
         if progress:

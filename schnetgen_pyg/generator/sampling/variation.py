@@ -82,9 +82,10 @@ def _drawn(
     seed: int,
     config: SamplingConfig,
 ) -> Iterator[ase.Atoms]:
-    parts = [tuple(removed)] * num_molecules if not isinstance(removed, int) else None
-    if parts is None:
+    if isinstance(removed, int):
         parts = random_parts(atoms, removed, num_molecules, seed)
+    else:
+        parts = [tuple(removed)] * num_molecules
     groups, first = [], 0
     for part, number in Counter(parts).items():
         left = Fragment.without(atoms, part)
