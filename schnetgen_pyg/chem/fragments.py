@@ -14,8 +14,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from schnetgen_pyg.chem.bonds import adjacency, bond_limits, connectivity
-from schnetgen_pyg.chem.elements import COVALENT_RADII, VALENCE
-from schnetgen_pyg.chem.lewis import lewis_structure
+from schnetgen_pyg.chem.elements import COVALENT_RADII
+from schnetgen_pyg.chem.lewis import STATES, lewis_structure
 from schnetgen_pyg.chem.molecules import known_or_perceived
 from schnetgen_pyg.chem.pairing import pair
 from schnetgen_pyg.chem.perception import RING_SIZES
@@ -323,7 +323,7 @@ def _require_bonds(
 def _lacking(atoms: ase.Atoms, bonds: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Bonds that atoms lack beside the double and triple ones that are short enough [num_atoms]."""
     degree = np.bincount(bonds.ravel(), minlength=len(atoms))
-    usual = np.array([VALENCE.get(number, 0) for number in atoms.numbers.tolist()])
+    usual = np.array([_usual_valence(number) for number in atoms.numbers.tolist()])
     left = np.maximum(usual - degree, 0)
     relative = lengths / np.asarray(COVALENT_RADII)[atoms.numbers[bonds]].sum(1)
     able = np.minimum(left, np.where(_linear(atoms, bonds, degree), 2, 1))
@@ -335,6 +335,10 @@ def _lacking(atoms: ase.Atoms, bonds: np.ndarray, lengths: np.ndarray) -> np.nda
     ends = (degree[bonds] == 1) & (left[bonds[:, ::-1]] == 0) & (relative < MULTIPLE)[:, None]
     lacking[bonds[ends]] = 0
     return lacking
+
+
+def _usual_valence(number: int) -> int:
+    return STATES[number][0].valence if number in STATES else 0
 
 
 def _linear(atoms: ase.Atoms, bonds: np.ndarray, degree: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from schnetgen_pyg.chem.fragments import Fragment
 from schnetgen_pyg.data.conversion import as_data, check, to_ase
 from schnetgen_pyg.data.electrons import electrons
 from schnetgen_pyg.data.fragments import WITH_BONDS
+from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.readers import read
 from schnetgen_pyg.data.readers.sdf import read_mols
 from schnetgen_pyg.errors import InputError
@@ -32,11 +33,13 @@ class BareStructure:
 
     Attributes:
         atoms: as it was given.
+        where: what messages call it.
         molecules: connected parts, none of whose atoms is open.
     """
 
     atoms: ase.Atoms
     molecules: list[Fragment]
+    where: str = "structure"
 
     def with_hydrogens(self, positions: Sequence[np.ndarray]) -> ase.Atoms:
         """The structure with new hydrogens [number, 3] of every molecule after its atoms."""
@@ -66,7 +69,9 @@ def bare_structure(source: Any, where: str = "structure") -> BareStructure:
     """
     if isinstance(source, Chem.Mol):
         return _of_mol(source, where)
-    data = check(as_data(source, where)[0], where)
+    (data,) = as_data(source, where)
+    where = named(data, where)
+    data = check(data, where)
     atoms = source.copy() if isinstance(source, ase.Atoms) else to_ase(data)
     charge = electrons(data, where).charge
     parts = _parts(atoms, where)
@@ -82,7 +87,7 @@ def bare_structure(source: Any, where: str = "structure") -> BareStructure:
         own = ase.Atoms(atoms.numbers[numbers], positions, info={"charge": charge})
         molecules.append(Fragment.of_atoms(own, where=where).saturated())
     # Atoms come back where they are, molecule by molecule in the order of their first atoms.
-    return BareStructure(atoms, molecules)
+    return BareStructure(atoms, molecules, where)
 
 
 def _of_mol(mol: Chem.Mol, where: str) -> BareStructure:
@@ -95,7 +100,7 @@ def _of_mol(mol: Chem.Mol, where: str) -> BareStructure:
     info = mol.GetPropsAsDict()
     atoms = ase.Atoms(numbers, mol.GetConformer().GetPositions(), info=info)
     parts = [whole.take(np.flatnonzero(whole.parts == k)) for k in range(whole.parts.max() + 1)]
-    return BareStructure(atoms, parts)
+    return BareStructure(atoms, parts, where)
 
 
 def _parts(atoms: ase.Atoms, where: str) -> list[tuple[np.ndarray, np.ndarray]]:

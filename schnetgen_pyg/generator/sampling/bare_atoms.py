@@ -78,13 +78,13 @@ def add_hydrogens(
     for group in grouped(items, TOGETHER):
         bare = [bare_structure(one, f"structure {number + k}") for k, one in enumerate(group)]
         jobs = [
-            _Job(1_000 * (number + k) + part, fragment)
+            _Job(1_000 * (number + k) + part, fragment, one.where)
             for k, one in enumerate(bare)
             for part, fragment in enumerate(one.molecules)
         ]
         for job in jobs:
-            check_seen(model, job.fragment.numbers.tolist(), "")
-            check_fragment(model, job.fragment)
+            check_seen(model, job.fragment.numbers.tolist(), f"{job.where}: ")
+            check_fragment(model, job.fragment, job.where)
         added = iter(_completed(model, jobs, seed, config))
         for one in bare:
             yield one.with_hydrogens([next(added) for _ in one.molecules])
@@ -95,10 +95,11 @@ def add_hydrogens(
 
 @dataclass(frozen=True)
 class _Job:
-    """One molecule to complete, and the number of its random numbers."""
+    """One molecule to complete, the number of its random numbers, and what messages call it."""
 
     index: int
     fragment: Fragment
+    where: str
 
     @property
     def number(self) -> int:

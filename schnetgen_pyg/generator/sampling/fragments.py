@@ -57,7 +57,7 @@ def _states(fragment: Fragment, table: StateTable) -> Tensor:
     return state.masked_fill(torch.from_numpy(fragment.open) | (z == 1), UNKNOWN)
 
 
-def check_fragment(model: SchNetGen, fragment: Fragment) -> None:
+def check_fragment(model: SchNetGen, fragment: Fragment, where: str = "fragment") -> None:
     """Refuse a fragment whose closed atoms are in states that the model has never seen.
 
     Raises:
@@ -75,9 +75,9 @@ def check_fragment(model: SchNetGen, fragment: Fragment) -> None:
             for kind, more in ((True, fragment.hydrogens), (False, fragment.joined))
         )
         raise InputError(
-            f"fragment: the model has never seen {symbol} with charge {charge:+d}, "
+            f"{where}: the model has never seen {symbol} with charge {charge:+d}, "
             f"{fragment.valence[atom]} bond orders, {hydrogens} hydrogens and {neighbors} other "
-            f"neighbours, as atom {atom} is to have them; change the fragment, or train the model "
+            f"neighbours, as atom {atom} is to have them; change it, or train the model "
             "on such molecules"
         )
 
