@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
@@ -20,6 +20,8 @@ from schnetgen_pyg.commands.parser import Parser
 from schnetgen_pyg.commands.targets import add_targets, candidates_asked, targets_asked
 
 if TYPE_CHECKING:
+    import ase
+
     from schnetgen_pyg.chem.formulas import FormulaPattern
     from schnetgen_pyg.chem.fragments import Fragment
     from schnetgen_pyg.generator.model import SchNetGen
@@ -136,6 +138,7 @@ def write_generated(
     from schnetgen_pyg.generator.sampling.streaming import generate_file
 
     file_format(options.out)
+    seen = _Seen(progress)
     model = SchNetGen.from_pretrained(options.checkpoint).to(usable_device(options.device))
     wanted = formulas_asked(options.formula, heavy_atoms)
     targets = targets_asked(options.target)
@@ -150,10 +153,33 @@ def write_generated(
         candidates=candidates_asked(options, model.device),
         config=chosen(SamplingConfig, options),
         polish=_polish(options, model, wanted),
-        progress=progress,
+        progress=seen,
         overwrite=options.overwrite,
     )
+    if seen.failures:
+        say(
+            f"{seen.failures} of the {seen.number} molecules that were built are no closed-shell "
+            "ones; their failure says why",
+            options.out,
+        )
     if done:
         say(f"wrote {options.num} structures to {options.out}", options.out)
     else:
         say(f"{options.out} holds these {options.num} structures already: nothing to do")
+
+
+class _Seen:
+    """What goes by while molecules are written: their number, and how many have failed.
+
+    Args:
+        progress: wraps the iterator.
+    """
+
+    def __init__(self, progress: Callable[..., Any]):
+        self.progress, self.number, self.failures = progress, 0, 0
+
+    def __call__(self, molecules: Iterable[ase.Atoms], **settings: Any) -> Iterator[ase.Atoms]:
+        for atoms in self.progress(molecules, **settings):
+            self.number += 1
+            self.failures += "failure" in atoms.info
+            yield atoms

@@ -224,9 +224,8 @@ def test_generated_into_a_file(tmp_path):
 def test_on_the_command_line(tmp_path, capsys):
     ase.io.write(tmp_path / "start.extxyz", molecule("H2CO")[:2])
     out = tmp_path / "x.extxyz"
-    given = ["generate", "--checkpoint", "c7h10o2", "--num", "2", "--polish", NAME]
-    given += ["--polish_steps", "3", "--out", str(out), "--device", "cpu"]
-    given += ["--fragment", str(tmp_path / "start.extxyz")]
+    given = ["complete", str(tmp_path / "start.extxyz"), "--checkpoint", "c7h10o2", "--num", "2"]
+    given += ["--polish", NAME, "--polish_steps", "3", "--out", str(out), "--device", "cpu"]
     assert main([*given, "--log_prob", "true"]) == 2
     assert "--log_prob is of the molecules as they are drawn" in capsys.readouterr().err
     assert not out.exists()

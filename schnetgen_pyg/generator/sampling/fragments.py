@@ -82,6 +82,21 @@ def check_fragment(model: SchNetGen, fragment: Fragment, where: str = "fragment"
         )
 
 
+def unlearned(model: SchNetGen, fragment: Fragment) -> str:
+    """Why a model that has seen no fragments in its training will often fail on this one, if it
+    will; of a model that was not trained here nothing is known."""
+    training = model.provenance.get("training")
+    several, saturated = fragment.parts.max() > 0, (fragment.numbers == 1).any()
+    if training is None or training.get("fragments") or not (several or saturated):
+        return ""
+    what = "several parts" if several else "hydrogens"
+    cure = "" if several else "; leave out its hydrogens, which are then drawn with the rest,"
+    return (
+        f"the fragment has {what}, and the model was trained without fragments: many molecules may "
+        f"fail{cure or ';'} or take a model that was trained with --fragments"
+    )
+
+
 def holding(model: SchNetGen, pattern: FormulaPattern, fragment: Fragment) -> FormulaPattern:
     """The formulas of a pattern that molecules with the fragment can have.
 

@@ -15,7 +15,7 @@ import ase.io
 import torch
 
 from schnetgen_pyg.chem.fragments import Fragment
-from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE
+from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE, known_or_perceived
 from schnetgen_pyg.chem.valence_states import UNKNOWN, state_table
 from schnetgen_pyg.data.fragments import fragment as as_fragment
 from schnetgen_pyg.errors import InputError, require
@@ -34,7 +34,7 @@ from schnetgen_pyg.generator.sampling.formulas import (
     compositions,
     patterns_of,
 )
-from schnetgen_pyg.generator.sampling.fragments import check_fragment
+from schnetgen_pyg.generator.sampling.fragments import check_fragment, unlearned
 from schnetgen_pyg.generator.sampling.restarts import Asked, How, assemble
 from schnetgen_pyg.generator.sampling.targets import shown, targets_of, told_of, unusual_targets
 from schnetgen_pyg.parallel import Failure, in_order, in_processes, job_count
@@ -129,6 +129,8 @@ def sample(
         fragment = as_fragment(fragment)
         check_seen(model, fragment.numbers.tolist(), "fragment: ")
         check_fragment(model, fragment)
+        if text := unlearned(model, fragment):
+            warnings.warn(text, stacklevel=2)
     patterns = check_patterns(model, patterns_of(formula), fragment, config)
     if seen := model.training_set:
         unusual = [seen.outside(pattern.numbers) for pattern in patterns if pattern.exact]
@@ -160,7 +162,10 @@ def sample(
         for part, built in zip(parts, results, strict=True):
             for row, number in enumerate(part.index.tolist()):
                 info = {"sample": number} | made | said[number - first]
-                yield _atoms(model, built, row, info, fragment)
+                atoms = _atoms(model, built, row, info, fragment)
+                if fragment is not None and (failure := known_or_perceived(atoms).failure):
+                    atoms.info["failure"] = failure
+                yield atoms
 
     return molecules()
 
@@ -255,8 +260,9 @@ def generate(
         progress: wraps the iterator, e.g. ``tqdm.tqdm``.
 
     Returns:
-        ASE ``Atoms`` (Å) with ``info["sample"]``, the number in the run, of models that decide on
-        valence states with arrays ``formal_charge`` and ``valence`` (sum of bond orders), which
+        ASE ``Atoms`` (Å) with ``info["sample"]``, the number in the run, where it is grown on a
+        fragment and no closed-shell molecule the reason in ``info["failure"]``, of models that
+        decide on valence states with arrays ``formal_charge`` and ``valence`` (sum of bond orders), which
         `schnetgen_pyg.to_rdkit` makes bond orders of, with
         ``log_prob=True`` the model's log-density in ``info["log_prob"]``, as `log_prob` gives it,
         with targets ``info["gap_target"]`` and so on
