@@ -34,6 +34,7 @@ def _add_attach(parser: Parser) -> None:
 def complete(arguments: Sequence[str]) -> None:
     """grow molecules on a fragment, or join several parts"""
     from schnetgen_pyg.data.fragments import fragment as as_fragment
+    from schnetgen_pyg.data.writers import file_format
 
     parser = command_parser(
         "complete",
@@ -55,6 +56,7 @@ def complete(arguments: Sequence[str]) -> None:
     )
     add_generation(parser)
     options = parser.parse_args(arguments)
+    file_format(options.out)
     fragment = as_fragment(options.fragment, options.attach)
     own = int((fragment.numbers != 1).sum())
     write_generated(options, _whole(options, own), fragment)

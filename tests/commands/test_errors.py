@@ -25,10 +25,16 @@ COMPLETE = {
     "label": ["good.xyz"],
     "relax": ["good.xyz"],
     "convert": ["good.xyz"],
+    "complete": ["good.xyz", "--attach", "1", "--checkpoint", "model.safetensors"],
+    "vary": ["good.xyz", "--remove", "0", "--checkpoint", "model.safetensors"],
+    "hydrogens": ["good.xyz", "--checkpoint", "model.safetensors"],
 }
 
 #: Outputs of these commands are files.
-FILES = ("generate", "report", "view", "predict", "label", "relax")
+FILES = (
+    *("generate", "complete", "vary", "hydrogens"),
+    *("report", "view", "predict", "label", "relax"),
+)
 
 #: Content of input files that cannot be used, by name.
 FILES_OF_NO_USE = {
