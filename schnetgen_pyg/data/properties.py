@@ -116,7 +116,7 @@ def property_values(
     Raises:
         InputError: for what is no number, or is in several units.
     """
-    names = list(dict.fromkeys(names))
+    names = [names] if isinstance(names, str) else list(dict.fromkeys(names))
     for name in names:
         _require_free(name)
     units = {} if units is None else units

@@ -47,8 +47,8 @@ class PropertyModel(Protocol):
 class Candidates:
     """How many molecules are drawn for each that is wanted, and what judges them.
 
-    Candidate c of molecule k is molecule k · number + c of the seed. The nearest by
-    Σ |prediction − target| / (standard deviation in the training) is kept.
+    Candidate c of molecule k is molecule k · number + c of the seed. Kept is the one with the least
+    sum of distances between prediction and target, each over the standard deviation in the training.
     """
 
     number: int

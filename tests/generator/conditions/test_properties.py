@@ -336,6 +336,7 @@ def test_units_are_kept_and_compared(isomers, tmp_path):
         ({"gap": "much"}, "gap must be a number, got 'much'"),
         ({"gap": [4.0, 5.0]}, "one for each of the 3 molecules"),
         ({"gap": math.inf}, "'gap' is not finite"),
+        (["gap"], "targets must be a dict"),
     ],
 )
 def test_targets_that_cannot_be(targets, message):
@@ -354,6 +355,7 @@ def test_a_target_outside_of_the_training_is_told():
         ({"conditions": ALL["conditions"]}, "conditions must be with properties"),
         ({"properties": ()}, "properties must be those that"),
         ({"properties": (GAP, GAP)}, "properties must be different"),
+        ({"properties": ("gap",)}, r"'gap' says nothing of its mean.*properties_in"),
     ],
 )
 def test_configurations_that_cannot_be(changes, message):
