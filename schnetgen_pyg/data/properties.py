@@ -116,7 +116,7 @@ def property_values(
     Raises:
         InputError: for what is no number, or is in several units.
     """
-    names = list(dict.fromkeys(names))
+    names = [names] if isinstance(names, str) else list(dict.fromkeys(names))
     for name in names:
         _require_free(name)
     units = {} if units is None else units
@@ -146,14 +146,14 @@ def none_has(name: str, structures: Sequence[Data]) -> str:
 def _number(value: Any, name: str, where: str) -> float:
     """One number, also as text; NaN stands for none."""
     try:
-        if isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype == torch.bool):
-            raise TypeError
-        single = value.reshape(-1).tolist() if isinstance(value, Tensor) else value
-        if isinstance(single, (list, tuple)):
+        single = value.tolist() if hasattr(value, "tolist") else value
+        while isinstance(single, (list, tuple)):
             (single,) = single
+        if isinstance(single, bool):
+            raise TypeError
         number = float(single)
     except (TypeError, ValueError):
-        shown = value.tolist() if isinstance(value, Tensor) else value
+        shown = value.tolist() if hasattr(value, "tolist") else value
         raise InputError(
             f"{where}: the property {name!r} must be one number, got {str(shown)[:60]}; correct "
             "it, or leave it out"

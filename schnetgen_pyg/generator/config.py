@@ -84,8 +84,7 @@ class GeneratorConfig:
         require(fits, "max_counts", list(self.max_counts), expected)
         states = self.states or usual_states(self.elements)
         object.__setattr__(self, "states", tuple(sorted(map(tuple, states))))
-        given = (one if isinstance(one, Property) else Property(**one) for one in self.properties)
-        object.__setattr__(self, "properties", tuple(given))
+        object.__setattr__(self, "properties", tuple(map(_property, self.properties)))
         network = REPRESENTATIONS[self.representation]
         if self.cutoff is None and not network.complete_graphs:
             object.__setattr__(self, "cutoff", network.make_settings().cutoff)
@@ -180,3 +179,15 @@ class GeneratorConfig:
     def representation_settings(self) -> dict[str, Any]:
         """All settings of the representation."""
         return {**self.settings, **self._common()}
+
+
+def _property(given: Any) -> Property:
+    """A property, also as a file has it."""
+    if isinstance(given, Property):
+        return given
+    if not isinstance(given, Mapping):
+        raise InputError(
+            f"properties: {given!r} says nothing of its mean and range; take "
+            f"properties_in(structures, [{given!r}]) of schnetgen_pyg.data.properties"
+        )
+    return Property(**given)

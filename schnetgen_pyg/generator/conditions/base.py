@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -67,16 +68,16 @@ class Condition(nn.Module, ABC):
 
     def target(self, name: str, value: Any) -> Tensor:
         """An optional attribute as a user, or a command line, asks for it: one value [...], or one
-        for each molecule [num_molecules, …].
+        for each molecule [num_molecules, …]; ``None`` is one that is not given.
 
         Raises:
             InputError: for what it cannot be.
         """
         try:
             if isinstance(value, (list, tuple)):
-                return torch.tensor([float(one) for one in value], dtype=torch.float64)
-            if isinstance(value, str):
-                return torch.tensor(float(value), dtype=torch.float64)
+                return torch.tensor([_number(one) for one in value], dtype=torch.float64)
+            if value is None or isinstance(value, str):
+                value = _number(value)
             return torch.as_tensor(value, dtype=torch.float64)
         except (TypeError, ValueError, RuntimeError):
             raise InputError(f"targets: {name} must be a number, got {value!r}") from None
@@ -149,3 +150,7 @@ class Condition(nn.Module, ABC):
         """Channels of the next atoms [num_graphs, hidden_channels], which are added to the
         embedding of their type, as far as something is known of them."""
         return None
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)

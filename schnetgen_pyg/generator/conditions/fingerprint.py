@@ -51,14 +51,18 @@ class Fingerprint(Condition):
 
     def target(self, name: str, value: Any) -> Tensor:
         many = isinstance(value, (list, tuple))
-        bits = [packed_fingerprint(_molecule(one)) for one in (value if many else [value])]
+        nothing = self.absent(name).numpy()
+        bits = [
+            nothing if one is None else packed_fingerprint(_molecule(one))
+            for one in (value if many else [value])
+        ]
         rows = torch.from_numpy(np.stack(bits))
         return rows if many else rows[0]
 
     def shown(self, name: str, value: Any) -> Any:
         if isinstance(value, (list, tuple)):
-            return [smiles(_molecule(one)) for one in value]
-        return smiles(_molecule(value))
+            return [self.shown(name, one) for one in value]
+        return None if value is None else smiles(_molecule(value))
 
     def forward(self, partial: Data) -> Tensor:
         return self._told(partial.fingerprint, self.features)

@@ -47,8 +47,8 @@ class PropertyModel(Protocol):
 class Candidates:
     """How many molecules are drawn for each that is wanted, and what judges them.
 
-    Candidate c of molecule k is molecule k · number + c of the seed. The nearest by
-    Σ |prediction − target| / (standard deviation in the training) is kept.
+    Candidate c of molecule k is molecule k · number + c of the seed. Kept is the one with the least
+    sum of distances between prediction and target, over the standard deviations in the training.
     """
 
     number: int
@@ -116,8 +116,8 @@ class Candidates:
 
     def _each(self, value: Any, count: int) -> Any:
         """A target of all molecules as it is, those of each for all candidates."""
-        if isinstance(value, (Tensor, np.ndarray)):
-            value = list(value) if value.ndim and len(value) == count else value
+        if isinstance(value, (Tensor, np.ndarray)) and value.ndim and len(value) == count:
+            value = list(value)
         if isinstance(value, (list, tuple)) and len(value) == count:
             return [one for one in value for _ in range(self.number)]
         return value

@@ -249,8 +249,8 @@ def generate(
             molecule.
         targets: what the model's conditions read, by name: one value for all molecules, or one
             for each [num_molecules, …], such as ``{"gap": 4.0}`` in the unit of the model
-            (``model.config.properties``). Properties and fingerprints may be left out, NaN is
-            none; p(Z), too, follows them.
+            (``model.config.properties``). Properties and fingerprints may be left out, and ``None``
+            is none; p(Z), too, follows them.
         candidates: so many are drawn for each molecule, of which the one is kept whose properties
             are nearest to the targets by what ``property_model`` predicts; candidate c of molecule
             k is molecule k · candidates + c of the seed.

@@ -82,7 +82,9 @@ def _frame(atoms: ase.Atoms) -> str:
 
 
 def _left(value: Any, done: int, total: int) -> Any:
-    each = isinstance(value, (list, tuple, np.ndarray, torch.Tensor)) and np.ndim(value)
+    """Of a target those of the molecules that are left, where each has its own."""
+    array = isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim
+    each = array or isinstance(value, (list, tuple))
     return value[done:] if each and len(value) == total else value
 
 

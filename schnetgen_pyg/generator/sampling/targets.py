@@ -22,6 +22,8 @@ def targets_of(model: SchNetGen, given: Mapping[str, Any], count: int) -> dict[s
     Raises:
         InputError: for what is missing, or what no condition reads.
     """
+    if not isinstance(given, Mapping):
+        raise InputError(f"targets must be a dict such as {{'gap': 4.0}}, got {given!r}")
     _check_names(model, given)
     found: dict[str, Tensor] = {}
     for name, value in given.items():

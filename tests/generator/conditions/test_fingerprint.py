@@ -6,12 +6,13 @@ import torch
 from rdkit import Chem
 from torch_geometric.data import Batch, Data
 
-from schnetgen_pyg import InputError, SchNetGen, fit, generate
+from schnetgen_pyg import InputError, SchNetGen, fit, generate, load
 from schnetgen_pyg.chem.fingerprints import packed_fingerprint, similarity
-from schnetgen_pyg.data.conversion import from_ase
+from schnetgen_pyg.data.conversion import from_ase, to_ase
 from schnetgen_pyg.data.convert import convert
 from schnetgen_pyg.data.fingerprints import STORED, fingerprints_of
 from schnetgen_pyg.data.stored import StoredStructures
+from schnetgen_pyg.generator.sampling.streaming import generate_file
 from schnetgen_pyg.testing import check_condition
 from tests.conftest import METHANE, deciding, small_model
 from tests.molecules import embedded
@@ -69,8 +70,15 @@ def test_targets_of_every_kind(target):
 
 
 def test_a_target_for_each(structures):
-    made = generate(told(), "CH4", 2, targets={"fingerprint": ["CCO", "CC#N"]})
-    assert [atoms.info["fingerprint_target"] for atoms in made] == ["CCO", "CC#N"]
+    made = generate(told(), "CH4", 3, targets={"fingerprint": ["CCO", None, "CC#N"]})
+    assert [atoms.info.get("fingerprint_target") for atoms in made] == ["CCO", None, "CC#N"]
+
+
+def test_structures_for_each_into_a_file(structures, tmp_path):
+    given = {"fingerprint": [to_ase(structures[1]), to_ase(structures[2])]}
+    assert generate_file(told(), "CH4", 2, tmp_path / "a.extxyz", targets=given)
+    found = [data.info["fingerprint_target"] for data in load(tmp_path / "a.extxyz")]
+    assert found == ["CCO", "Oc1ccccc1"]
 
 
 @pytest.mark.parametrize("target", ["C1CC", "", 4.0, METHANE[:3]])

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import ase.io
 import ase.units
+import numpy as np
 import pytest
 import torch
 from torch_geometric.data import Batch, Data
@@ -13,7 +14,7 @@ from torch_geometric.data import Batch, Data
 from schnetgen_pyg import InputError, SchNetGen, fit, generate, load, log_prob
 from schnetgen_pyg.data.conversion import from_ase, to_ase
 from schnetgen_pyg.data.convert import convert
-from schnetgen_pyg.data.properties import Property, properties_in
+from schnetgen_pyg.data.properties import Property, properties_in, property_values
 from schnetgen_pyg.generator.conditions.hiding import GIVEN, NOTHING, hide_some
 from schnetgen_pyg.generator.losses import losses
 from schnetgen_pyg.testing import check_condition
@@ -118,7 +119,7 @@ def test_a_new_model_begins_as_one_without():
 
 def test_molecules_of_a_batch_have_their_own_targets():
     model = awake(told())
-    gaps = [2.5, math.nan, 6.5, 2.5]
+    gaps = [2.5, None, 6.5, 2.5]
     mixed = generate(model, "C4H8O", 4, seed=2, targets={"gap": gaps, "mu": [1.0, math.nan] * 2})
     assert [atoms.info.get("gap_target") for atoms in mixed] == [2.5, None, 6.5, 2.5]
     assert [atoms.info.get("gap_unit") for atoms in mixed] == ["eV", None, "eV", "eV"]
@@ -289,11 +290,15 @@ def test_what_is_wrong_with_the_data_is_named(isomers, tmp_path):
             properties_in(data, names)
     with pytest.raises(InputError, match=r"no structure has a number 'gap'.*no numbers of mol"):
         fit(told(), [Data(z=d.z, pos=d.pos) for d in isomers[:12]], tmp_path, **QUICK)
+    for value in (torch.tensor([[2.5]]), np.array(2.5), np.float32(2.5), [2.5], "2.5"):
+        data[4].gap = value
+        assert property_values(data, ["gap"])["gap"][4] == 2.5
     for value, message in (
         (torch.ones(3), "structure 4.*must be one number"),
         ("many", "structure 4.*must be one number, got many"),
         (math.inf, "structure 4.*is inf"),
         (True, "structure 4.*must be one number"),
+        (torch.tensor([True]), "structure 4.*must be one number"),
     ):
         data[4].gap = value
         with pytest.raises(InputError, match=message):
@@ -336,6 +341,7 @@ def test_units_are_kept_and_compared(isomers, tmp_path):
         ({"gap": "much"}, "gap must be a number, got 'much'"),
         ({"gap": [4.0, 5.0]}, "one for each of the 3 molecules"),
         ({"gap": math.inf}, "'gap' is not finite"),
+        (["gap"], "targets must be a dict"),
     ],
 )
 def test_targets_that_cannot_be(targets, message):
@@ -354,6 +360,7 @@ def test_a_target_outside_of_the_training_is_told():
         ({"conditions": ALL["conditions"]}, "conditions must be with properties"),
         ({"properties": ()}, "properties must be those that"),
         ({"properties": (GAP, GAP)}, "properties must be different"),
+        ({"properties": ("gap",)}, r"'gap' says nothing of its mean.*properties_in"),
     ],
 )
 def test_configurations_that_cannot_be(changes, message):

@@ -108,7 +108,7 @@ def test_several_properties_count_by_their_spread():
 def test_into_a_file_that_continues(judge, tmp_path, monkeypatch):
     model, path = awake(told()), tmp_path / "a.extxyz"
     choice = Candidates(3, judge)
-    settings = {"seed": 1, "targets": {"gap": [3.0, 6.0, 4.0, 5.0]}, "candidates": choice}
+    settings = {"seed": 1, "targets": {"gap": [3.0, None, 4.0, 5.0]}, "candidates": choice}
     generate_file(model, "C2H4O", 4, tmp_path / "whole.extxyz", **settings)
     whole = (tmp_path / "whole.extxyz").read_text()
     extend = ResumableFile.extend
