@@ -13,10 +13,12 @@ from schnetgen_pyg.commands import table
 from schnetgen_pyg.commands.table import COMMANDS
 from tests.conftest import METHANE, full_disk, small_model
 
+MODEL = ("--checkpoint", "model.safetensors")
+
 #: What makes a command complete, but for its output.
 COMPLETE = {
     "train": ["--data", "good.xyz"],
-    "generate": ["--formula", "CH4", "--checkpoint", "model.safetensors", "--num", "1"],
+    "generate": ["--formula", "CH4", *MODEL, "--num", "1"],
     "evaluate": ["good.xyz", "--jobs", "1"],
     "report": ["good.xyz"],
     "view": ["good.xyz"],
@@ -25,9 +27,9 @@ COMPLETE = {
     "label": ["good.xyz"],
     "relax": ["good.xyz"],
     "convert": ["good.xyz"],
-    "complete": ["good.xyz", "--attach", "1", "--checkpoint", "model.safetensors"],
-    "vary": ["good.xyz", "--remove", "0", "--checkpoint", "model.safetensors"],
-    "hydrogens": ["good.xyz", "--checkpoint", "model.safetensors"],
+    "complete": ["good.xyz", "--attach", "1", "--formula", "C2H6", *MODEL],
+    "vary": ["good.xyz", "--remove", "0", *MODEL],
+    "hydrogens": ["good.xyz", *MODEL],
 }
 
 #: Outputs of these commands are files.

@@ -83,18 +83,25 @@ def read_mols(path: Path) -> Iterator[Chem.Mol]:
     Raises:
         InputError: naming a record that RDKit cannot read, or that has no 3-D coordinates.
     """
-    for number, record in enumerate(_records(lines_of(path))):
-        where = f"{path}: structure {number} (line {record.first})"
-        with rdBase.BlockLogs():
-            mol = Chem.MolFromMolBlock("\n".join(record.molecule), removeHs=False)
-        if mol is None or not mol.GetNumAtoms():
-            raise InputError(
-                f"{where}: RDKit reads no molecule in it; correct its valences and charges"
-            )
-        _require_embedded(record, mol.GetConformer().GetPositions(), where)
-        for name, value in _information(record, where).items():
-            mol.SetProp(name, str(value))
-        yield mol
+    try:
+        for number, record in enumerate(_records(lines_of(path))):
+            yield _mol(record, f"structure {number}")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _mol(record: _Record, where: str) -> Chem.Mol:
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromMolBlock("\n".join(record.molecule), removeHs=False)
+    if mol is None or not mol.GetNumAtoms():
+        raise InputError(
+            f"{where} (line {record.first}): RDKit reads no molecule in it; correct its valences "
+            "and charges"
+        )
+    _require_embedded(record, mol.GetConformer().GetPositions(), where)
+    for name, value in _information(record, where).items():
+        mol.SetProp(name, str(value))
+    return mol
 
 
 def _records(lines: Iterable[str]) -> Iterator[_Record]:

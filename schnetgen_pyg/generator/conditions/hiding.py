@@ -16,8 +16,6 @@ from schnetgen_pyg.generator.conditions.base import Condition
 #: Share of the molecules of which nothing is told: enough to keep the model without targets as good
 #: as it was (10 to 20 % is what guidance is trained with elsewhere).
 NOTHING = 0.2
-#: Probability with which each attribute of the others is told: every subset is as frequent.
-GIVEN = 0.5
 
 
 def hide_some(conditions: Iterable[Condition], molecules: Data, generator: torch.Generator) -> None:
@@ -26,8 +24,9 @@ def hide_some(conditions: Iterable[Condition], molecules: Data, generator: torch
     named = [(condition, name) for condition in conditions for name in condition.optional]
     if not named:
         return
-    noise = torch.rand(len(named) + 1, molecules.ptr.numel() - 1, generator=generator)
-    told = (noise[0] >= NOTHING) & (noise[1:] < GIVEN)
+    noise = torch.rand(len(named) + 2, molecules.ptr.numel() - 1, generator=generator)
+    # One attribute alone, a few or nearly all: every number of them is as frequent.
+    told = (noise[0] >= NOTHING) & (noise[2:] < noise[1])
     for (condition, name), kept in zip(named, told.to(molecules.ptr.device), strict=True):
         value, absent = condition.given(molecules, name), condition.absent(name)
         kept = kept.view(-1, *(1 for _ in value.shape[1:]))

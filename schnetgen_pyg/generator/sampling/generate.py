@@ -262,9 +262,9 @@ def generate(
     Returns:
         ASE ``Atoms`` (Å) with ``info["sample"]``, the number in the run; where it is grown on a
         fragment and no closed-shell molecule, the reason in ``info["failure"]``; of models that
-        decide on valence states arrays ``formal_charge`` and ``valence`` (sum of bond orders), which
-        `schnetgen_pyg.to_rdkit` makes bond orders of; with ``log_prob=True`` the model's log-density
-        in ``info["log_prob"]``, as `log_prob` gives it; of a model from a file
+        decide on valence states arrays ``formal_charge`` and ``valence`` (sum of bond orders), of
+        which `schnetgen_pyg.to_rdkit` makes bond orders; with ``log_prob=True`` the model's
+        log-density in ``info["log_prob"]``, as `log_prob` gives it; of a model from a file
         ``info["generator"]``, its name, and ``info["training_set"]``, the digest of what it has
         seen, by which `evaluate` judges novelty.
 

@@ -15,7 +15,7 @@ from schnetgen_pyg import InputError, SchNetGen, fit, generate, load, log_prob
 from schnetgen_pyg.data.conversion import from_ase, to_ase
 from schnetgen_pyg.data.convert import convert
 from schnetgen_pyg.data.properties import Property, properties_in, property_values
-from schnetgen_pyg.generator.conditions.hiding import GIVEN, NOTHING, hide_some
+from schnetgen_pyg.generator.conditions.hiding import NOTHING, hide_some
 from schnetgen_pyg.generator.losses import losses
 from schnetgen_pyg.testing import check_condition
 from tests.conftest import deciding, small_model
@@ -79,9 +79,9 @@ def test_what_is_told_in_training():
     hide_some(model.conditions.values(), molecules, torch.Generator().manual_seed(0))
     given = torch.stack([molecules.gap, molecules.mu], 1).isfinite()
     for subset, expected in (
-        ((False, False), NOTHING + (1 - NOTHING) * (1 - GIVEN) ** 2),
-        ((True, False), (1 - NOTHING) * GIVEN * (1 - GIVEN)),
-        ((True, True), (1 - NOTHING) * GIVEN**2),
+        ((False, False), NOTHING + (1 - NOTHING) / 3),
+        ((True, False), (1 - NOTHING) / 6),
+        ((True, True), (1 - NOTHING) / 3),
     ):
         share = (given == torch.tensor(subset)).all(1).float().mean().item()
         assert share == pytest.approx(expected, abs=0.03)
