@@ -108,7 +108,7 @@ def test_molecules_become_like_the_target(tmp_path):
     pair = [embedded("CC=O"), embedded("C1CO1")]  # one formula
     data = [from_ase(pair[k % 2].copy()) for k in range(30)]
     model = told()
-    quick = QUICK | {"steps": 80, "learning_rate": 1e-2, "validation_interval": 80}
+    quick = QUICK | {"steps": 200, "learning_rate": 1e-2, "validation_interval": 200}
     trained = fit(model, data, tmp_path, hydrogen_steps=1, **quick)
     asked = [bits_of("CC=O"), bits_of("C1CO1")]
     share = []
