@@ -20,15 +20,32 @@ from schnetgen_pyg.report.ranking import log_prob_of
 #: Size of a drawing in pixels.
 WIDTH, HEIGHT = 180, 135
 
+#: Colour of the bonds of a fragment.
+GIVEN = (0.04, 0.61, 0.71)
 
-def drawing(mol: Chem.Mol) -> str:
-    """RDKit's 2-D drawing as SVG; strokes of one colour are one path, for a fifth of the size."""
+
+def drawing(mol: Chem.Mol, given: Sequence[int] = ()) -> str:
+    """RDKit's 2-D drawing as SVG, bonds between the atoms that were ``given`` in another colour;
+    strokes of one colour are one path, for a fifth of the size."""
     drawer = drawing_tools().rdMolDraw2D.MolDraw2DSVG(WIDTH, HEIGHT, -1, -1, True)
     options: Any = drawer.drawOptions()
     options.clearBackground, options.padding = False, 0.08
     options.fixedBondLength = 26
     options.prepareMolsBeforeDrawing = False
-    drawer.DrawMolecule(mol)
+    options.continuousHighlight, options.circleAtoms = False, False
+    own = [
+        bond.GetIdx()
+        for bond in mol.GetBonds()
+        if {bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()} <= {*given}
+    ]
+    colors = dict.fromkeys(own, GIVEN)
+    drawer.DrawMolecule(
+        mol,
+        highlightAtoms=[],
+        highlightBonds=own,
+        highlightAtomColors={},
+        highlightBondColors=colors,
+    )
     drawer.FinishDrawing()
     text = drawer.GetDrawingText()
     strokes: dict[str, list[str]] = defaultdict(list)
@@ -82,6 +99,18 @@ def _bonds(mol: Chem.Mol) -> list[int]:
     ]
 
 
+def _given(atoms: ase.Atoms) -> int:
+    """How many of its first atoms were given: those of a fragment."""
+    value = atoms.info.get("given", 0)
+    return value if isinstance(value, int) and 0 <= value <= len(atoms) else 0
+
+
+def _places(atoms: ase.Atoms, heavy: Sequence[int]) -> list[int]:
+    """Numbers of heavy atoms where hydrogens are not counted."""
+    place = (atoms.numbers != 1).cumsum() - 1
+    return [int(place[k]) for k in heavy]
+
+
 def molecule_rows(
     structures: Sequence[ase.Atoms], evaluation: Evaluation
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
@@ -91,12 +120,15 @@ def molecule_rows(
     rows, drawings = [], {}
     for number, (atoms, record) in enumerate(zip(structures, evaluation.records, strict=True)):
         text, failure = record.get("smiles", ""), record["failure"]
-        drawn = text or f"#{number}"
+        fixed = _given(atoms)
+        drawn = f"#{number}" if fixed or not text else text
         mol = record.mol  # none, if the structure could not be perceived in bounded time
         if mol is not None:
             with rdBase.BlockLogs():
                 if drawn not in drawings:
-                    drawings[drawn] = drawing(_flat(mol, not failure))
+                    heavy = [k for k in range(fixed) if atoms.numbers[k] != 1]
+                    flat = _flat(mol, not failure)
+                    drawings[drawn] = drawing(flat, _places(atoms, heavy))
                 if not failure:
                     Chem.Kekulize(mol, clearAromaticFlags=True)
         row: dict[str, Any] = {
@@ -111,6 +143,8 @@ def molecule_rows(
             "pos": [round(1000 * x) for x in atoms.positions.ravel().tolist()],
             "bonds": [] if mol is None else _bonds(mol),
         }
+        if fixed:
+            row["given"] = fixed
         log_prob = log_prob_of(atoms)
         if log_prob is not None:
             row["log_prob"] = round(log_prob, 3)

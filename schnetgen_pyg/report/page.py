@@ -37,6 +37,7 @@ from schnetgen_pyg.generator.sampling.likelihood import trace
 from schnetgen_pyg.report.gallery import molecule_rows
 from schnetgen_pyg.report.ranking import ranking
 from schnetgen_pyg.report.tables import is_finite, judge_table, not_finite, rows_of, summary_rows
+from schnetgen_pyg.report.targets import target_plots
 from schnetgen_pyg.storage.atomic import replacing
 
 ASSETS = Path(__file__).parent / "assets"
@@ -147,10 +148,11 @@ def construction(model: SchNetGen, atoms: ase.Atoms) -> dict[str, Any]:
     """One molecule being built: after every step its positions, and what each placed atom said
     about its distance to the new one (the paper's figure 1).
 
-    A generated molecule is built in its own order, any other in one that the model was made for.
+    A generated molecule is built in its own order; any other, and one that was grown on a fragment,
+    in an order that the model was made for.
     """
     data = from_ase(atoms)
-    if "sample" not in atoms.info:
+    if "sample" not in atoms.info or "given" in atoms.info:
         one = Data(
             z=data.z,
             pos=data.pos,
@@ -223,6 +225,8 @@ def page_data(
         "loss": loss_curves(log) if log is not None else {},
         "distributions": distribution_plots(evaluation),
         "relaxed": f"{len(relaxed):,} structures were relaxed." if relaxed else "",
+        "targets": target_plots(structures),
+        "grown": any("given" in row for row in rows),
         "molecules": rows,
         "ranked": any("log_prob" in row for row in rows),
         "drawings": drawings,

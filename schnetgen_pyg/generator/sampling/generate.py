@@ -163,8 +163,10 @@ def sample(
             for row, number in enumerate(part.index.tolist()):
                 info = {"sample": number} | made | said[number - first]
                 atoms = _atoms(model, built, row, info, fragment)
-                if fragment is not None and (failure := known_or_perceived(atoms).failure):
-                    atoms.info["failure"] = failure
+                if fragment is not None:
+                    atoms.info["given"] = len(fragment)
+                    if failure := known_or_perceived(atoms).failure:
+                        atoms.info["failure"] = failure
                 yield atoms
 
     return molecules()
@@ -261,12 +263,13 @@ def generate(
 
     Returns:
         ASE ``Atoms`` (Å) with ``info["sample"]``, the number in the run; where it is grown on a
-        fragment and no closed-shell molecule, the reason in ``info["failure"]``; of models that
-        decide on valence states arrays ``formal_charge`` and ``valence`` (sum of bond orders), of
-        which `schnetgen_pyg.to_rdkit` makes bond orders; with ``log_prob=True`` the model's
-        log-density in ``info["log_prob"]``, as `log_prob` gives it; of a model from a file
-        ``info["generator"]``, its name, and ``info["training_set"]``, the digest of what it has
-        seen, by which `evaluate` judges novelty.
+        fragment, how many atoms that has in ``info["given"]``, and where it is no closed-shell
+        molecule, the reason in ``info["failure"]``; of models that decide on valence states arrays
+        ``formal_charge`` and ``valence`` (sum of bond orders), of which `schnetgen_pyg.to_rdkit`
+        makes bond orders; with ``log_prob=True`` the model's log-density in ``info["log_prob"]``,
+        as `log_prob` gives it; of a model from a file ``info["generator"]``, its name, and
+        ``info["training_set"]``, the digest of what it has seen, by which `evaluate` judges
+        novelty.
 
     Warns:
         UserWarning: for a formula or a target that is outside of what the model has seen.

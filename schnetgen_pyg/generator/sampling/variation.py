@@ -90,7 +90,7 @@ def _drawn(
     for part, number in Counter(parts).items():
         left = Fragment.without(atoms, part)
         own: dict[str, Any] = {"seed": seed, "fragment": left, "config": config, "first": first}
-        groups.append(_told(sample(model, formula, number, **own), len(left)))
+        groups.append(sample(model, formula, number, **own))  # refuses what is wrong
         first += number
     return chain.from_iterable(groups)
 
@@ -126,13 +126,6 @@ def random_parts(atoms: ase.Atoms, size: int, number: int, seed: int) -> list[tu
             part.append(int(generator.choice(near)))
         parts += [tuple(sorted(part))] * FOR_A_PART
     return parts[:number]
-
-
-def _told(molecules: Iterator[ase.Atoms], fixed: int) -> Iterator[ase.Atoms]:
-    """Molecules that say how many of their first atoms were given."""
-    for atoms in molecules:
-        atoms.info["given"] = fixed
-        yield atoms
 
 
 def _different(drawn: Iterator[ase.Atoms], given: ase.Atoms) -> list[ase.Atoms]:

@@ -95,6 +95,7 @@
     const symbols = row.z.split(" ");
     const bonds = triples(row.bonds, 3, 1);
     viewer.addModel(molblock(symbols, triples(row.pos, 3, 0.001), bonds), "sdf").setStyle({}, style({ colorscheme: "Jmol" }));
+    if (row.given) viewer.getModel(0).setStyle({ index: [...Array(row.given).keys()] }, style({ colorscheme: "cyanCarbon" }));
     if (row.relaxed) viewer.addModel(molblock(symbols, triples(row.relaxed, 3, 0.001), bonds), "sdf")
       .setStyle({}, { stick: { radius: 0.07, color: "#0b7285" }, sphere: { scale: 0.15, color: "#0b7285" } });
     viewer.zoomTo();
@@ -107,13 +108,17 @@
     if (row.energy !== undefined) facts.push(["energy", row.energy.toFixed(3) + " eV"]);
     if (row.rmsd !== undefined) facts.push(["RMSD, all atoms", row.rmsd.toFixed(3) + " Å"]);
     if (row.rmsd_heavy !== undefined) facts.push(["RMSD, heavy atoms", row.rmsd_heavy.toFixed(3) + " Å"]);
+    for (const plot of data.targets) for (const point of plot.points) if (point[0] === place) {
+      const unit = plot.unit ? " " + plot.unit : "";
+      facts.push([plot.name + ", asked", point[1] + unit], [plot.name + ", " + plot.source, point[2] + unit]);
+    }
     facts.push(...Object.entries(row.verdicts));
     at("sheet-facts").replaceChildren(...facts.flatMap(([name, value]) => [["dt", name], ["dd", value]]).map(([tag, text]) => {
       const element = document.createElement(tag);
       element.textContent = text;
       return element;
     }));
-    at("sheet-legend").textContent = row.relaxed ? "Thin, teal: after relaxation." : "Drag to turn, scroll to zoom.";
+    at("sheet-legend").textContent = row.relaxed ? "Thin, teal: after relaxation." : row.given ? "Cyan carbons and what is on them: the fragment." : "Drag to turn, scroll to zoom.";
   }
   at("close").onclick = () => at("sheet").close();
   at("sheet").onclick = (event) => { if (event.target === at("sheet")) at("sheet").close(); };
@@ -212,6 +217,27 @@
       at("under-cursor").append(text);
     });
     at("relax-plot").on("plotly_click", (event) => show(event.points[0].customdata));
+  });
+
+  // Targets -------------------------------------------------------------------------------------
+  const aims = at("target-plots");
+  if (aims) data.targets.filter((plot) => plot.points.length).forEach((plot) => {
+    const div = document.createElement("div");
+    div.className = "plot tall";
+    aims.append(div);
+    whenSeen(div, () => {
+      const [asked, found] = [1, 2].map((k) => plot.points.map((point) => point[k]));
+      const ends = [Math.min(...asked, ...found), Math.max(...asked, ...found)];
+      const unit = plot.unit ? " (" + plot.unit + ")" : "";
+      Plotly.newPlot(div, [
+        { x: ends, y: ends, mode: "lines", line: { color: "#c9d2da", width: 1 }, hoverinfo: "skip" },
+        { x: asked, y: found, mode: "markers", customdata: plot.points.map((point) => point[0]), marker: { size: 6, color: "#0b7285", opacity: 0.6 }, hovertemplate: "asked %{x:.4~g}, " + plot.source + " %{y:.4~g}<extra>structure %{customdata}</extra>" },
+      ], layout({
+        title: { text: "<b>" + plot.name + "</b>", font: { size: 13 }, x: 0.02, y: 0.97 }, showlegend: false,
+        xaxis: { ...faint, title: { text: "asked" + unit, standoff: 4 } }, yaxis: { ...faint, title: { text: plot.source + unit } },
+      }), settings);
+      div.on("plotly_click", (event) => { const place = event.points[0].customdata; if (data.molecules[place]) show(place); });
+    });
   });
 
   // One molecule being built --------------------------------------------------------------------
