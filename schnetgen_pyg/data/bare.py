@@ -74,20 +74,30 @@ def bare_structure(source: Any, where: str = "structure") -> BareStructure:
     data = check(data, where)
     atoms = source.copy() if isinstance(source, ase.Atoms) else to_ase(data)
     charge = electrons(data, where).charge
-    parts = _parts(atoms, where)
-    if len(parts) > MOST:
-        raise InputError(f"{where}: has {len(parts)} molecules, {MOST} at most are completed")
-    if charge and len(parts) > 1:
+    if atoms.pbc.any():
+        whole = [
+            Fragment.of_atoms(ase.Atoms(atoms.numbers[numbers], positions), where=where).saturated()
+            for numbers, positions in _parts(atoms, where)
+        ]
+    else:
+        bare = ase.Atoms(atoms.numbers, atoms.positions, info={"charge": charge})
+        whole = _molecules(Fragment.of_atoms(bare, where=where).saturated())
+    if len(whole) > MOST:
+        raise InputError(f"{where}: has {len(whole)} molecules, {MOST} at most are completed")
+    if charge and len(whole) > 1:
         raise InputError(
-            f"{where}: has charge {charge:+d} and {len(parts)} molecules; it does not say which of "
+            f"{where}: has charge {charge:+d} and {len(whole)} molecules; it does not say which of "
             "them has it: give them one by one"
         )
-    molecules = []
-    for numbers, positions in parts:
-        own = ase.Atoms(atoms.numbers[numbers], positions, info={"charge": charge})
-        molecules.append(Fragment.of_atoms(own, where=where).saturated())
-    # Atoms come back where they are, molecule by molecule in the order of their first atoms.
-    return BareStructure(atoms, molecules, where)
+    return BareStructure(atoms, whole, where)
+
+
+def _molecules(whole: Fragment) -> list[Fragment]:
+    """Its connected parts."""
+    number = int(whole.parts.max()) + 1
+    if number == 1:
+        return [whole]
+    return [whole.take(np.flatnonzero(whole.parts == part)) for part in range(number)]
 
 
 def _of_mol(mol: Chem.Mol, where: str) -> BareStructure:
@@ -99,12 +109,11 @@ def _of_mol(mol: Chem.Mol, where: str) -> BareStructure:
         raise InputError(f"{where}: has dummy atoms (*), which are no atoms; replace them")
     info = mol.GetPropsAsDict()
     atoms = ase.Atoms(numbers, mol.GetConformer().GetPositions(), info=info)
-    parts = [whole.take(np.flatnonzero(whole.parts == k)) for k in range(whole.parts.max() + 1)]
-    return BareStructure(atoms, parts, where)
+    return BareStructure(atoms, _molecules(whole), where)
 
 
 def _parts(atoms: ase.Atoms, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Atoms of every connected part and their positions, of a periodic structure in one piece."""
+    """Atoms of every connected part of a periodic structure, and their positions in one piece."""
     reach = bond_reaches(atoms.numbers)
     first, second, shift = ase.neighborlist.neighbor_list("ijS", atoms, list(reach))
     graph = nx.DiGraph()
