@@ -29,7 +29,8 @@ class SamplingConfig:
             need not be bonded to its focus either: it lies up to 1.5 times as far from it as what
             counts as a bond.
         restarts: how often a scaffold is begun again at most, where the hydrogens that its atoms
-            were to have cannot complete it (models that decide on valence states).
+            were to have cannot complete it (models that decide on valence states); by default 9
+            times, and 49 times on a fragment, which leaves fewer ways.
         gibbs_rounds: rounds in which heavy atoms of a scaffold are placed once more, given all
             others (models with a focus): all of them in the first, in later ones the third that
             was the most surprising. Hydrogens of different atoms are then placed at once.
@@ -57,7 +58,7 @@ class SamplingConfig:
     grid_spacing: float = 0.2
     shell_spacing: float = 0.25
     valence_rules: bool = True
-    restarts: int = 9
+    restarts: int | None = None
     gibbs_rounds: int = 2
     max_surprise: float = 2.0
     refinement_steps: int = 3
@@ -76,7 +77,8 @@ class SamplingConfig:
         require(0 <= self.guidance < float("inf"), "guidance", self.guidance, "0 or more")
         require(self.shell_spacing <= 0.5, "shell_spacing", self.shell_spacing, "at most 0.5 Å")
         for name in ("restarts", "gibbs_rounds", "refinement_steps"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+            value = getattr(self, name)
+            require(value is None or value >= 0, name, value, "0 or more")
         for name in ("batch_size", "jobs", "max_elements"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "at least 1")

@@ -24,6 +24,9 @@ from schnetgen_pyg.generator.valence_states import settled_states
 from schnetgen_pyg.graphs.indexing import ranges
 from schnetgen_pyg.modes import evaluating
 
+#: How often a scaffold is begun again by default: one that is drawn, and one on a fragment.
+RESTARTS = (9, 49)
+
 #: A batch of so many times fewer molecules than usual hardly takes less time.
 FEW = 8
 
@@ -196,7 +199,9 @@ class _Run:
         self.hydrogens = self.fixed + (asked.z > 0).sum(1) - self.sizes
         # Whether a scaffold can be completed its states say.
         foretold = "valence_state" in model.decisions and how.config.valence_rules
-        self.restarts = how.config.restarts if foretold else 0
+        usual = RESTARTS[self.fixed > 0]
+        most = usual if how.config.restarts is None else how.config.restarts
+        self.restarts = most if foretold else 0
 
     def places(self, rows: Tensor) -> Tensor:
         """Those of a part of the molecules, in rows for all of them."""
