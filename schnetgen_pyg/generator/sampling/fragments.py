@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -158,6 +159,14 @@ def _taken(model: SchNetGen, fragment: Fragment) -> int:
     return sum(degrees.get(z, UNLIMITED) - 2 for z in heavy) - _free(fragment)
 
 
+def leaves_room(model: SchNetGen, pattern: FormulaPattern, counts: Mapping[int, int]) -> bool:
+    """Whether so many atoms of each element are no more hydrogens than the others, and what a
+    fragment in the pattern has taken, leave room for."""
+    degrees = _degrees(model)
+    free = sum((degrees.get(z, UNLIMITED) - 2) * number for z, number in counts.items() if z != 1)
+    return counts.get(1, 0) <= 2 + free - pattern.taken + max(0, pattern.charge)
+
+
 def _check_exact(model: SchNetGen, pattern: FormulaPattern, fragment: Fragment, own: int) -> None:
     """Refuse a formula whose other atoms do not go with the fragment."""
     degrees = _degrees(model)
@@ -168,7 +177,7 @@ def _check_exact(model: SchNetGen, pattern: FormulaPattern, fragment: Fragment, 
     room = 2 + _free(fragment) + max(0, pattern.charge)
     room += sum((degrees.get(z, UNLIMITED) - 2) * count for z, count in others.items())
     formula, name = hill_formula(pattern.numbers), _told(fragment)
-    if hydrogens > room:
+    if not leaves_room(model, pattern, Counter(pattern.numbers)):
         raise InputError(
             f"no molecule {formula} has the fragment {name}: with {number} other atoms beside "
             f"hydrogen it has room for {room} hydrogens, not {hydrogens}; ask for fewer"
