@@ -104,6 +104,13 @@ class Fragment:
         """The same with hydrogens for all that it lacks."""
         return replace(self, joined=np.zeros_like(self.joined), hydrogens=self.lacking)
 
+    def without_hydrogens(self) -> Fragment:
+        """Its heavier atoms, which are to get as many hydrogens as they had, anywhere."""
+        there = self.neighbors(hydrogen=True)
+        hydrogens = np.where(self.open, OPEN, self.hydrogens + there)
+        kept = np.flatnonzero(self.numbers != 1)
+        return replace(self, lacking=self.lacking + there, hydrogens=hydrogens).take(kept)
+
     def take(self, kept: np.ndarray) -> Fragment:
         """Some of its atoms, by their numbers; nothing is bonded to the others."""
         place = np.full(len(self), -1)

@@ -54,10 +54,17 @@ def complete(arguments: Sequence[str]) -> None:
         default=None,
         help="how many atoms beside hydrogen are added, such as 3 or 2-5",
     )
+    parser.add_argument(
+        "--drop_hydrogens",
+        action="store_true",
+        help="draw the hydrogens of the fragment anew, with the rest",
+    )
     add_generation(parser)
     options = parser.parse_args(arguments)
     file_format(options.out)
     fragment = as_fragment(options.fragment, options.attach)
+    if options.drop_hydrogens:
+        fragment = fragment.without_hydrogens()
     own = int((fragment.numbers != 1).sum())
     write_generated(options, _whole(options, own), fragment)
 
@@ -115,6 +122,13 @@ def vary(arguments: Sequence[str]) -> None:
         help="of the whole molecules, as for generate; by default that of the given one",
     )
     parser.add_argument("--heavy_atoms", type=str | None, default=None)
+    parser.add_argument(
+        "--keep_hydrogens",
+        type=bool | None,
+        default=None,
+        help="whether hydrogens of what stays are kept, too, or drawn anew; by default kept by "
+        "generators that were trained with fragments",
+    )
     parser.add_argument("--num", type=int, default=100, help="how many are drawn")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
@@ -133,6 +147,7 @@ def vary(arguments: Sequence[str]) -> None:
         options.remove or options.remove_random,
         options.num,
         formula=formulas_asked(options.formula, options.heavy_atoms) if asked else None,
+        keep_hydrogens=options.keep_hydrogens,
         seed=options.seed,
         config=chosen(SamplingConfig, options),
         progress=progress,

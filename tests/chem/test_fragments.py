@@ -146,3 +146,11 @@ def test_a_molecule_without_a_part(isomers):
         Fragment.without(atoms, [])
     with pytest.raises(InputError, match="no atom 40"):
         Fragment.without(atoms, [40])
+
+
+def test_hydrogens_left_out_are_to_come():
+    closed = fragment(BENZENE, [7]).without_hydrogens()
+    assert closed.numbers.tolist() == [6] * 6
+    assert told(closed) == [(1, 0, 1), (1, 1, 0), *[(1, 0, 1)] * 4]
+    is_open = fragment(BENZENE[[*range(6), *range(7, 12)]]).without_hydrogens()
+    assert told(is_open) == [(1, ANY, ANY), *[(1, 0, 1)] * 5]

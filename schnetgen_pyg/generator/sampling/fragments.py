@@ -83,15 +83,20 @@ def check_fragment(model: SchNetGen, fragment: Fragment, where: str = "fragment"
         )
 
 
+def learned_fragments(model: SchNetGen) -> bool:
+    """Whether a model was trained with fragments, or nothing is known of its training."""
+    training = model.provenance.get("training")
+    return training is None or bool(training.get("fragments"))
+
+
 def unlearned(model: SchNetGen, fragment: Fragment) -> str:
     """Why a model that has seen no fragments in its training will often fail on this one, if it
     will; of a model that was not trained here nothing is known."""
-    training = model.provenance.get("training")
     several, saturated = fragment.parts.max() > 0, (fragment.numbers == 1).any()
-    if training is None or training.get("fragments") or not (several or saturated):
+    if learned_fragments(model) or not (several or saturated):
         return ""
     what = "several parts" if several else "hydrogens"
-    cure = "" if several else "; leave out its hydrogens, which are then drawn with the rest,"
+    cure = "" if several else "; leave out its hydrogens (--drop_hydrogens), which are then drawn,"
     return (
         f"the fragment has {what}, and the model was trained without fragments: many molecules may "
         f"fail{cure or ';'} or take a model that was trained with --fragments"

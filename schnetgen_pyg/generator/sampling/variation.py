@@ -22,6 +22,7 @@ from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import Formulas
+from schnetgen_pyg.generator.sampling.fragments import learned_fragments
 from schnetgen_pyg.generator.sampling.generate import sample
 from schnetgen_pyg.generator.sampling.likelihood import log_prob
 
@@ -36,6 +37,7 @@ def vary(
     num_molecules: int = 100,
     *,
     formula: Formulas = None,
+    keep_hydrogens: bool | None = None,
     seed: int = 0,
     config: SamplingConfig | None = None,
     progress: Callable[..., Any] | None = None,
@@ -50,6 +52,8 @@ def vary(
             random connected parts have, which differ from draw to draw.
         num_molecules: how many are drawn; those that are the same molecule come once.
         formula: of the whole molecules, as in `generate`; by default that of the given one.
+        keep_hydrogens: whether hydrogens of what stays are kept, too, or drawn anew; by default
+            kept by models that were trained with fragments.
         seed, config, progress, changes: as in `generate`.
 
     Returns:
@@ -68,27 +72,42 @@ def vary(
     if formula is None:
         charge = electrons(data, "molecule").charge
         formula = FormulaPattern.of(atoms.numbers.tolist(), charge)
-    drawn = _drawn(model, atoms, removed, num_molecules, formula, seed, config)
+    if keep_hydrogens is None:
+        keep_hydrogens = learned_fragments(model)
+    fragments = _fragments(atoms, removed, num_molecules, seed, keep_hydrogens)
+    drawn = _drawn(model, fragments, formula, seed, config)
     drawn = progress(drawn, total=num_molecules) if progress else drawn
     return _ranked(model, _different(drawn, atoms), config)
 
 
-def _drawn(
-    model: SchNetGen,
+def _fragments(
     atoms: ase.Atoms,
     removed: int | Sequence[int],
     num_molecules: int,
-    formula: Formulas,
     seed: int,
-    config: SamplingConfig,
-) -> Iterator[ase.Atoms]:
+    keep_hydrogens: bool,
+) -> list[tuple[Fragment, int]]:
+    """What is left of the molecule, and how many are drawn on it."""
     if isinstance(removed, int):
         parts = random_parts(atoms, removed, num_molecules, seed)
     else:
         parts = [tuple(removed)] * num_molecules
-    groups, first = [], 0
+    found = []
     for part, number in Counter(parts).items():
         left = Fragment.without(atoms, part)
+        found.append((left if keep_hydrogens else left.without_hydrogens(), number))
+    return found
+
+
+def _drawn(
+    model: SchNetGen,
+    fragments: Sequence[tuple[Fragment, int]],
+    formula: Formulas,
+    seed: int,
+    config: SamplingConfig,
+) -> Iterator[ase.Atoms]:
+    groups, first = [], 0
+    for left, number in fragments:
         own: dict[str, Any] = {"seed": seed, "fragment": left, "config": config, "first": first}
         groups.append(sample(model, formula, number, **own))  # refuses what is wrong
         first += number

@@ -65,7 +65,7 @@ def test_a_hydrogen_is_replaced_and_all_else_stays(bundled):
         if ethanol.numbers[k] == 1 and ethanol.get_distance(k, carbon) < 1.2
     ]
     start = fragment(ethanol, hydrogens[:1])
-    molecules = generate(bundled, "C7H10O2", 12, seed=0, fragment=start)
+    molecules = generate(bundled, "C7H10O2", 12, seed=0, fragment=start, restarts=9)
     kept = len(start)
     assert kept == len(ethanol) - 1
     for atoms in molecules:
@@ -150,15 +150,18 @@ def test_parts_too_far_apart_are_refused():
 def test_variations(bundled, isomers):
     atoms = to_ase(isomers[3])
     heavy = [k for k in range(len(atoms)) if atoms.numbers[k] != 1]
-    found = vary(bundled, atoms, 3, 30, seed=1)
+    found = vary(bundled, atoms, 3, 12, seed=1)
     assert found
     texts = [one.info["smiles"] for one in found]
     assert len({*texts}) == len(texts)
     assert all(one.get_chemical_formula() == "C7H10O2" for one in found)
     likely = [one.info["log_prob"] for one in found]
     assert likely == sorted(likely, reverse=True)
-    again = vary(bundled, atoms, 3, 30, seed=1)
+    again = vary(bundled, atoms, 3, 12, seed=1)
     assert [one.info["smiles"] for one in again] == texts
+    kept = vary(bundled, atoms, [heavy[0]], 10, seed=1, keep_hydrogens=True, restarts=4)
+    for one in kept:
+        assert one.info["given"] > 9  # with hydrogens
     for part in random_parts(atoms, 3, 30, 0):
         assert {*part} <= {*heavy}
         assert len(part) == 3
