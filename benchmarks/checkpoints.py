@@ -2,12 +2,15 @@
 
     python benchmarks/checkpoints.py c7h10o2 --data train.extxyz.gz
     python benchmarks/checkpoints.py qm9 --data geometries.npz
+    python benchmarks/checkpoints.py qm9-targets --data qm9-targets.safetensors
     python benchmarks/checkpoints.py --check          # do the bundled models say what made them?
 
 Every model has a recipe: the data by name, number and SHA-256 of types and positions, and the
 `schnetgen` commands that make it, with all settings and seeds. They run one after the other in
 ``--out`` (``runs/checkpoints``); the same command continues what was stopped. The last run is in
-``OUT/NAME``, and ``OUT/NAME.safetensors`` is the model, whose provenance holds the recipe.
+``OUT/NAME``, and ``OUT/NAME.safetensors`` is the model, whose provenance holds the recipe. A model
+that starts from another one takes ``OUT/OTHER.safetensors``, else the bundled one, and names its
+SHA-256.
 
 Without ``--data`` the isomers are taken from QM9's published archive, by their numbers there. What
 is held out of ``qm9`` is written beside it, ``OUT/qm9-test.extxyz.gz``: no training sees it.
@@ -16,6 +19,7 @@ is held out of ``qm9`` is written beside it, ``OUT/qm9-test.extxyz.gz``: no trai
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -33,11 +37,12 @@ from schnetgen_pyg import Potential, SchNetGen, load
 from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.data.digest import digest
+from schnetgen_pyg.data.properties import property_values
 from schnetgen_pyg.data.writers import write
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.presets import PRESETS
 from schnetgen_pyg.storage.atomic import replacing
-from schnetgen_pyg.storage.models import CHECKPOINTS
+from schnetgen_pyg.storage.models import CHECKPOINTS, find_model
 
 ISOMERS = Path(__file__).parent / "recipes" / "qm9_c7h10o2_train.txt"
 
@@ -53,6 +58,8 @@ class Source:
         numbers: file with their numbers in the data set ``qm9-c7h10o2``.
         held_out: how many of the file's molecules, drawn by seed 0, are not among them.
         without: formula of molecules that are not among them either.
+        labels: properties of each, whose values (NaN for none) are counted in ``labels_sha256``.
+        labels_sha256: of these values.
     """
 
     name: str
@@ -61,6 +68,8 @@ class Source:
     numbers: Path | None = None
     held_out: int = 0
     without: str = ""
+    labels: tuple[str, ...] = ()
+    labels_sha256: str = ""
 
     def parts(self, structures: Sequence[Data]) -> tuple[list[Data], list[Data]]:
         """Those to train on and those held out."""
@@ -80,11 +89,25 @@ class Source:
         for structures in self._candidates(path):
             wanted, held_out = self.parts(structures)
             if len(wanted) == self.count and digest(wanted) == self.sha256:
+                self.check_labels(wanted, str(path))
                 return wanted, held_out
         raise InputError(
             f"{path or 'qm9-c7h10o2'}: its structures are not the {self.name} that the recipe "
             f"names (SHA-256 {self.sha256[:12]}…); name their file with --data"
         )
+
+    def check_labels(self, structures: Sequence[Data], where: str) -> None:
+        """Refuse structures with other properties.
+
+        Raises:
+            InputError: with both digests.
+        """
+        if self.labels and (found := labels_digest(structures, self.labels)) != self.labels_sha256:
+            raise InputError(
+                f"{where}: the values of {', '.join(self.labels)} are others (SHA-256 "
+                f"{found[:12]}…) than the recipe names ({self.labels_sha256[:12]}…); make the file "
+                "with benchmarks/make_targets.py"
+            )
 
     def _candidates(self, path: Path | None) -> Iterator[list[Data]]:
         if path is not None:
@@ -101,6 +124,14 @@ class Source:
                 for number, data in zip(numbers, chosen, strict=True):
                     data.info = {"isomer": number}
                 yield chosen
+
+
+def labels_digest(structures: Sequence[Data], names: Sequence[str]) -> str:
+    """SHA-256 of properties of structures, to six digits; NaN where a structure lacks one."""
+    columns = property_values(structures, names).values()
+    rows = zip(*(values.tolist() for values in columns), strict=True)
+    text = "\n".join(" ".join(f"{value:.6g}" for value in row) for row in rows)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -126,7 +157,8 @@ class Recipe:
 
     def told(self) -> dict[str, Any]:
         """As the provenance of the model holds it."""
-        data = {name: getattr(self.data, name) for name in ("name", "count", "sha256")}
+        names = ("name", "count", "sha256") + ("labels_sha256",) * bool(self.data.labels)
+        data = {name: getattr(self.data, name) for name in names}
         stages = [{"command": s.command, "settings": s.all_settings()} for s in self.stages]
         told: dict[str, Any] = json.loads(json.dumps({"data": data, "stages": stages}))
         return told
@@ -150,6 +182,13 @@ REST = Source(
     "fff93460f6df80ceb73de6988267d321b2150d7a0439177893023bc450cba63a",
     held_out=10_000,
     without="C7H10O2",
+)
+HALF_KNOWN = Source(
+    "109,737 molecules of QM9 without C7H10O2, properties of one half",
+    REST.count,
+    REST.sha256,
+    labels=("mu", "alpha", "homo", "lumo", "gap", "Cv", "relative_energy"),
+    labels_sha256="TODO",
 )
 #: Each isomer and four configurations of a trajectory at 500 K.
 LABEL = Stage(
@@ -208,6 +247,33 @@ RECIPES: dict[str, Recipe] = {
                 {
                     "preset": "focus",
                     "steps": 80_000,
+                    "num_validation": 500,
+                    "num_samples": 0,
+                    "checkpoint_interval": 500,
+                    "validation_interval": 2_000,
+                    "seed": 0,
+                    "accelerator": "cpu",
+                },
+            ),
+        ),
+    ),
+    # From `qm9`: what is new (properties, fingerprint, given atoms) starts from zeros.
+    "qm9-targets": Recipe(
+        HALF_KNOWN,
+        (
+            Stage(
+                "train",
+                {
+                    "init": "qm9",
+                    "properties": [*HALF_KNOWN.labels],
+                    "conditions": [
+                        *("remaining_formula", "valence_states"),
+                        *("given_atoms", "fingerprint", "properties"),
+                    ],
+                    "fragments": 0.3,
+                    "steps": 40_000,
+                    "learning_rate": 5e-4,
+                    "schedule": "cosine",
                     "num_validation": 500,
                     "num_samples": 0,
                     "checkpoint_interval": 500,
@@ -292,9 +358,18 @@ def label(stage: Stage, source: Path, sha256: str, out: Path) -> Path:
     return path
 
 
+def parent_of(stage: Stage, out: Path) -> str | None:
+    """The model that a training starts from: one that was made here, else the bundled one."""
+    name = stage.settings.get("init")
+    made = out / f"{name}.safetensors"
+    return str(made) if name and made.is_file() else name
+
+
 def train(name: str, stage: Stage, source: Path, out: Path) -> Path:
     """Begin or continue the run ``OUT/NAME``; its model."""
     folder, config = out / name, out / f"{name}.yaml"
+    if parent := parent_of(stage, out):
+        stage = Stage(stage.command, stage.settings | {"init": parent})
     require_same(folder / "config.yaml", stage)
     config.write_text(yaml.safe_dump(stage.settings, sort_keys=False))
     options = ["--config", str(config), "--data", str(source), "--out", str(folder)]
@@ -349,6 +424,8 @@ def make(name: str, data: Path | None, out: Path) -> Path:
     model = load_any(source)
     made = {"commit": COMMIT, "command": f"python benchmarks/checkpoints.py {name}"}
     model.provenance["recipe"] = recipe.told() | made
+    if parent := recipe.stages[-1].settings.get("init"):
+        model.provenance["parent"]["name"] = parent  # no path of this machine
     if recipe.stages[0].command == "label":
         labels = load(out / "labels.extxyz")
         model.provenance["recipe"]["labels"] = {"count": len(labels), "sha256": digest(labels)}
@@ -375,11 +452,26 @@ def differences(name: str, path: Path | None = None) -> list[str]:
     trained = model.provenance["training"]
     for setting in {f.name for f in fields(model.config)} | trained.keys():
         value = trained.get(setting, getattr(model.config, setting, None))
+        if setting == "properties":
+            value = [one.name for one in model.config.properties]
         if setting in last and json.dumps(plain(value)) != json.dumps(plain(last[setting])):
             wrong.append(f"{setting} {value}, the recipe has {last[setting]}")
     if isinstance(model, SchNetGen) and model.provenance.get("step") != last["steps"]:
         wrong.append(f"step {model.provenance.get('step')} of {last['steps']}")
-    return sorted(wrong)
+    return sorted(wrong + another_parent(model, last.get("init")))
+
+
+def another_parent(model: SchNetGen | Potential, name: str | None) -> list[str]:
+    """Whether a model starts from other weights than those of the bundled model of this name."""
+    if name is None:
+        return []
+    told, path = model.provenance.get("parent", {}), find_model(name)
+    if not path.is_file():
+        return [f"{name}, which it starts from, is not bundled"]
+    wanted = hashlib.sha256(path.read_bytes()).hexdigest()
+    if told.get("sha256") == wanted:
+        return []
+    return [f"starts from {told.get('name')} {told.get('sha256', '')[:12]}…, not from {name}"]
 
 
 def plain(value: Any) -> Any:
