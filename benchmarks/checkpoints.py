@@ -188,7 +188,7 @@ HALF_KNOWN = Source(
     REST.count,
     REST.sha256,
     labels=("mu", "alpha", "homo", "lumo", "gap", "Cv", "relative_energy"),
-    labels_sha256="TODO",
+    labels_sha256="78b4ba1fe6a2eb55a8cf9ef21fa52942348b5fabd582bd1c08187b6749d0b6ff",
 )
 #: Each isomer and four configurations of a trajectory at 500 K.
 LABEL = Stage(

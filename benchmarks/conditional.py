@@ -190,7 +190,7 @@ def measured(
     made, told = molecules(model, name, targets, way, options, ranker)
     records = perceive_all(made, jobs=job_count(options.jobs))
     valid = np.array([not record["failure"] for record in records])
-    hashes = [hash_of(record["smiles"]) if "smiles" in record else 0 for record in records]
+    hashes = [0 if record["failure"] else hash_of(record["smiles"]) for record in records]
     known = np.isin(np.array(hashes, dtype=np.uint64), models["judged_on"])
     judge = judge_of(name, models["judges"])
     row = errors_of(predicted(judge, name, made), targets.values, known, QUANTITIES[name])
