@@ -3,11 +3,11 @@
     OMP_NUM_THREADS=1 python benchmarks/fingerprints.py --checkpoint qm9-targets \\
         --test test.extxyz.gz
 
-Asks for ``--each`` molecules like each of ``--num`` held-out ones, drawn by a seed, without and with
-guidance, and compares Morgan fingerprints (radius 2, 1,024 bits) by Tanimoto's similarity; beside
-that molecules of which nothing was asked, and pairs of held-out molecules: what two molecules have
-in common by chance. A structure that is no valid molecule has the similarity 0. Writes
-``fingerprints_NAME.json``; a run that was stopped continues.
+Asks for ``--each`` molecules like each of ``--num`` held-out ones, drawn by a seed, without and
+with guidance, and compares Morgan fingerprints (radius 2, 1,024 bits) by Tanimoto's similarity.
+Beside that molecules of which nothing was asked, and pairs of held-out molecules: what two
+molecules have in common by chance. A structure that is no valid molecule has the similarity 0.
+Writes ``fingerprints_NAME.json``; a run that was stopped continues.
 """
 
 from __future__ import annotations
