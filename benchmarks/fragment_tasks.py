@@ -66,9 +66,9 @@ def side_chains(mol: Chem.Mol, core: Sequence[int]) -> tuple[str, ...]:
     for index in core:
         edited.RemoveAtom(index)
     edited.CommitBatchEdit()
-    pieces = Chem.GetMolFrags(edited.GetMol(), asMols=True, sanitizeFrags=False)
+    pieces = Chem.GetMolFrags(edited.GetMol(), asMols=True)
     heavy = [p for p in pieces if any(a.GetAtomicNum() > 1 for a in p.GetAtoms())]
-    return tuple(sorted(Chem.MolToSmiles(piece) for piece in heavy))
+    return tuple(sorted(smiles(piece) for piece in heavy))
 
 
 def scaffold_task(atoms: ase.Atoms) -> Task | None:

@@ -20,7 +20,7 @@ import importlib.util
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,6 @@ from rdkit import Chem
 from samples import drawn, weights_of
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
-from tqdm import tqdm
 
 from schnetgen_pyg import SchNetGen, load
 from schnetgen_pyg.chem.molecules import known_or_perceived
@@ -52,9 +51,20 @@ METHOD = "gfn2-xtb"
 BELOW = (0.05, 0.1, 0.5)
 KCAL = ase.units.kcal / ase.units.mol
 
-#: Heavy atoms of a molecule, as RDKit molecule or bare: to its positions of hydrogens [number, 3],
-#: or none if it is refused.
-Adder = Callable[[Sequence[Any]], Iterable[np.ndarray | None]]
+
+@dataclass(frozen=True)
+class Way:
+    """A way to put hydrogens on heavy atoms.
+
+    Attributes:
+        bonds: whether it gets RDKit molecules with bond orders, or bare atoms.
+        add: from these to the positions of the hydrogens of each [number, 3] in Å.
+        takes: whether it does not refuse one.
+    """
+
+    bonds: bool
+    add: Callable[[Sequence[Any]], list[np.ndarray]]
+    takes: Callable[[Any], bool] = lambda _: True
 
 
 @dataclass(frozen=True)
@@ -157,8 +167,10 @@ def deviation(molecule: Molecule, hydrogens: np.ndarray | None, turn: bool = Fal
     return float(np.sqrt(total / sum(map(len, molecule.hydrogens))))
 
 
-def ours(model: SchNetGen, seed: int) -> Adder:
-    def usable(one: Any) -> bool:
+def ours(model: SchNetGen, seed: int, bonds: bool) -> Way:
+    """The generator's."""
+
+    def takes(one: Any) -> bool:
         try:
             for fragment in bare_structure(one).molecules:
                 check_seen(model, fragment.numbers.tolist())
@@ -167,16 +179,14 @@ def ours(model: SchNetGen, seed: int) -> Adder:
             return False
         return True
 
-    def add(given: Sequence[Any]) -> list[np.ndarray | None]:
-        good = [usable(one) for one in given]
-        made = add_hydrogens(model, [g for g, ok in zip(given, good, strict=True) if ok], seed=seed)
-        new = iter([one.positions[len(one) - one.info["added"] :] for one in made])
-        return [next(new) if ok else None for ok in good]
+    def add(given: Sequence[Any]) -> list[np.ndarray]:
+        made = add_hydrogens(model, given, seed=seed)
+        return [one.positions[len(one) - one.info["added"] :] for one in made]
 
-    return add
+    return Way(bonds, add, takes)
 
 
-def by_rdkit(given: Sequence[Any]) -> list[np.ndarray | None]:
+def by_rdkit(given: Sequence[Any]) -> list[np.ndarray]:
     """Of RDKit molecules only."""
     made = [Chem.AddHs(mol, addCoords=True) for mol in given]
     return [
@@ -185,7 +195,7 @@ def by_rdkit(given: Sequence[Any]) -> list[np.ndarray | None]:
     ]
 
 
-def by_openbabel(given: Sequence[Any]) -> list[np.ndarray | None]:
+def by_openbabel(given: Sequence[Any]) -> list[np.ndarray]:
     from openbabel import openbabel as ob
 
     ob.obErrorLog.SetOutputLevel(0)
@@ -248,34 +258,36 @@ def above(molecules: Sequence[Molecule], found: Sequence[np.ndarray | None]) -> 
     }
 
 
-def measured(
-    molecules: Sequence[Molecule], given: Sequence[Any], add: Adder, num_energies: int
-) -> dict[str, Any]:
+def measured(molecules: Sequence[Molecule], way: Way, num_energies: int) -> dict[str, Any]:
     """Figures of one way to put hydrogens there."""
-    list(add(given[:1]))  # what is loaded and compiled once
+    given = [one.mol if way.bonds else one.bare for one in molecules]
+    good = [k for k, one in enumerate(given) if way.takes(one)]
+    found: list[np.ndarray | None] = [None] * len(given)
+    way.add([given[k] for k in good[:1]])  # what is loaded and compiled once
     start = time.perf_counter()
-    found = list(add(given))
+    made = way.add([given[k] for k in good])
     seconds = time.perf_counter() - start
+    for k, new in zip(good, made, strict=True):
+        found[k] = new
     each = list(zip(molecules, found, strict=True))
-    row: dict[str, Any] = {"rmsd": summary([deviation(one, new) for one, new in tqdm(each)])}
+    row: dict[str, Any] = {"rmsd": summary([deviation(one, new) for one, new in each])}
     row["rotamers_forgiven"] = summary([deviation(one, new, turn=True) for one, new in each])
-    row["refused"] = sum(new is None for new in found)
-    row["molecules_per_second"] = len(given) / seconds
+    row |= {"refused": len(given) - len(good), "molecules_per_second": len(good) / seconds}
     if num_energies and importlib.util.find_spec("tblite"):
         row["energy"] = above(molecules[:num_energies], found[:num_energies])
     return row
 
 
-def ways(model: SchNetGen, seed: int) -> dict[str, tuple[str, Adder]]:
-    """By their names: whether bond orders are ``known`` or atoms ``bare``, and who adds."""
-    found: dict[str, tuple[str, Adder]] = {
-        "ours, bond orders known": ("known", ours(model, seed)),
-        "RDKit, bond orders known": ("known", by_rdkit),
-        "ours, bonds by lengths": ("bare", ours(model, seed)),
+def ways(model: SchNetGen, seed: int) -> dict[str, Way]:
+    """All of them by their names; those that are not installed are named."""
+    found = {
+        "ours, bond orders known": ours(model, seed, bonds=True),
+        "RDKit, bond orders known": Way(True, by_rdkit),
+        "ours, bonds by lengths": ours(model, seed, bonds=False),
     }
     if importlib.util.find_spec("openbabel"):
-        found["Open Babel, bond orders known"] = ("known", by_openbabel)
-        found["Open Babel, bonds by lengths"] = ("bare", by_openbabel)
+        found["Open Babel, bond orders known"] = Way(True, by_openbabel)
+        found["Open Babel, bonds by lengths"] = Way(False, by_openbabel)
     else:
         print("not installed, and left out: openbabel", flush=True)
     return found
@@ -293,11 +305,10 @@ def main() -> None:
     model = load_model(options)
     data = drawn(load(options.test), options.num, options.seed)
     molecules = [one for one in map(Molecule.of, map(to_ase, data)) if one is not None]
-    given = {"known": [one.mol for one in molecules], "bare": [one.bare for one in molecules]}
     record: dict[str, Any] = {"checkpoint": options.name, "training": model.provenance}
     record |= {"molecules": len(molecules), "energies": options.energies, "method": METHOD}
     record |= {"note": options.note, "rows": {}}
-    for name, (kind, add) in ways(model, options.seed).items():
+    for name, way in ways(model, options.seed).items():
         asked: dict[str, Any] = {"data": digest(data), "energies": options.energies}
         if name.startswith("ours"):
             asked |= {"weights": weights_of(model), "seed": options.seed}
@@ -305,7 +316,7 @@ def main() -> None:
             options.out / "hydrogens.json",
             name,
             asked,
-            lambda k=kind, a=add: measured(molecules, given[k], a, options.energies),
+            lambda w=way: measured(molecules, w, options.energies),
         )
         record["rows"][name] = row
         print(name, row["rmsd"], f"{row['molecules_per_second']:.0f} a second", flush=True)
