@@ -116,8 +116,12 @@ class Known:
 
 
 def relative(structures: Sequence[Data], energies: Tensor, references: dict[int, float]) -> Tensor:
-    """Energy per atom less the mean of the elements' contributions, eV [num_structures]."""
-    expected = [sum(references[z] for z in data.z.tolist()) / data.z.numel() for data in structures]
+    """Energy per atom less the mean of the elements' contributions, eV [num_structures]; NaN with
+    an element that has none."""
+    expected = [
+        sum(references.get(z, torch.nan) for z in data.z.tolist()) / data.z.numel()
+        for data in structures
+    ]
     sizes = torch.tensor([data.z.numel() for data in structures])
     return energies / sizes - torch.tensor(expected).double()
 
