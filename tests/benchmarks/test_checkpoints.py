@@ -1,6 +1,7 @@
 """A bundled model is made again by one command, and says what made it."""
 
 import dataclasses
+import hashlib
 import json
 
 import pytest
@@ -57,6 +58,19 @@ def test_other_data_are_refused(checkpoints, recipes, isomers, tmp_path):
         checkpoints.make("generator", None, tmp_path / "out")
 
 
+def test_other_labels_are_refused(checkpoints, recipes, isomers):
+    """Structures that are those of the recipe, with other properties."""
+    ten = recipes["generator"].data
+    own = checkpoints.labels_digest(load(isomers)[:10], ["energy"])
+    named = dataclasses.replace(ten, labels=("energy",), labels_sha256=own)
+    assert len(named.read(isomers)[0]) == 10
+    structures = [data.clone() for data in load(isomers)[:10]]
+    structures[3].energy = structures[3].energy + 0.1
+    assert checkpoints.labels_digest(structures, ["energy"]) != own
+    with pytest.raises(InputError, match="values of energy are others"):
+        named.check_labels(structures, "isomers.extxyz")
+
+
 def test_numbers_of_the_isomers_are_whole(checkpoints):
     lines = checkpoints.ISOMERS.read_text().splitlines()
     numbers = [int(n) for line in lines if line[0] != "#" for n in line.split()]
@@ -90,6 +104,47 @@ def test_a_generator_from_its_recipe(checkpoints, recipes, isomers, tmp_path):
     assert "another stages" in wrong
     assert "learning_rate 0.002, the recipe has 0.5" in wrong
     assert "step 2 of 3" in wrong
+
+
+@pytest.mark.slow
+def test_a_model_that_starts_from_another(checkpoints, recipes, isomers, tmp_path, monkeypatch):
+    """The one that was made in the same folder; its SHA-256 is kept, and compared with that of the
+    bundled one."""
+    out, labelled = tmp_path / "out", tmp_path / "labelled.extxyz"
+    parent = checkpoints.make("generator", isomers, out)
+    structures = [to_ase(data) for data in load(isomers)[:10]]
+    for number, atoms in enumerate(structures):
+        atoms.info["gap"] = float(number) if number % 2 else float("nan")
+    write(labelled, structures)
+    child = {"init": "generator", "properties": ["gap"], "steps": 3, "num_validation": 2}
+    child["conditions"] = ["remaining_formula", "valence_states", "given_atoms", "properties"]
+    data = dataclasses.replace(
+        recipes["generator"].data,
+        labels=("gap",),
+        labels_sha256=checkpoints.labels_digest(load(labelled), ["gap"]),
+    )
+    stage = checkpoints.Stage("train", child | {"fragments": 0.3, "accelerator": "cpu"})
+    recipes["child"] = checkpoints.Recipe(data, (stage,))
+    path = checkpoints.make("child", labelled, out)
+    model = SchNetGen.from_pretrained(path)
+    assert [one.name for one in model.config.properties] == ["gap"]
+    assert model.provenance["parent"]["name"] == "generator"
+    sha256 = hashlib.sha256(parent.read_bytes()).hexdigest()
+    assert model.provenance["parent"]["sha256"] == sha256
+    told = model.provenance["recipe"]
+    assert told["data"]["labels_sha256"] == data.labels_sha256
+    assert told["stages"][0]["settings"]["init"] == "generator"
+
+    assert checkpoints.differences("child", path) == [
+        "generator, which it starts from, is not bundled"
+    ]
+    monkeypatch.setattr("schnetgen_pyg.storage.models.CHECKPOINTS", out)
+    assert checkpoints.differences("child", path) == []
+    model = SchNetGen.from_pretrained(parent)
+    next(model.parameters()).data.add_(1.0)
+    model.save(parent)
+    (wrong,) = checkpoints.differences("child", path)
+    assert wrong.startswith(f"starts from generator {sha256[:12]}")
 
 
 @pytest.mark.slow
