@@ -74,32 +74,31 @@ def test_a_linker_task_leaves_both_parts(tasks):
     assert tasks.linker_task(embedded("C1CC1"), (0, 0)) is None
 
 
+def numbered_as(fragment, text, turn=0):
+    """A molecule whose first ring has the numbers that it has in the fragment, turned by some
+    places."""
+    mol = Chem.MolFromSmiles(text)
+    ring = list(mol.GetRingInfo().AtomRings()[0])
+    ring = ring[turn:] + ring[:turn]
+    order = [0]
+    while len(order) < len(ring):
+        pairs = [pair for pair in fragment.bonds.tolist() if order[-1] in pair]
+        order.append(next(k for pair in pairs for k in pair if k not in order))
+    first = [ring[order.index(k)] for k in range(len(ring))]
+    rest = [k for k in range(mol.GetNumAtoms()) if k not in ring]
+    return Chem.RenumberAtoms(mol, [*first, *rest])
+
+
 def test_bond_orders_are_those_of_the_fragment(tasks, completions):
-    """Also where an aromatic ring has its double bonds elsewhere; a reduced one is another."""
-    toluene = tasks.scaffold_task(embedded("Cc1ccccc1")).fragment
-
-    def whole(text):
-        """A molecule whose ring atoms come first, as those of the fragment."""
-        mol = Chem.MolFromSmiles(text)
-        ring = list(mol.GetRingInfo().AtomRings()[0])
-        rest = [k for k in range(mol.GetNumAtoms()) if k not in ring]
-        order = _along(toluene, mol, ring)
-        return Chem.RenumberAtoms(mol, [*order, *rest])
-
-    assert completions.orders_kept(whole("Oc1ccccc1"), toluene)
-    assert not completions.orders_kept(whole("OC1CCCCC1"), toluene)
-
-
-def _along(fragment, mol, ring):
-    """Atoms of a ring in the order of a ring of six: neighbours stay neighbours."""
-    order, left = [0], {k: [] for k in range(6)}
-    for one, other in fragment.bonds.tolist():
-        left[one].append(other)
-        left[other].append(one)
-    while len(order) < 6:
-        order.append(next(k for k in left[order[-1]] if k not in order))
-    place = {atom: ring[k] for k, atom in enumerate(order)}
-    return [place[k] for k in range(6)]
+    """Also where an aromatic ring has its double bonds elsewhere; a reduced one is another, and
+    so is what lost a bond."""
+    benzene = tasks.scaffold_task(embedded("Cc1ccccc1")).fragment
+    for turn in (0, 1):
+        assert completions.orders_kept(numbered_as(benzene, "Oc1ccccc1", turn), benzene)
+        assert not completions.orders_kept(numbered_as(benzene, "OC1=CCCC=C1", turn), benzene)
+    saturated = tasks.scaffold_task(embedded("CC1CC1")).fragment
+    assert completions.orders_kept(numbered_as(saturated, "OC1CC1"), saturated)
+    assert not completions.orders_kept(Chem.MolFromSmiles("CCCO"), saturated)
 
 
 def test_recovery(completions):

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch_geometric.data import Data
 
 from schnetgen_pyg import Potential, SchNetGen, load
 from schnetgen_pyg.data.convert import convert
@@ -90,9 +91,18 @@ def test_a_molecule_without_properties_is_named(make_targets, published):
 
 def load_one(text):
     atoms = embedded(text)
-    from torch_geometric.data import Data
-
     return Data(z=torch.tensor(atoms.numbers), pos=torch.tensor(atoms.positions).float())
+
+
+@pytest.mark.parametrize("border", [0.0005, 0.001])
+def test_lost_digits_do_not_matter(make_targets, border):
+    """On the border of what is rounded to the nearest, and of what is rounded down."""
+    z = np.array([6, 1])
+    exact = np.array([[0.12345, border, 0.0002], [1.0, 0.0, 0.0]])
+    lost = np.array([[0.0, 1e-8, 0.0], [0.0, 0.0, 0.0]])
+    above, below = ({*make_targets.keys(z, exact + sign * lost)} for sign in (1, -1))
+    assert above & below
+    assert not {*make_targets.keys(z, exact + 0.01)} & {*make_targets.keys(z, exact)}
 
 
 def test_relative_energies_are_what_compositions_do_not_say(make_targets):
