@@ -194,10 +194,8 @@ def measured(
     known = np.isin(np.array(hashes, dtype=np.uint64), models["judged_on"])
     judge = judge_of(name, models["judges"])
     row = errors_of(predicted(judge, name, made), targets.values, known, QUANTITIES[name])
-    row |= {"valid": float(valid.mean()), "generation": told["commit"]}
-    if told["seconds"]:
-        row["seconds_a_molecule"] = told["seconds"] / len(made)
-    return row
+    row["valid"] = float(valid.mean())
+    return row | {"generation": told["commit"], "seconds_a_molecule": told["seconds_a_molecule"]}
 
 
 def floor(name: str, models: dict[str, Any], test: Sequence[Data]) -> dict[str, float]:

@@ -41,6 +41,7 @@ from schnetgen_pyg.data.bare import bare_structure
 from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.evaluation.judges.openbabel import openbabel_molecule
 from schnetgen_pyg.generator.sampling.bare_atoms import add_hydrogens
 from schnetgen_pyg.generator.sampling.formulas import check_seen
 from schnetgen_pyg.generator.sampling.fragments import check_fragment
@@ -203,20 +204,12 @@ def by_openbabel(given: Sequence[Any]) -> list[np.ndarray]:
 
 
 def _openbabel(ob: Any, given: Any) -> np.ndarray:
-    mol = ob.OBMol()
     if isinstance(given, Chem.Mol):
-        reader = ob.OBConversion()
+        mol, reader = ob.OBMol(), ob.OBConversion()
         reader.SetInFormat("mol")
         reader.ReadString(mol, Chem.MolToMolBlock(given))
     else:
-        mol.BeginModify()
-        for number, position in zip(given.numbers.tolist(), given.positions.tolist(), strict=True):
-            atom = mol.NewAtom()
-            atom.SetAtomicNum(number)
-            atom.SetVector(*position)
-        mol.EndModify()
-        mol.ConnectTheDots()
-        mol.PerceiveBondOrders()
+        mol = openbabel_molecule(given)
         for atom in ob.OBMolAtomIter(mol):
             ob.OBAtomAssignTypicalImplicitHydrogens(atom)
     mol.AddHydrogens()

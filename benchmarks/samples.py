@@ -100,7 +100,8 @@ def kept(
 
     Returns:
         the molecules, and ``commit`` and ``seconds`` of making them: no seconds where a part of
-        the time is not known, as it was stopped.
+        the time is not known, as it was stopped; and ``seconds_a_molecule`` of those parts whose
+        time is known.
 
     Raises:
         InputError: where the file holds molecules of other settings.
@@ -119,14 +120,16 @@ def kept(
 
 
 def _quoted(pieces: Sequence[dict[str, Any]], num: int) -> dict[str, Any]:
-    """Commits of the pieces that the first so many are in, and their seconds where all of them
-    are."""
+    """Commits of the pieces that the first so many are in, their seconds where all of them are, and
+    those of one."""
     own = [piece for piece in pieces if piece["first"] < num]
     ends = list(accumulate(piece["count"] for piece in own))
     whole = bool(own) and ends[-1] == num and [0, *ends[:-1]] == [p["first"] for p in own]
+    count, seconds = (sum(piece[key] for piece in own) for key in ("count", "seconds"))
     return {
         "commit": ", ".join(dict.fromkeys(piece["commit"] for piece in own)) or "unknown",
-        "seconds": sum(piece["seconds"] for piece in own) if whole else None,
+        "seconds": seconds if whole else None,
+        "seconds_a_molecule": seconds / count if count else None,
     }
 
 

@@ -62,7 +62,7 @@ def conditional(name: str, record: dict[str, Any]) -> str:
         without = [_figure(cell.get("mae_unknown")) for cell in cells]
         share = f"*without those that the judge was trained on ({_percent(max(known))} % at most)*"
         rows.append([share, *without])
-        seconds = [cell["seconds_a_molecule"] for cell in cells if "seconds_a_molecule" in cell]
+        seconds = [cell["seconds_a_molecule"] for cell in cells if cell.get("seconds_a_molecule")]
         valid = min(cell["valid"] for cell in cells if cell)
         time = _figure(max(seconds)) if seconds else ""
         shares = [_percent(cell.get("hits")) for cell in cells]
@@ -210,7 +210,7 @@ def completions(name: str, record: dict[str, Any]) -> str:
                 *(_percent(row[key]) for key in keys),
                 ", ".join(known),
                 ", ".join(frequency),
-                f"{row['seconds_a_molecule']:.2g}" if "seconds_a_molecule" in row else "",
+                _figure(row["seconds_a_molecule"]),
             ]
         )
     header = ["", "fragments × draws", *keys.values(), "known one found (%)"]
