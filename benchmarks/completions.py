@@ -35,8 +35,8 @@ from common import kept_row, save
 from fragment_tasks import Task, linker_task, pattern_of, scaffold_of, scaffold_task, side_chains
 from quality_any import load_model, model_parser, read_options
 from rdkit import Chem
-from samples import drawn, kept, made_with, weights_of
-from strain import METHOD, strain
+from samples import drawn, file_of, kept, made_with, weights_of
+from strain import METHOD, strain_of
 from torch_geometric.data import Data
 from tqdm import tqdm
 
@@ -76,7 +76,7 @@ def usable(model: SchNetGen, tasks: Sequence[Task]) -> tuple[list[Task], list[st
 
 
 def completed(
-    model: SchNetGen, tasks: Sequence[Task], draws: int, path: Path, options: argparse.Namespace
+    model: SchNetGen, tasks: Sequence[Task], draws: int, name: str, options: argparse.Namespace
 ) -> tuple[list[ase.Atoms], dict[str, Any]]:
     """So many molecules of each task, one task after the other, with ``info["unmoved"]``."""
     config = SamplingConfig(jobs=options.jobs)
@@ -99,7 +99,7 @@ def completed(
 
     settings = made_with(model, options.seed, config) | {"draws": draws}
     settings["tasks"] = [[task.known, len(task.fragment)] for task in tasks]
-    return kept(path, draws * len(tasks), settings, make)
+    return kept(file_of(options.out, name, settings), draws * len(tasks), settings, make)
 
 
 def unmoved(atoms: ase.Atoms, fragment: Fragment) -> bool:
@@ -173,13 +173,13 @@ def together(rows: Sequence[dict[str, Any]], draws: int) -> dict[str, Any]:
 
 
 def measured(
-    model: SchNetGen, tasks: Sequence[Task], draws: int, path: Path, options: argparse.Namespace
+    model: SchNetGen, tasks: Sequence[Task], draws: int, name: str, options: argparse.Namespace
 ) -> tuple[dict[str, Any], list[ase.Atoms]]:
     """Figures of some tasks, and a valid molecule of each that has one."""
     good, refused = usable(model, tasks)
     if not good:
         raise InputError(f"the model refuses all {len(tasks)} fragments: {refused[0]}")
-    molecules, told = completed(model, good, draws, path, options)
+    molecules, told = completed(model, good, draws, name, options)
     rows, some = [], []
     for number, task in enumerate(good):
         mine = molecules[number * draws : (number + 1) * draws]
@@ -195,8 +195,7 @@ def scaffolds(
 ) -> dict[str, Any]:
     """Figures of scaffolds, beside what drawing by frequency would find."""
     tasks = [task for atoms in real if (task := scaffold_task(atoms))]
-    path = options.out / "scaffolds.extxyz"
-    row, _ = measured(model, tasks, options.draws, path, options)
+    row, _ = measured(model, tasks, options.draws, "scaffolds", options)
     counts = chain_frequencies(train, options.seed)
     chains = {task.known: task.chains for task in tasks}
     share = [counts[chains[one["known"]]] / max(1, counts.total()) for one in row["each"]]
@@ -218,13 +217,12 @@ def joined(
         for number, atoms in enumerate(real)
         if (task := linker_task(atoms, (options.seed, number)))
     ]
-    tasks, path = [task for task, _ in pairs], options.out / "linkers.extxyz"
-    row, made = measured(model, tasks, max(1, options.draws // 10), path, options)
+    tasks, draws = [task for task, _ in pairs], max(1, options.draws // 10)
+    row, made = measured(model, tasks, draws, "linkers", options)
     whole = [atoms for _, atoms in pairs]
     for name, some in {"strain": made, "strain_real": whole}.items():
         if some and options.relaxed:
-            folder = options.out / f"linkers_{name}.db"
-            row[name] = strain(some[: options.relaxed], folder, options.jobs)
+            row[name] = strain_of(some[: options.relaxed], options.out, options.jobs)
     return row
 
 

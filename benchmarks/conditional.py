@@ -31,7 +31,7 @@ import numpy as np
 from ase.units import Bohr
 from common import kept_row, save
 from quality_any import load_model, model_parser, read_options
-from samples import kept, made_with, weights_of
+from samples import file_of, kept, made_with, weights_of
 from torch_geometric.data import Data
 
 from schnetgen_pyg import Potential, SamplingConfig, SchNetGen, load
@@ -142,9 +142,9 @@ def molecules(
 
     asked = {"property": name, "values": targets.values.tolist(), "heavy": targets.heavy.tolist()}
     asked |= {"candidates": candidates.settings if candidates else None}
-    path = options.out / f"conditional_{name}_{way.name.replace(', ', '_').replace(' ', '_')}"
     settings = made_with(model, options.seed, config) | asked
-    return kept(path.with_suffix(".extxyz"), len(targets.values), settings, make)
+    path = file_of(options.out, f"conditional_{name}", settings)
+    return kept(path, len(targets.values), settings, make)
 
 
 def judge_of(name: str, models: Sequence[Potential]) -> Potential:

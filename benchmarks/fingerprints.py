@@ -21,7 +21,7 @@ import ase
 import numpy as np
 from common import kept_row, save
 from quality_any import load_model, model_parser, read_options
-from samples import drawn, kept, made_with, weights_of
+from samples import drawn, file_of, kept, made_with, weights_of
 
 from schnetgen_pyg import SamplingConfig, SchNetGen, load
 from schnetgen_pyg.chem.fingerprints import BYTES, packed_fingerprint, similarity
@@ -79,8 +79,8 @@ def molecules(
 
     settings = made_with(model, options.seed, config) | {"each": options.each, "asked": asked}
     settings |= {"like": digest(options.data)}
-    name = f"fingerprint_{config.guidance:g}" if asked else "anything"
-    return kept(options.out / f"{name}.extxyz", number, settings, make)
+    path = file_of(options.out, "fingerprints", settings)
+    return kept(path, number, settings, make)
 
 
 def measured(

@@ -87,6 +87,12 @@ def made_with(model: SchNetGen, seed: int, config: SamplingConfig) -> dict[str, 
     return {"model": weights_of(model), "seed": seed, "config": decisive}
 
 
+def file_of(folder: Path, name: str, settings: Mapping[str, Any]) -> Path:
+    """A file of its own for all settings, so that a call with others disturbs none."""
+    known = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    return folder / f"{name}_{known}.extxyz"
+
+
 def kept(
     path: Path, num: int, settings: Mapping[str, Any], make: Callable[[int], Iterable[ase.Atoms]]
 ) -> tuple[list[ase.Atoms], dict[str, Any]]:

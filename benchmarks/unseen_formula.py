@@ -20,7 +20,7 @@ import ase
 from common import kept_row, save
 from quality_any import load_model, model_parser, read_options
 from samples import FORMULA, structures, weights_of
-from strain import METHOD, strain
+from strain import METHOD, strain_of
 
 from schnetgen_pyg import SamplingConfig, SchNetGen
 from schnetgen_pyg.errors import InputError
@@ -62,7 +62,7 @@ def sampled(
 ) -> tuple[list[ase.Atoms], dict[str, Any]]:
     """All samples of a row, and the seconds of the first `FEWER` and of all."""
     config = SamplingConfig(jobs=options.jobs)
-    name = "_".join(["unseen", options.formula, *targets])
+    name = "_".join(["unseen", options.formula, str(options.seed), *targets])
     path, seconds = options.out / f"{name}.extxyz", {}
     for num in sorted({min(FEWER, options.num), options.num}):
         made, told = structures(
@@ -90,8 +90,7 @@ def measured(
         }
     chosen = random.Random(options.seed).sample([*first.values()], min(options.relaxed, len(first)))
     if chosen:
-        folder = options.out / f"unseen_{'_'.join(targets) or 'any'}.db"
-        row["strain"] = strain([made[k] for k in sorted(chosen)], folder, options.jobs)
+        row["strain"] = strain_of([made[k] for k in sorted(chosen)], options.out, options.jobs)
     return row
 
 
