@@ -6,9 +6,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from io import StringIO
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def structures(
     seed: int,
     config: SamplingConfig,
     formula: str | None = FORMULA,
+    targets: Mapping[str, float] | None = None,
 ) -> tuple[list[ase.Atoms], dict[str, Any]]:
     """The first so many structures of a seed; those that are in the file are not made again.
 
@@ -62,35 +64,78 @@ def structures(
         seed: molecule k of a seed is always the same.
         config: how they are sampled.
         formula: of all of them; ``None`` for any.
+        targets: of all of them.
 
     Returns:
-        the structures, and ``commit`` and ``seconds`` of making them: no seconds where a part of
-        the time is not known, as it was stopped.
+        as `kept`.
 
     Raises:
         InputError: where the file holds structures of other weights or settings.
     """
+    asked = {"formula": formula} | ({"targets": dict(targets)} if targets else {})
+
+    def made(first: int) -> Iterator[ase.Atoms]:
+        told: dict[str, Any] = {"targets": targets} if targets else {}
+        return sample(model, formula, num - first, seed=seed, config=config, first=first, **told)
+
+    return kept(path, num, made_with(model, seed, config) | asked, made)
+
+
+def made_with(model: SchNetGen, seed: int, config: SamplingConfig) -> dict[str, Any]:
+    """What of a call always decides the molecules, as JSON can hold it."""
     decisive = {k: v for k, v in asdict(config).items() if k not in COSMETIC}
-    settings = {"model": weights_of(model), "formula": formula, "seed": seed, "config": decisive}
+    return {"model": weights_of(model), "seed": seed, "config": decisive}
+
+
+def file_of(folder: Path, name: str, settings: Mapping[str, Any]) -> Path:
+    """A file of its own for all settings, so that a call with others disturbs none."""
+    known = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    return folder / f"{name}_{known}.extxyz"
+
+
+def kept(
+    path: Path, num: int, settings: Mapping[str, Any], make: Callable[[int], Iterable[ase.Atoms]]
+) -> tuple[list[ase.Atoms], dict[str, Any]]:
+    """The first so many molecules of a run; those that are in the file are not made again.
+
+    Args:
+        path: of the file; ``PATH.partial.extxyz`` keeps them.
+        num: how many.
+        settings: all that decides them.
+        make: from the number of the first that is wanted to the molecules from there on.
+
+    Returns:
+        the molecules, and ``commit`` and ``seconds`` of making them: no seconds where a part of
+        the time is not known, as it was stopped; and ``seconds_a_molecule`` of those parts whose
+        time is known.
+
+    Raises:
+        InputError: where the file holds molecules of other settings.
+    """
     file = ResumableFile(path, "extxyz", settings, keep_whole_frames)
     log = path.with_suffix(".pieces.json")
     pieces = json.loads(log.read_text()) if log.is_file() and file.done else []
     if file.done < num:
         start, first = time.perf_counter(), file.done
-        made = sample(model, formula, num - first, seed=seed, config=config, first=first)
-        file.extend(map(_frame, tqdm(made, initial=first, total=num)))
-        pieces.append({"count": num - first, "command": command_line()} | now(start))
+        file.extend(map(_frame, tqdm(make(first), initial=first, total=num)))
+        piece = {"first": first, "count": num - first, "command": command_line()}
+        pieces.append(piece | now(start))
         with replacing(log) as temporary:
             temporary.write_text(json.dumps(pieces, indent=1))
     return ase.io.read(file.partial, f":{num}"), _quoted(pieces, num)
 
 
 def _quoted(pieces: Sequence[dict[str, Any]], num: int) -> dict[str, Any]:
-    """Commits of the pieces, and their seconds where all of the structures are in them."""
-    whole = sum(piece["count"] for piece in pieces) == num
+    """Commits of the pieces that the first so many are in, their seconds where all of them are, and
+    those of one."""
+    own = [piece for piece in pieces if piece["first"] < num]
+    ends = list(accumulate(piece["count"] for piece in own))
+    whole = bool(own) and ends[-1] == num and [0, *ends[:-1]] == [p["first"] for p in own]
+    count, seconds = (sum(piece[key] for piece in own) for key in ("count", "seconds"))
     return {
-        "commit": ", ".join(dict.fromkeys(piece["commit"] for piece in pieces)) or "unknown",
-        "seconds": sum(piece["seconds"] for piece in pieces) if whole else None,
+        "commit": ", ".join(dict.fromkeys(piece["commit"] for piece in own)) or "unknown",
+        "seconds": seconds if whole else None,
+        "seconds_a_molecule": seconds / count if count else None,
     }
 
 

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from schnetgen_pyg import load, relax
 from schnetgen_pyg.chem.electrons import stated
-from schnetgen_pyg.data.conversion import to_ase
+from schnetgen_pyg.data.conversion import as_data, to_ase
 from schnetgen_pyg.data.digest import digest
 
 METHOD = "gfn2-xtb"
@@ -53,6 +53,12 @@ def strain(molecules: Sequence[ase.Atoms], out: Path, jobs: int | None) -> dict[
         row |= {f"released_{share:.0%}": tenths[round(10 * share) - 1] for share in SHARES}
     row["changed"] = sum(bool(record["changed"]) for record in done)
     return row | {"structures_relaxed": len(molecules), "released_all": released}
+
+
+def strain_of(molecules: Sequence[ase.Atoms], folder: Path, jobs: int | None) -> dict[str, Any]:
+    """`strain`, in a database of its own for these molecules."""
+    known = digest(as_data([*molecules]))[:12]
+    return strain(molecules, folder / f"strain_{known}.db", jobs)
 
 
 def main() -> None:

@@ -43,6 +43,7 @@ from tables_of_speed import (
     training_step_gpu,
     training_step_profile,
 )
+from tables_of_targets import TABLES as OF_TARGETS
 
 HERE = Path(__file__).parent
 #: Which holds all of them.
@@ -75,11 +76,12 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "potentials_qm9": potentials_qm9,
     "potentials_speed": potentials_speed,
     **OF_ANY,
+    **OF_TARGETS,
 }
 #: Made of several records.
 SUMMARIES: dict[str, Callable[[], str]] = {"summary": summary}
 
-MARKED = re.compile(r"<!-- table: (\w+) -->.*?<!-- end -->", re.DOTALL)
+MARKED = re.compile(r"<!-- table: ([\w-]+) -->.*?<!-- end -->", re.DOTALL)
 
 
 def measured() -> set[str]:

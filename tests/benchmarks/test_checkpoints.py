@@ -1,6 +1,7 @@
 """A bundled model is made again by one command, and says what made it."""
 
 import dataclasses
+import hashlib
 import json
 
 import pytest
@@ -21,6 +22,11 @@ def checkpoints(script):
 
 
 @pytest.fixture
+def model_recipes(script):
+    return script("model_recipes")
+
+
+@pytest.fixture
 def isomers(tmp_path):
     path = tmp_path / "isomers.extxyz"
     write(path, [to_ase(data) for data in load("c7h10o2-xtb")[:12]])
@@ -28,19 +34,19 @@ def isomers(tmp_path):
 
 
 @pytest.fixture
-def recipes(checkpoints, isomers, monkeypatch):
+def recipes(checkpoints, model_recipes, isomers, monkeypatch):
     """Tiny ones in place of the true ones."""
-    ten = checkpoints.Source("ten isomers", 10, digest(load(isomers)[:10]))
+    ten = model_recipes.Source("ten isomers", 10, digest(load(isomers)[:10]))
     labels = {"num_perturbed": 1, "equilibration": 1, "interval": 1, "temperatures": [300.0]}
     fitted = {"representation": "schnet", "steps": 1, "num_validation": 2, "num_test": 2}
     fitted |= {"settings": {"num_interactions": 1, "num_gaussians": 5}, "accelerator": "cpu"}
     made = {
-        "generator": checkpoints.Recipe(ten, (checkpoints.Stage("train", SMALL),)),
-        "potential": checkpoints.Recipe(
+        "generator": model_recipes.Recipe(ten, (model_recipes.Stage("train", SMALL),)),
+        "potential": model_recipes.Recipe(
             dataclasses.replace(ten, count=4, sha256=digest(load(isomers)[:4])),
             (
-                checkpoints.Stage("label", labels),
-                checkpoints.Stage("fit-potential", fitted | {"group_by": "source"}),
+                model_recipes.Stage("label", labels),
+                model_recipes.Stage("fit-potential", fitted | {"group_by": "source"}),
             ),
         ),
     }
@@ -57,15 +63,28 @@ def test_other_data_are_refused(checkpoints, recipes, isomers, tmp_path):
         checkpoints.make("generator", None, tmp_path / "out")
 
 
-def test_numbers_of_the_isomers_are_whole(checkpoints):
-    lines = checkpoints.ISOMERS.read_text().splitlines()
+def test_other_labels_are_refused(model_recipes, recipes, isomers):
+    """Structures that are those of the recipe, with other properties."""
+    ten = recipes["generator"].data
+    own = model_recipes.labels_digest(load(isomers)[:10], ["energy"])
+    named = dataclasses.replace(ten, labels=("energy",), labels_sha256=own)
+    assert len(named.read(isomers)[0]) == 10
+    structures = [data.clone() for data in load(isomers)[:10]]
+    structures[3].energy = structures[3].energy + 0.1
+    assert model_recipes.labels_digest(structures, ["energy"]) != own
+    with pytest.raises(InputError, match="values of energy are others"):
+        named.check_labels(structures, "isomers.extxyz")
+
+
+def test_numbers_of_the_isomers_are_whole(model_recipes):
+    lines = model_recipes.ISOMERS.read_text().splitlines()
     numbers = [int(n) for line in lines if line[0] != "#" for n in line.split()]
-    assert len(set(numbers)) == len(numbers) == checkpoints.TRAIN.count
+    assert len(set(numbers)) == len(numbers) == model_recipes.TRAIN.count
     assert 0 <= min(numbers) < max(numbers) <= 6095
 
 
 @pytest.mark.slow
-def test_a_generator_from_its_recipe(checkpoints, recipes, isomers, tmp_path):
+def test_a_generator_from_its_recipe(checkpoints, model_recipes, recipes, isomers, tmp_path):
     out = tmp_path / "out"
     path = checkpoints.make("generator", isomers, out)
     model = SchNetGen.from_pretrained(path)
@@ -82,7 +101,7 @@ def test_a_generator_from_its_recipe(checkpoints, recipes, isomers, tmp_path):
     # The same command again finds it made; a run of other settings is not continued.
     assert checkpoints.make("generator", isomers, out) == path
     (stage,) = recipes["generator"].stages
-    other = checkpoints.Stage("train", stage.settings | {"learning_rate": 0.5, "steps": 3})
+    other = model_recipes.Stage("train", stage.settings | {"learning_rate": 0.5, "steps": 3})
     recipes["generator"] = dataclasses.replace(recipes["generator"], stages=(other,))
     with pytest.raises(InputError, match=r"learning_rate 0\.002, the recipe has 0\.5"):
         checkpoints.make("generator", isomers, out)
@@ -90,6 +109,49 @@ def test_a_generator_from_its_recipe(checkpoints, recipes, isomers, tmp_path):
     assert "another stages" in wrong
     assert "learning_rate 0.002, the recipe has 0.5" in wrong
     assert "step 2 of 3" in wrong
+
+
+@pytest.mark.slow
+def test_a_model_that_starts_from_another(
+    checkpoints, model_recipes, recipes, isomers, tmp_path, monkeypatch
+):
+    """The one that was made in the same folder; its SHA-256 is kept, and compared with that of the
+    bundled one."""
+    out, labelled = tmp_path / "out", tmp_path / "labelled.extxyz"
+    parent = checkpoints.make("generator", isomers, out)
+    structures = [to_ase(data) for data in load(isomers)[:10]]
+    for number, atoms in enumerate(structures):
+        atoms.info["gap"] = float(number) if number % 2 else float("nan")
+    write(labelled, structures)
+    child = {"init": "generator", "properties": ["gap"], "steps": 3, "num_validation": 2}
+    child["conditions"] = ["remaining_formula", "valence_states", "given_atoms", "properties"]
+    data = dataclasses.replace(
+        recipes["generator"].data,
+        labels=("gap",),
+        labels_sha256=model_recipes.labels_digest(load(labelled), ["gap"]),
+    )
+    stage = model_recipes.Stage("train", child | {"fragments": 0.3, "accelerator": "cpu"})
+    recipes["child"] = model_recipes.Recipe(data, (stage,))
+    path = checkpoints.make("child", labelled, out)
+    model = SchNetGen.from_pretrained(path)
+    assert [one.name for one in model.config.properties] == ["gap"]
+    assert model.provenance["parent"]["name"] == "generator"
+    sha256 = hashlib.sha256(parent.read_bytes()).hexdigest()
+    assert model.provenance["parent"]["sha256"] == sha256
+    told = model.provenance["recipe"]
+    assert told["data"]["labels_sha256"] == data.labels_sha256
+    assert told["stages"][0]["settings"]["init"] == "generator"
+
+    assert checkpoints.differences("child", path) == [
+        "generator, which it starts from, is not bundled"
+    ]
+    monkeypatch.setattr("schnetgen_pyg.storage.models.CHECKPOINTS", out)
+    assert checkpoints.differences("child", path) == []
+    model = SchNetGen.from_pretrained(parent)
+    next(model.parameters()).data.add_(1.0)
+    model.save(parent)
+    (wrong,) = checkpoints.differences("child", path)
+    assert wrong.startswith(f"starts from generator {sha256[:12]}")
 
 
 @pytest.mark.slow

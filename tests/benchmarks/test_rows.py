@@ -60,8 +60,9 @@ def test_more_structures_are_the_same_and_the_rest(script, tmp_path):
     for ours, theirs in zip(more, at_once, strict=True):
         assert (ours.numbers == theirs.numbers).all()
         assert abs(ours.positions - theirs.positions).max() < 1e-6
-    again, _ = samples.structures(model, 2, path, 0, config)
+    again, quoted = samples.structures(model, 2, path, 0, config)
     assert again == few
+    assert quoted["seconds"] == made["seconds"]  # of these alone
     with torch.no_grad():
         next(model.parameters()).add_(1.0)
     with pytest.raises(InputError, match="other model"):

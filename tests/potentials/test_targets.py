@@ -17,7 +17,7 @@ CHARGE = Target("test_charge", "e", per="atom")
 TARGETS.register("test_charge", CHARGE)
 
 
-@pytest.mark.parametrize("name", ["energy", "gap", "test_charge"])
+@pytest.mark.parametrize("name", ["energy", "gap", "mu", "alpha", "test_charge"])
 def test_contract(name):
     check_target(TARGETS[name])
 

@@ -4,6 +4,7 @@ fragment. Needs the extra ``openbabel``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import ase
 import numpy as np
@@ -21,12 +22,8 @@ from schnetgen_pyg.evaluation.judges.base import (
 from schnetgen_pyg.evaluation.judges.edm import VALENCES
 
 
-def openbabel_failure(atoms: ase.Atoms) -> str:
-    """Empty if valid to Open Babel, else ``valence`` or ``fragments``.
-
-    Atoms of elements without a usual valence here are not judged. Open Babel gives nitro groups'
-    nitrogen five bonds, which is not its usual valence.
-    """
+def openbabel_molecule(atoms: ase.Atoms) -> Any:
+    """Open Babel's molecule (``OBMol``) with the bonds and orders that it finds by lengths."""
     from openbabel import openbabel as ob
 
     ob.obErrorLog.SetOutputLevel(0)
@@ -39,6 +36,18 @@ def openbabel_failure(atoms: ase.Atoms) -> str:
     mol.EndModify()
     mol.ConnectTheDots()
     mol.PerceiveBondOrders()
+    return mol
+
+
+def openbabel_failure(atoms: ase.Atoms) -> str:
+    """Empty if valid to Open Babel, else ``valence`` or ``fragments``.
+
+    Atoms of elements without a usual valence here are not judged. Open Babel gives nitro groups'
+    nitrogen five bonds, which is not its usual valence.
+    """
+    from openbabel import openbabel as ob
+
+    mol = openbabel_molecule(atoms)
     for atom in ob.OBMolAtomIter(mol):
         usual = VALENCES.get(atom.GetAtomicNum())
         if usual is not None and atom.GetExplicitValence() != usual:

@@ -15,12 +15,12 @@ A file that names a target is read where the target is registered.
 from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features, fit_references
 from schnetgen_pyg.potentials.targets.base import Derivative, Target
 from schnetgen_pyg.potentials.targets.energy import ENERGY, FORCES, STRESS
-from schnetgen_pyg.potentials.targets.scalars import GAP
+from schnetgen_pyg.potentials.targets.scalars import SCALARS
 from schnetgen_pyg.registry import Registry
 
 #: Every target by its name.
 TARGETS: Registry[Target] = Registry(
-    "target", {target.name: target for target in (ENERGY, FORCES, STRESS, GAP)}
+    "target", {target.name: target for target in (ENERGY, FORCES, STRESS, *SCALARS)}
 )
 
 __all__ = ["TARGETS", "Atomwise", "Derivative", "Features", "Target", "fit_references"]
