@@ -250,6 +250,7 @@ RECIPES: dict[str, Recipe] = {
                     "fragments": 0.3,
                     "steps": 40_000,
                     "learning_rate": 5e-4,
+                    "precision": "bf16-mixed",
                     "schedule": "cosine",
                     "num_validation": 500,
                     "num_samples": 0,
