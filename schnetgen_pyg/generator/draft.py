@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.bonds import adjacency
 from schnetgen_pyg.chem.valence_states import UNKNOWN, StateTable, state_table
+from schnetgen_pyg.generator.graph_rules import BONDED
 from schnetgen_pyg.generator.random_numbers import molecule_keys, step_keys
 from schnetgen_pyg.generator.valence_states import open_places
 
@@ -177,6 +178,11 @@ class Draft:
     @property
     def table(self) -> StateTable:
         return state_table(self.states, self.z.device)
+
+    @property
+    def bonded(self) -> Tensor | None:
+        """Which atoms are to be bonded, where the graph is given [count, places, places]."""
+        return self.state.known.get(BONDED)
 
     def take(self, rows: Tensor | slice) -> Draft:
         """Some of the molecules: a copy of their state, or a view where they are a slice."""

@@ -76,7 +76,7 @@ class Builder:
         model, draft = self.model, self.draft
         every = torch.full_like(draft.rows, size)
         partial = partial_molecules(draft.molecules, draft.rows, every)
-        if "focus" in model.decisions:
+        if model.config.focused:
             draft.see_bonds(size)
         for condition in model.conditions.values():
             condition.recall(partial, draft)
