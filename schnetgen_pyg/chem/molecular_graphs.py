@@ -162,6 +162,24 @@ class MolecularGraph:
                     found.append(Sided(a, i.GetIdx(), j.GetIdx(), b, turned))
         return found
 
+    def as_asked(self, pos: np.ndarray) -> bool:
+        """Whether positions [num_atoms, 3] have the stereochemistry that is asked for, as RDKit
+        finds it in them."""
+        if not self.handed and not self.sided:
+            return True
+        built = Chem.Mol(self.mol)
+        built.RemoveAllConformers()
+        conformer = Chem.Conformer(len(self))
+        conformer.SetPositions(np.ascontiguousarray(pos, dtype=float))
+        built.AddConformer(conformer)
+        Chem.AssignStereochemistryFrom3D(built)
+        atoms = zip(self.mol.GetAtoms(), built.GetAtoms(), strict=True)
+        tags = [(one.GetChiralTag(), other.GetChiralTag()) for one, other in atoms]
+        bonds = zip(self.mol.GetBonds(), built.GetBonds(), strict=True)
+        sides = [(bond.GetStereo(), other.GetStereo()) for bond, other in bonds if _side(bond)]
+        handed = [(asked, found) for asked, found in tags if asked in _TETRAHEDRAL]
+        return all(asked == found for asked, found in handed + sides)
+
     @classmethod
     def of_mol(cls, mol: Chem.Mol) -> MolecularGraph:
         """Of a sanitised molecule with explicit hydrogens; stereochemistry is what it says."""

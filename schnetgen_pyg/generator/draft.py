@@ -162,7 +162,8 @@ class Draft:
         self.index, self.restart = self.index.to(device), self.restart.to(device)
         self.z, self.pos, self.valence_state = state.z, state.pos, state.valence_state
         self.told = state.valence_state.clone()
-        if self.forced:  # nobody knows a state before it is decided; a fragment's are given
+        # Nobody knows a state before it is decided; those of a fragment or a graph are given.
+        if self.forced and self.bonded is None:
             self.valence_state[:, self.placed if self.placed > 1 else 0 :] = UNKNOWN
         self.error = torch.zeros_like(state.log_prob)
         count, atoms = self.z.shape

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: are apart at most (Å), both [count, places, places]; and rules of sides [count, places, rules, 4]
 #: as `side_rules` has them.
 BONDED, REACH, SIDES = "bonded", "reach", "sides"
+#: Shortest bond looked for, relative to the longest distance that counts as one.
+SHORTEST_BOND = 0.65
 #: Kinds of a rule; its sign is that of the side.
 HANDED, SIDED = 1, 2
 
@@ -51,7 +53,8 @@ def graph_rules(draft: Draft, rows: Tensor, size: int, place: int | Tensor, bond
     bonded = known[BONDED][rows, place, :size]
     rules = known[SIDES][rows, place]
     sides = half_spaces(rules, draft.pos[rows]) if bool(rules.any()) else None
-    below, above = bond.masked_fill(bonded, 0.0), known[REACH][rows, place, :size]
+    below = torch.where(bonded, SHORTEST_BOND * bond, bond)
+    above = known[REACH][rows, place, :size]
     return Rules(below, above, sides=sides)
 
 
@@ -72,21 +75,19 @@ def half_spaces(rules: Tensor, pos: Tensor) -> Sides:
     return Sides(normal, offset)
 
 
-def side_rules(graph: MolecularGraph, order: np.ndarray, width: int) -> np.ndarray:
-    """What the stereochemistry says of each place, given those before it [places, width, 4]: kind
-    with sign, and three places of placed atoms, the first of which the plane goes through; zeros
-    where there is nothing more to say.
+def side_rules(graph: MolecularGraph, place: np.ndarray, num_places: int, width: int) -> np.ndarray:
+    """What the stereochemistry says of each place, given those before it [num_places, width, 4]:
+    kind with sign, and three places of placed atoms, the first of which the plane goes through;
+    zeros where there is nothing more to say.
 
     Args:
-        order: atom at each place [num_atoms].
+        place: of each atom [num_atoms].
         width: rules of a place at most, of `most_rules`.
     """
-    found = np.zeros((len(order), width, 4), dtype=np.int64)
-    number = np.zeros(len(order), dtype=int)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
+    found = np.zeros((num_places, width, 4), dtype=np.int64)
+    number = np.zeros(num_places, dtype=int)
     for centre, a, b, c, sign in graph.handed:
-        o, u, v, w = rank[[centre, a, b, c]]
+        o, u, v, w = place[[centre, a, b, c]]
         last = max(o, u, v, w)
         # det(a − o, b − o, c − o) is linear in the last of the four.
         row = {
@@ -98,7 +99,7 @@ def side_rules(graph: MolecularGraph, order: np.ndarray, width: int) -> np.ndarr
         found[last, number[last]] = row
         number[last] += 1
     for a, i, j, b, sign in graph.sided:
-        u, p, q, w = rank[[a, i, j, b]]
+        u, p, q, w = place[[a, i, j, b]]
         last = max(u, p, q, w)
         if last in (u, w):
             found[last, number[last]] = (sign * SIDED, *((q, u, p) if last == w else (p, w, q)))
@@ -112,19 +113,3 @@ def most_rules(graph: MolecularGraph) -> int:
     for relation in (*graph.handed, *graph.sided):
         number[list(relation[:4])] += 1
     return int(number.max())
-
-
-def as_asked(graph: MolecularGraph, pos: np.ndarray) -> bool:
-    """Whether positions [num_atoms, 3] have the stereochemistry that is asked for, by the same
-    rules."""
-    if not graph.handed and not graph.sided:
-        return True
-    own = np.arange(len(graph))
-    for shift in range(2):  # every relation has its last atom in one of the two orders
-        order = own[::-1].copy() if shift else own
-        rules = torch.from_numpy(side_rules(graph, order, most_rules(graph)))
-        placed = torch.from_numpy(pos[order]).float()
-        sides = half_spaces(rules, placed.expand(len(graph), -1, -1))
-        if bool(sides.outside(placed.unsqueeze(1)).any()):
-            return False
-    return True

@@ -11,7 +11,7 @@ from schnetgen_pyg.chem.bonds import bond_limits
 from schnetgen_pyg.chem.saturation import rings_left
 from schnetgen_pyg.chem.valence_states import UNKNOWN
 from schnetgen_pyg.generator.density import PositionDensity
-from schnetgen_pyg.generator.graph_rules import Rules, graph_rules
+from schnetgen_pyg.generator.graph_rules import SHORTEST_BOND, Rules, graph_rules
 from schnetgen_pyg.generator.placement import PENALTY, Shell, forbid, forbid_beyond
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from schnetgen_pyg.generator.draft import Draft
     from schnetgen_pyg.generator.sampling.config import SamplingConfig
 
-#: Shortest bond looked for, relative to the longest distance that counts as one.
-SHORTEST_BOND = 0.65
 #: Farthest position from the focus where no rules hold, relative to the same distance.
 FREE = 1.5
 #: More bonds than any atom has.
@@ -43,7 +41,7 @@ def shell(
 ) -> Shell:
     """The candidates around each ``focus`` [num] of molecules ``rows`` [num] for their next atom,
     or that at a ``place`` [num] of its own, and their log-probabilities, from the features ``y``
-    [count, size, channels] of the placed atoms."""
+    [num, size, channels] of the placed atoms."""
     config, size, centers = draft.config, y.shape[1], decision.bins.centers
     place = size if place is None else place
     z, pos = draft.z[rows, :size], draft.pos[rows, :size]
@@ -52,7 +50,7 @@ def shell(
     least, most = shell_factors(config)
     longest, shortest = most * bond[here, focus], least * bond[here, focus]
     reach = float(longest.max()) + config.shell_spacing
-    log_prob = decision.tables(draft, y[rows], pos, focus, reach)
+    log_prob = decision.tables(draft, y, pos, focus, reach)
     absent = z == 0
     if bool(absent.any()):
         log_prob.masked_fill_(absent.unsqueeze(2), 0.0)
@@ -87,7 +85,7 @@ def densities(
     config, size = draft.config, y.shape[1]
     z, new, pos = draft.z[rows, :size], draft.z[rows, size, None], draft.pos[rows, :size]
     bond = bond_limits(z, new)
-    log_prob = decision.normalised(y[rows], pos, focus)
+    log_prob = decision.normalised(y, pos, focus)
     rules = _rules(draft, rows, size, size, bond)
     # What the shell says of the focus itself.
     below = rules.below.scatter(1, focus.unsqueeze(1), 0.0)

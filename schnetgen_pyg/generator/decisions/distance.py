@@ -229,7 +229,7 @@ class Distance(Decision):
         errors = torch.zeros_like(terms)
         if len(rows):
             y = step.y.view(count, size, -1)
-            around = densities(self, draft, y, rows, focus)
+            around = densities(self, draft, y[rows], rows, focus)
             terms[rows, focus], errors[rows, focus] = log_densities(around, position[rows])
         joint = focus_log_prob + terms
         # That of the sum: the mean over the focuses, as probable as they are here.

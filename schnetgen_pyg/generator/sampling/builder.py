@@ -53,6 +53,8 @@ class Builder:
         part = self
         counts = (draft.z[:, draft.placed : size] > 0).sum(0).tolist()
         for place, count in enumerate(counts, draft.placed):
+            if not count:
+                break
             if count < len(part.draft.rows):
                 part = part.take(slice(count))
             step = part.step(place)
