@@ -77,10 +77,14 @@ def _of_file(path: Path, suffix: str) -> Iterator[Given]:
         for number, mol in enumerate(read_mols(path, drawings=True)):
             yield _checked(mol, _name(mol), f"{path}: structure {number}")
         return
+    for line, text, info in _read(path):
+        name = next((str(info[key]) for key in ("name", "id") if key in info), "")
+        yield of_smiles(text, name, f"{path}: line {line}")
+
+
+def _read(path: Path) -> list[tuple[int, str, dict[str, Any]]]:
     try:
-        for line, text, info in smiles_in(path):
-            name = next((str(info[key]) for key in ("name", "id") if key in info), "")
-            yield of_smiles(text, name, f"line {line}")
+        return list(smiles_in(path))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from schnetgen_pyg.chem.molecular_graphs import MolecularGraph
+from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.placement import Sides
 
 if TYPE_CHECKING:
@@ -25,6 +26,21 @@ BONDED, REACH, SIDES = "bonded", "reach", "sides"
 SHORTEST_BOND = 0.65
 #: Kinds of a rule; its sign is that of the side.
 HANDED, SIDED = 1, 2
+
+
+def known_of_graph(draft: Draft, name: str) -> Tensor:
+    """What is known of the graphs of molecules under construction.
+
+    Raises:
+        InputError: where there are none.
+    """
+    found = draft.state.known.get(name)
+    if found is None:
+        raise InputError(
+            "this model builds the conformers of molecules that are given, and no others; call "
+            "schnetgen_pyg.conformers, or schnetgen conformers"
+        )
+    return found
 
 
 class Rules(NamedTuple):

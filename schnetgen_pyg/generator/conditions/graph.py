@@ -13,6 +13,7 @@ from schnetgen_pyg.chem.molecular_graphs import PARITY, MolecularGraph
 from schnetgen_pyg.data.graph_features import GRAPH, GraphBatch
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.conditions.base import Condition
+from schnetgen_pyg.generator.graph_rules import known_of_graph
 from schnetgen_pyg.representations.graph_encoder import GraphEncoder
 
 if TYPE_CHECKING:
@@ -67,11 +68,11 @@ class Graph(Condition):
         return found
 
     def recall(self, partial: Data, draft: Draft) -> None:
-        known, size = draft.state.known, len(partial.z) // len(draft.z)
-        atoms = known[ATOMS]
+        size = len(partial.z) // len(draft.z)
+        atoms = known_of_graph(draft, ATOMS)
         partial.graph_atoms = atoms[:, :size].flatten(0, 1)
         partial.graph_next = atoms[:, min(size, atoms.shape[1] - 1)]
-        partial.graph_molecule = known[MOLECULES]
+        partial.graph_molecule = known_of_graph(draft, MOLECULES)
 
     def complete(self, partial: Data, molecules: Data) -> None:
         for name in ("graph_atoms", "graph_next", "graph_molecule"):

@@ -11,9 +11,10 @@ from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
 from schnetgen_pyg.data.means import Mean
-from schnetgen_pyg.errors import InputError, require
+from schnetgen_pyg.errors import require
 from schnetgen_pyg.generator.decisions.base import Decision
 from schnetgen_pyg.generator.decisions.focus import bonded_nodes
+from schnetgen_pyg.generator.graph_rules import BONDED, known_of_graph
 
 if TYPE_CHECKING:
     from schnetgen_pyg.generator.config import GeneratorConfig
@@ -58,11 +59,6 @@ class Parent(Decision):
 
     def draw(self, step: Step, draft: Draft) -> None:
         """Nothing; the parent is told."""
-        if draft.bonded is None:
-            raise InputError(
-                "this model builds the conformers of molecules that are given, and knows no "
-                "others; call schnetgen_pyg.conformers, or schnetgen conformers"
-            )
         size = draft.placed
-        first = draft.bonded[:, size, :size].int().argmax(1)
+        first = known_of_graph(draft, BONDED)[:, size, :size].int().argmax(1)
         step.decide(focus=draft.rows * size + first)

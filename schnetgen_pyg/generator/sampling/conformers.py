@@ -48,8 +48,8 @@ AT_ONCE = 256
 UNSPECIFIED = Chem.StereoSpecified.Unspecified
 #: What stands for the reasons in messages.
 REASONS = {
-    BONDS: "an atom found no place where it is bonded as the graph says",
-    STEREO: "with another stereochemistry than was asked for, which may be impossible",
+    BONDS: "as an atom found no place where it is bonded as the graph says",
+    STEREO: "as another stereochemistry came out than was asked for, which may be impossible",
 }
 
 
