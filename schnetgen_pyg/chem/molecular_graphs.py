@@ -127,7 +127,7 @@ class MolecularGraph:
         [num_atoms, num_atoms]."""
         radii = np.asarray(COVALENT_RADII)[self.numbers]
         lengths = COVALENT_FACTOR * radii[self.edges].sum(0)
-        graph = coo_array((lengths, tuple(self.edges)), shape=(len(self), len(self)))
+        graph = coo_array((lengths, tuple(self.edges)), shape=(len(self), len(self))).tocsr()
         found: np.ndarray = shortest_path(graph, directed=False)
         return found
 
