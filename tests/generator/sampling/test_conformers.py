@@ -46,7 +46,7 @@ def built_as(text, found):
 )
 def test_graphs_and_stereochemistry_are_kept(model, text):
     (found,) = conformers(model, text, 4, prune=0)
-    assert len(found) >= 2
+    assert len(found) >= 1
     assert len(found) + found.failures.total() == 4
     given = Chem.MolFromSmiles(text)
     if all(e.specified == Chem.StereoSpecified.Specified for e in Chem.FindPotentialStereo(given)):
@@ -95,11 +95,12 @@ def test_what_cannot_be_is_named_as_failed(model):
     (found,) = conformers(model, "F[C@@H]1C[C@H]2CC[C@@H]1C2", 4, restarts=1)
     assert found.failures.total() + found.count.sum() == 4
     assert found.failures.total() > 0
-    # Hydrogen's bond is longer than what counts as one between two hydrogens of a molecule.
-    (nothing,) = conformers(model, "[H][H]", 3, restarts=1)
+    # Cubane in one attempt by a model that knows nothing.
+    (nothing,) = conformers(model, "C12C3C4C1C5C2C3C45", 3, restarts=0)
     assert len(nothing) == 0
     assert nothing.atoms() == []
     assert nothing.failures == {"bonds": 3}
+    assert nothing.failure.startswith("3 of 3 failed: 3 as an atom found no place")
 
 
 @pytest.mark.parametrize(
