@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from schnetgen_pyg.commands.options import add_out, chosen, claim, command_parser, usable_device
+from schnetgen_pyg.commands.parser import Parser
 
 if TYPE_CHECKING:
-    from schnetgen_pyg.generator.sampling.conformers import Conformers
+    from schnetgen_pyg.generator.sampling.conformer_sets import Conformers
 
 #: The bundled generator of conformers.
 DEFAULT = "conformers"
@@ -22,7 +23,6 @@ def conformers(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.errors import InputError
     from schnetgen_pyg.generator.model import SchNetGen
     from schnetgen_pyg.generator.sampling.config import SamplingConfig
-    from schnetgen_pyg.generator.sampling.conformers import PRUNE
     from schnetgen_pyg.generator.sampling.conformers import conformers as build
 
     parser = command_parser(
@@ -31,6 +31,42 @@ def conformers(arguments: Sequence[str]) -> None:
         "hydrogens are added. Of every molecule those come first that stand for most of the drawn "
         "ones, or that --rank says.",
     )
+    _add_options(parser)
+    options = parser.parse_args(arguments)
+    file_format(options.out)
+    writing = claim(options, options.out)
+    device = usable_device(options.device)
+    model = SchNetGen.from_pretrained(options.checkpoint).to(device)
+    with writing:
+        found = build(
+            model,
+            options.molecules,
+            options.num,
+            seed=options.seed,
+            prune=options.prune,
+            rank=_rank(options.rank, device),
+            kelvin=options.kelvin,
+            config=chosen(SamplingConfig, options),
+            progress=progress,
+        )
+        failed = [
+            f"{_called(one, place)}: {one.failure}"
+            for place, one in enumerate(found)
+            if one.failure
+        ]
+        made = [atoms for one in found for atoms in one.atoms()]
+        if not made:
+            raise InputError(f"no conformer could be built; {'; '.join(failed[:3])}")
+        write(options.out, made)
+    for text in failed:
+        say(text, options.out)
+    say(f"wrote {len(made)} conformers of {len(found)} molecules to {options.out}", options.out)
+
+
+def _add_options(parser: Parser) -> None:
+    from schnetgen_pyg.generator.sampling.config import SamplingConfig
+    from schnetgen_pyg.generator.sampling.conformers import PRUNE
+
     parser.add_argument(
         "molecules",
         nargs="+",
@@ -66,35 +102,6 @@ def conformers(arguments: Sequence[str]) -> None:
     unused = {"choice_temperature", "guidance", "grid_extent", "grid_spacing", "max_surprise"}
     unused |= {"log_prob", "jobs", "max_elements"}
     parser.add_class_arguments(SamplingConfig, skip=unused)
-    options = parser.parse_args(arguments)
-    file_format(options.out)
-    writing = claim(options, options.out)
-    device = usable_device(options.device)
-    model = SchNetGen.from_pretrained(options.checkpoint).to(device)
-    with writing:
-        found = build(
-            model,
-            options.molecules,
-            options.num,
-            seed=options.seed,
-            prune=options.prune,
-            rank=_rank(options.rank, device),
-            kelvin=options.kelvin,
-            config=chosen(SamplingConfig, options),
-            progress=progress,
-        )
-        failed = [
-            f"{_called(one, place)}: {one.failure}"
-            for place, one in enumerate(found)
-            if one.failure
-        ]
-        made = [atoms for one in found for atoms in one.atoms()]
-        if not made:
-            raise InputError(f"no conformer could be built; {'; '.join(failed[:3])}")
-        write(options.out, made)
-    for text in failed:
-        say(text, options.out)
-    say(f"wrote {len(made)} conformers of {len(found)} molecules to {options.out}", options.out)
 
 
 def _rank(name: str | None, device: str) -> Any:

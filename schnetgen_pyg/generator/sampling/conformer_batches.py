@@ -19,6 +19,7 @@ from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.given_graphs import Known, Layout, random_orders
+from schnetgen_pyg.generator.sampling.likelihood import LogProb, follow, log_prob_of
 from schnetgen_pyg.generator.shells import shell
 from schnetgen_pyg.generator.step import Step
 from schnetgen_pyg.modes import evaluating
@@ -189,3 +190,19 @@ def _combined(model: SchNetGen, draft: Draft, step: Step, rows: Tensor, place: T
     alone = Step(partial, x, model.combine_with_new_atom)
     alone.decide(next_z=torch.ones_like(rows), valence_state=draft.valence_state[rows, place])
     return alone.y.view(len(rows), size, -1)
+
+
+def log_prob_of_conformers(
+    model: SchNetGen,
+    known: Known,
+    positions: Sequence[np.ndarray],
+    seed: int,
+    numbers: Sequence[int],
+) -> LogProb:
+    """Log-densities of conformers of one molecule [num_atoms, 3], each in the random order of its
+    number."""
+    own = [known] * len(positions)
+    number = torch.tensor(numbers)
+    orders = random_orders(own, seed, number, torch.zeros_like(number))
+    state = Layout.of(own, orders).state(own, positions)
+    return log_prob_of(follow(model, state, SamplingConfig()))

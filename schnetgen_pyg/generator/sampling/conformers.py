@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import ase
 import numpy as np
 import torch
-from ase.calculators.singlepoint import SinglePointCalculator
 from rdkit import Chem
 
-from schnetgen_pyg.chem.conformers import different, with_conformers
 from schnetgen_pyg.chem.elements import hill_formula
-from schnetgen_pyg.chem.identity import smiles
 from schnetgen_pyg.chem.molecular_graphs import MolecularGraph
-from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE
 from schnetgen_pyg.chem.valence_states import UNKNOWN
 from schnetgen_pyg.data.given_molecules import Given, given_molecules
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.candidates import PropertyModel
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
-from schnetgen_pyg.generator.sampling.conformer_batches import BONDS, STEREO, Drawn, draw
+from schnetgen_pyg.generator.sampling.conformer_batches import draw, log_prob_of_conformers
+from schnetgen_pyg.generator.sampling.conformer_sets import Conformers, Judge
 from schnetgen_pyg.generator.sampling.formulas import check_seen
 from schnetgen_pyg.generator.sampling.given_graphs import (
     MOST_ATOMS,
     Known,
-    Layout,
     known_to,
-    random_orders,
 )
-from schnetgen_pyg.generator.sampling.likelihood import LogProb, follow, log_prob_of
+from schnetgen_pyg.generator.sampling.likelihood import LogProb
 from schnetgen_pyg.storage.models import require_finite_weights
 
 #: Conformers are the same that are closer than this (Å): the threshold of CREST (Pracht, Bohle,
@@ -42,73 +35,8 @@ from schnetgen_pyg.storage.models import require_finite_weights
 PRUNE = 0.125
 #: Temperature of the positions: the model's own distributions.
 TEMPERATURE = 1.0
-#: Conformers that a potential judges at once.
-AT_ONCE = 256
 #: Of stereocentres and double bonds that are left open.
 UNSPECIFIED = Chem.StereoSpecified.Unspecified
-#: What stands for the reasons in messages.
-REASONS = {
-    BONDS: "as an atom found no place where it is bonded as the graph says",
-    STEREO: "as another stereochemistry came out than was asked for, which may be impossible",
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Conformers:
-    """The conformers of one molecule, the best first.
-
-    Attributes:
-        mol: with explicit hydrogens and the conformers, each with its figures as properties.
-        name: what the input calls it, or nothing.
-        number: of each conformer in the run, by which it can be drawn again [num_conformers].
-        count: how many of those drawn each stands for [num_conformers].
-        weight: populations [num_conformers]: Boltzmann's by the energies where these are known,
-            else the shares of those drawn.
-        log_prob: log-densities as `conformer_log_prob` gives them, where they were asked for.
-        energy: in eV, where a potential ranks them.
-        failures: how many could not be built, by the reason, ``bonds`` or ``stereo``.
-    """
-
-    mol: Chem.Mol
-    name: str
-    number: np.ndarray
-    count: np.ndarray
-    weight: np.ndarray
-    log_prob: np.ndarray | None
-    energy: np.ndarray | None
-    failures: Counter[str]
-
-    def __len__(self) -> int:
-        return int(self.mol.GetNumConformers())
-
-    @property
-    def failure(self) -> str:
-        """In words what could not be built; empty if all could."""
-        total = int(self.count.sum()) + self.failures.total()
-        each = [f"{number} {REASONS[reason]}" for reason, number in self.failures.items()]
-        return f"{self.failures.total()} of {total} failed: {'; '.join(each)}" if each else ""
-
-    def atoms(self) -> list[ase.Atoms]:
-        """ASE ``Atoms`` (Å) with bond orders as arrays ``formal_charge`` and ``valence``, and in
-        ``info`` name, SMILES and the figures of each."""
-        graph = MolecularGraph.of_mol(self.mol)
-        text = smiles(self.mol, stereo=True)
-        named = {"name": self.name} if self.name else {}
-        found = []
-        for place, conformer in enumerate(self.mol.GetConformers()):
-            info = {**named, "smiles": text, "conformer": int(self.number[place])}
-            info |= {"count": int(self.count[place]), "weight": float(self.weight[place])}
-            if graph.charge:
-                info["charge"] = graph.charge
-            if self.log_prob is not None:
-                info["log_prob"] = float(self.log_prob[place])
-            one = ase.Atoms(graph.numbers, conformer.GetPositions(), info=info)
-            one.set_array(FORMAL_CHARGE, graph.formal_charge)
-            one.set_array(VALENCE, graph.valence)
-            if self.energy is not None:
-                one.calc = SinglePointCalculator(one, energy=float(self.energy[place]))
-            found.append(one)
-        return found
 
 
 def conformers(
@@ -170,7 +98,7 @@ def conformers(
     if progress:
         drawn = progress(drawn, total=len(given))
     result: list[Conformers | None] = [None] * len(given)
-    judge = _Judge(model, rank, kelvin, seed)
+    judge = Judge(model, rank, kelvin, seed)
     for place, one in drawn:
         result[place] = judge.judged(known[place], given[place].name, one, prune)
     return [one for one in result if one is not None]
@@ -205,7 +133,7 @@ def conformer_log_prob(
     (known,) = _known(model, [given])
     positions = [conformer.GetPositions() for conformer in mol.GetConformers()]
     each = [
-        _log_prob(model, known, positions, seed, list(range(first, first + number)))
+        log_prob_of_conformers(model, known, positions, seed, list(range(first, first + number)))
         for first in range(0, num_orders * number, number)
     ]
     value = torch.stack([one.value for one in each]).logsumexp(0) - float(np.log(num_orders))
@@ -279,95 +207,3 @@ def _check_rank(rank: Any, given: Sequence[Given]) -> None:
         if unseen or Chem.GetFormalCharge(mol):
             what = hill_formula(sorted(unseen)) if unseen else "charged molecules"
             raise InputError(f"{where}: the potential that is to rank does not know {what}")
-
-
-@dataclass(frozen=True)
-class _Judge:
-    """What ranks and weighs conformers."""
-
-    model: SchNetGen
-    rank: str | PropertyModel | None
-    kelvin: float
-    seed: int
-
-    def judged(self, known: Known, name: str, drawn: Drawn, prune: float) -> Conformers:
-        """What was drawn of a molecule, ranked, pruned and weighed."""
-        number = np.array(sorted(drawn.positions), dtype=np.int64)
-        positions = [drawn.positions[k] for k in number.tolist()]
-        log_prob, energy = self._figures(known, positions, number)
-        best = np.arange(len(number))
-        for figure in (energy, None if log_prob is None else -log_prob):
-            best = best if figure is None else np.argsort(figure, kind="stable")
-        mol = known.graph.mol
-        kept, count = different(with_conformers(mol, [positions[k] for k in best]), prune)
-        if self.rank is None:  # those that stand for most
-            most = np.argsort(-count, kind="stable")
-            kept, count = kept[most], count[most]
-        chosen = best[kept]
-        log_prob, energy = (None if part is None else part[chosen] for part in (log_prob, energy))
-        found = Conformers(
-            mol=with_conformers(mol, [positions[k] for k in chosen]),
-            name=name,
-            number=number[chosen],
-            count=count,
-            weight=self._weights(count, energy),
-            log_prob=log_prob,
-            energy=energy,
-            failures=drawn.failures,
-        )
-        for place, conformer in enumerate(found.mol.GetConformers()):
-            for key in ("weight", "log_prob", "energy"):
-                if (values := getattr(found, key)) is not None:
-                    conformer.SetDoubleProp(key, float(values[place]))
-        return found
-
-    def _figures(
-        self, known: Known, positions: Sequence[np.ndarray], number: np.ndarray
-    ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Log-densities and energies, where they are asked for."""
-        if self.rank is None or not positions:
-            return None, None
-        if isinstance(self.rank, str):
-            found = _log_prob(self.model, known, positions, self.seed, number.tolist())
-            return found.value.double().numpy(), None
-        return None, _energies(self.rank, known.graph.numbers, positions)
-
-    def _weights(self, count: np.ndarray, energy: np.ndarray | None) -> np.ndarray:
-        """Populations."""
-        weight = count.astype(float)
-        if energy is not None:
-            relative = energy - energy.min(initial=np.inf)
-            weight = np.exp(-relative / (ase.units.kB * self.kelvin))
-        total: np.ndarray = weight / max(weight.sum(), 1e-300)
-        return total
-
-
-def _log_prob(
-    model: SchNetGen,
-    known: Known,
-    positions: Sequence[np.ndarray],
-    seed: int,
-    numbers: Sequence[int],
-) -> LogProb:
-    """Of conformers of one molecule, each in the order of its number."""
-    own = [known] * len(positions)
-    number = torch.tensor(numbers)
-    orders = random_orders(own, seed, number, torch.zeros_like(number))
-    state = Layout.of(own, orders).state(own, positions)
-    return log_prob_of(follow(model, state, SamplingConfig()))
-
-
-def _energies(
-    potential: PropertyModel, numbers: np.ndarray, positions: Sequence[np.ndarray]
-) -> np.ndarray:
-    """Energies of conformers in eV."""
-    first = next(iter(potential.state_dict().values()))
-    found = []
-    for start in range(0, len(positions), AT_ONCE):
-        some = np.stack(positions[start : start + AT_ONCE])
-        z = torch.from_numpy(numbers).repeat(len(some)).to(first.device)
-        pos = torch.from_numpy(some).flatten(0, 1).to(first.device, torch.float32)
-        batch = torch.arange(len(some), device=first.device).repeat_interleave(len(numbers))
-        with torch.no_grad():
-            found.append(potential(z, pos, batch)["energy"].detach().double().cpu().numpy())
-    return np.concatenate(found)
