@@ -6,6 +6,7 @@ from .evaluation.evaluation import evaluate as evaluate
 from .generator.model import GeneratorConfig as GeneratorConfig
 from .generator.model import SchNetGen as SchNetGen
 from .generator.sampling.config import SamplingConfig as SamplingConfig
+from .generator.sampling.conformers import conformers as conformers
 from .generator.sampling.generate import generate as generate
 from .generator.sampling.likelihood import log_prob as log_prob
 from .potentials.calculator import PotentialCalculator as PotentialCalculator

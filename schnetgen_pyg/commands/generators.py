@@ -166,7 +166,8 @@ def train(arguments: Sequence[str]) -> None:
     settings = chosen(TrainingConfig, options)
     torch.manual_seed(settings.seed)
     data, states = _states_of(data, architecture, options.init)
-    counts = _counts_of(data, elements, options.init)
+    given = "parent" in architecture["decisions"]  # molecules: no formulas are drawn
+    counts = () if given else _counts_of(data, elements, options.init)
     properties = _properties_of(data, architecture, options.properties, options.init)
     of_the_data: dict[str, Any] = {"elements": elements, "max_counts": counts, "states": states}
     model = SchNetGen(**of_the_data, properties=properties, **architecture)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from schnetgen_pyg.commands import energies, files, fragments, generation, generators, judges
+from schnetgen_pyg.commands import (
+    conformers,
+    energies,
+    files,
+    fragments,
+    generation,
+    generators,
+    judges,
+)
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "convert": files.convert,
@@ -13,6 +21,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "complete": fragments.complete,
     "vary": fragments.vary,
     "hydrogens": fragments.hydrogens,
+    "conformers": conformers.conformers,
     "evaluate": judges.evaluate,
     "report": judges.report,
     "view": judges.view,

@@ -15,6 +15,7 @@ from schnetgen_pyg.generator.orders import ORDERS
 from schnetgen_pyg.generator.presets import preset
 from schnetgen_pyg.registry import nearest
 from schnetgen_pyg.representations import REPRESENTATIONS
+from schnetgen_pyg.representations.graph_encoder import GRAPH_LAYERS
 
 #: Settings of SchNet in the paper, where they are not those of a `GeneratorConfig`.
 PAPER = {"num_filters": 128, "num_interactions": 9, "num_gaussians": 300, "original": True}
@@ -41,6 +42,8 @@ class GeneratorConfig:
         max_counts: most atoms of each of ``elements`` in any molecule, for p(Z), by which the model
             draws formulas; without them it draws those of its training.
         refinement: whether finished molecules are refined (`generator.refinement`).
+        encoder: layers by which the condition ``graph`` reads 2-D graphs, a name in
+            `schnetgen_pyg.representations.graph_encoder.GRAPH_LAYERS`.
         states: valence states that their atoms can have, each as (element, formal charge, sum of
             bond orders, hydrogens, heavier neighbours); by default the usual neutral ones.
         properties: of whole molecules that the condition ``properties`` tells, any of which may be
@@ -62,6 +65,7 @@ class GeneratorConfig:
     elements: tuple[int, ...] = (1, 6, 7, 8, 9)
     max_counts: tuple[int, ...] = ()
     refinement: bool = False
+    encoder: str = "gine"
     states: tuple[tuple[int, ...], ...] = ()
     properties: tuple[Property, ...] = ()
     num_bins: int = 300
@@ -77,6 +81,8 @@ class GeneratorConfig:
             require(getattr(self, name) > 0, name, getattr(self, name), "positive")
         require(bool(self.elements), "elements", self.elements, "at least one atomic number")
         require(self.order in ORDERS, "order", self.order, f"one of {', '.join(ORDERS)}")
+        known = ", ".join(GRAPH_LAYERS)
+        require(self.encoder in GRAPH_LAYERS, "encoder", self.encoder, f"one of {known}")
         for name in ("decisions", "conditions", "elements", "max_counts"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         fits = len(self.max_counts) in (0, len(self.elements))
@@ -90,6 +96,11 @@ class GeneratorConfig:
             object.__setattr__(self, "cutoff", network.make_settings().cutoff)
         self._check_parts()
         object.__setattr__(self, "settings", self._complete())
+
+    @property
+    def focused(self) -> bool:
+        """Whether a decision says which placed atom the new one is bonded to."""
+        return any(DECISIONS[name].tells_focus for name in self.decisions)
 
     def _check_parts(self) -> None:
         """Whether decisions and conditions are known and have what they build on."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from schnetgen_pyg.accelerated import per_chunk
-from schnetgen_pyg.generator.placement import ball, blurred, upsample
+from schnetgen_pyg.generator.placement import Sides, ball, blurred, upsample
 
 #: Error of log N that is small enough.
 TOLERANCE = 0.01
@@ -39,9 +39,11 @@ class PositionDensity:
         inner, outer: least and largest distance from there in Å.
         width: of the finest detail of ``log_prob`` in Å; cubes are at most twice as large in the
             end.
-        below: distances from the placed atoms that are too short [placed] in Å.
+        below, above: distances from the placed atoms that are too short, and the largest that are
+            possible [placed] in Å.
         bond: distances that count as bonds [placed] in Å.
         limit: so many bonds the new atom may have, or any number.
+        sides: half-spaces [1, number, …] that it lies in, or none.
     """
 
     pos: Tensor
@@ -52,8 +54,10 @@ class PositionDensity:
     outer: float
     width: float
     below: Tensor | None = None
+    above: Tensor | None = None
     bond: Tensor | None = None
     limit: int | None = None
+    sides: Sides | None = None
 
     def log_score(self, point: Tensor) -> float:
         """log ∏_j p_j at a point [3] in Å; −∞ where no atom may lie."""
@@ -116,6 +120,11 @@ class PositionDensity:
         if self.below is not None:
             short = (distance < self.below.unsqueeze(1)).any(0)
             scores.masked_fill_(short, -torch.inf)
+        if self.above is not None:
+            scores.masked_fill_((distance > self.above.unsqueeze(1)).any(0), -torch.inf)
+        if self.sides is not None:
+            outside = self.sides.outside((points + self.center)[None])[0]
+            scores.masked_fill_(outside, -torch.inf)
         if self.limit is not None and self.bond is not None:
             bonds = (distance < self.bond.unsqueeze(1)).sum(0)
             scores.masked_fill_(bonds > self.limit, -torch.inf)

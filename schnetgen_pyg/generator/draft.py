@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.bonds import adjacency
 from schnetgen_pyg.chem.valence_states import UNKNOWN, StateTable, state_table
+from schnetgen_pyg.generator.graph_rules import BONDED
 from schnetgen_pyg.generator.random_numbers import molecule_keys, step_keys
 from schnetgen_pyg.generator.valence_states import open_places
 
@@ -161,7 +162,8 @@ class Draft:
         self.index, self.restart = self.index.to(device), self.restart.to(device)
         self.z, self.pos, self.valence_state = state.z, state.pos, state.valence_state
         self.told = state.valence_state.clone()
-        if self.forced:  # nobody knows a state before it is decided; a fragment's are given
+        # Nobody knows a state before it is decided; those of a fragment or a graph are given.
+        if self.forced and self.bonded is None:
             self.valence_state[:, self.placed if self.placed > 1 else 0 :] = UNKNOWN
         self.error = torch.zeros_like(state.log_prob)
         count, atoms = self.z.shape
@@ -177,6 +179,11 @@ class Draft:
     @property
     def table(self) -> StateTable:
         return state_table(self.states, self.z.device)
+
+    @property
+    def bonded(self) -> Tensor | None:
+        """Which atoms are to be bonded, where the graph is given [count, places, places]."""
+        return self.state.known.get(BONDED)
 
     def take(self, rows: Tensor | slice) -> Draft:
         """Some of the molecules: a copy of their state, or a view where they are a slice."""

@@ -185,7 +185,7 @@ class SchNetGen(nn.Module):
                 each of ``config.elements`` still to place, the next one among them
                 [num_graphs, num_elements], or ``valence_state`` [num_atoms]; and with ``next_`` in
                 front what was decided of the next atoms, such as ``next_valence_state``
-                [num_graphs].
+                or ``next_focus``, the atom that each is bonded to [num_graphs].
 
         Returns:
             log-probabilities of the distance bins [num_atoms, num_bins].
@@ -212,13 +212,20 @@ class SchNetGen(nn.Module):
         for condition in self.conditions.values():
             condition.complete(partial, molecules)
         step = self.step(partial, self.step_graph(molecules, partial))
+        if "focus" in decided:
+            decided["focus"] = order.argsort()[decided["focus"]]
         step.decide(next_z=next_z, **decided)
         log_prob = self._over_focuses(step, counts)
         return torch.empty_like(log_prob).index_copy(0, order, log_prob)
 
     def _over_focuses(self, step: Step, counts: Tensor) -> Tensor:
         """p(Δ_j) = Σ_f p(f) p(Δ_j | f): the f-th atom of every partial molecule in turn."""
-        if self.focus is None:
+        if self.focus is None or step.focus is not None:
+            if self.config.focused and step.focus is None:
+                raise InputError(
+                    "this model needs `next_focus`, which placed atom each next one is bonded to "
+                    "[num_graphs]"
+                )
             return self.distance.log_prob(step)
         batch, focus_log_prob = step.partial.batch, self.focus.log_prob(step)
         total = step.x.new_full((len(batch), self.config.num_bins), -torch.inf)

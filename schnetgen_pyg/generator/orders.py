@@ -33,6 +33,46 @@ def scaffold_first(
     return (4.0 * batch + later + noise).argsort()
 
 
+def grown(
+    z: Tensor,
+    bonds: Tensor,
+    mask: Tensor,
+    noise: Tensor,
+    there: Tensor | None = None,
+    grouped: bool = False,
+) -> Tensor:
+    """Atoms in a random connected order [molecules, atoms]: heavy ones first, neighbours of placed
+    ones before others, and in the end places that have no atom.
+
+    Args:
+        z: atomic numbers [molecules, atoms].
+        bonds: [molecules, atoms, atoms].
+        mask: which are atoms [molecules, atoms].
+        noise: uniform numbers for every place [places, molecules, atoms].
+        there: atoms that come first [molecules, atoms].
+        grouped: the hydrogens of an atom together.
+    """
+    count, width = z.shape
+    rows = torch.arange(count, device=z.device)
+    waiting = mask.clone()
+    neighbors = torch.zeros_like(mask)  # of the placed atoms
+    turn = torch.zeros(count, width, device=z.device)  # earlier atoms have the higher one
+    order = []
+    for place in range(width):
+        # Heavy atoms before hydrogens, neighbours of placed atoms before others.
+        score = noise[place] + 2.0 * width * neighbors + 4.0 * width * (z != 1)
+        if there is not None:
+            score = score + 8.0 * width * there
+        if grouped:
+            score = score + (bonds * turn.unsqueeze(1)).amax(2) * (z == 1)
+        chosen = score.masked_fill(~waiting, -1.0).argmax(1)
+        order.append(chosen)
+        waiting[rows, chosen] = False
+        neighbors |= bonds[rows, chosen]
+        turn[rows, chosen] = width - place
+    return torch.stack(order, 1)
+
+
 def _grow(
     molecules: Data,
     generator: torch.Generator | None,
@@ -43,27 +83,11 @@ def _grow(
     z, _ = to_dense_batch(molecules.z, molecules.batch)
     count, width = z.shape
     noise = torch.rand(width, count, width, generator=generator).to(z.device)
-    rows = torch.arange(count, device=z.device)
-    waiting = mask.clone()
-    neighbors = torch.zeros_like(mask)  # of the placed atoms
-    turn = torch.zeros(count, width, device=z.device)  # earlier atoms have the higher one
-    there = torch.zeros_like(mask)
+    there = None
     if first is not None:
+        there = torch.zeros_like(mask)
         there[mask] = first
-    order = []
-    for place in range(width):
-        # Heavy atoms before hydrogens, neighbours of placed atoms before others.
-        score = noise[place] + 2.0 * width * neighbors + 4.0 * width * (z != 1)
-        if first is not None:
-            score = score + 8.0 * width * there
-        if grouped:
-            score = score + (bonds * turn.unsqueeze(1)).amax(2) * (z == 1)
-        chosen = score.masked_fill(~waiting, -1.0).argmax(1)
-        order.append(chosen)
-        waiting[rows, chosen] = False
-        neighbors |= bonds[rows, chosen]
-        turn[rows, chosen] = width - place
-    local = torch.stack(order, 1)
+    local = grown(z, bonds, mask, noise, there, grouped)
     return (molecules.ptr[:-1].unsqueeze(1) + local)[mask]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +19,34 @@ from schnetgen_pyg.generator.random_numbers import draw_without_replacement, gum
 
 #: Added to the log-probability of what is not allowed: lost against anything that is.
 PENALTY = -1e4
+
+
+class Sides(NamedTuple):
+    """Half-spaces in which positions lie: normal · r ≥ offset for all of them.
+
+    Attributes:
+        normal: unit vectors [num_molecules, number, 3].
+        offset: in Å [num_molecules, number].
+    """
+
+    normal: Tensor
+    offset: Tensor
+
+    def rows(self, rows: slice) -> Sides:
+        """Those of some molecules."""
+        return Sides(self.normal[rows], self.offset[rows])
+
+    def outside(self, points: Tensor, margin: float = 0.0) -> Tensor:
+        """Which points [num_molecules, num, 3] lie more than ``margin`` (Å) outside of any of them
+        [num_molecules, num]."""
+        height = torch.matmul(points, self.normal.mT) - self.offset.unsqueeze(1)
+        return (height < -margin).any(2)
+
+    def seen_from(self, center: Tensor, turn: Tensor) -> Sides:
+        """The same of positions about centers [num_molecules, 3] before they are turned
+        [num_molecules, 3, 3]."""
+        offset = self.offset - torch.matmul(self.normal, center.unsqueeze(2)).squeeze(2)
+        return Sides(torch.matmul(self.normal, turn), offset)
 
 
 def grid(extent: float, spacing: float, device: torch.device | None = None) -> Tensor:
@@ -144,6 +173,7 @@ class Shell:
             which ones a molecule may take its own ``log_prob`` says.
         largest: radius of the whole lattice in Å; numbers the cubes.
         pos, log_prob, spacing, reach, limit: as in `log_scores`.
+        sides: half-spaces that a position has to lie in, or none.
         coarse_spacing: of the coarse lattice in Å.
         levels: how many cubes are drawn, and into how many along each axis they are divided.
         table_spacing: of the tables of the fine levels at most, in Å; linear between the bins.
@@ -159,6 +189,7 @@ class Shell:
     spacing: float
     reach: Tensor | None = None
     limit: Tensor | None = None
+    sides: Sides | None = None
     coarse_spacing: float = 0.25
     levels: tuple[tuple[int, int], ...] = ((24, 2), (16, 2), (16, 3))
     table_spacing: float = 0.0125
@@ -183,7 +214,11 @@ class Shell:
             table, spacing = blurred(self.log_prob, self.spacing, blur), self.spacing
         reach = None if self.reach is None else self.reach - blur
         relative = torch.matmul(self.pos - self.center.unsqueeze(1), turn)
-        return log_scores(candidates, relative, table, spacing, reach, self.limit)
+        scores = log_scores(candidates, relative, table, spacing, reach, self.limit)
+        if self.sides is not None:
+            sides = self.sides.seen_from(self.center, turn)
+            scores = scores + PENALTY * sides.outside(candidates, math.sqrt(3) * blur)
+        return scores
 
     def _lattice(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """The coarse cubes that any molecule needs [num_cubes, 3], and their numbers."""
@@ -296,3 +331,9 @@ def forbid(table: Tensor, centers: Tensor, below: Tensor) -> None:
     distances [molecules, atoms, bins]."""
     short = centers[centers < below.max()]
     table[:, :, : len(short)] += PENALTY * (short < below.unsqueeze(2))
+
+
+def forbid_beyond(table: Tensor, centers: Tensor, above: Tensor) -> None:
+    """The same of distances longer than ``above`` [molecules, atoms] (Å)."""
+    first = int(torch.searchsorted(centers, above.min()))
+    table[:, :, first:] += PENALTY * (centers[first:] > above.unsqueeze(2))

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "condition": ["check_condition"],
         "decision": ["check_decision"],
+        "graph_encoder": ["check_graph_encoder"],
         "judge": ["check_judge"],
         "reader": ["check_reader"],
         "representation": ["check_representation"],

@@ -16,13 +16,14 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.electrons import CHARGE, SPIN
 from schnetgen_pyg.chem.elements import hill_formula
-from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE
+from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE, to_rdkit
 from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.chem.valence_states import ValenceState
 from schnetgen_pyg.data.batches import seeded
 from schnetgen_pyg.data.coincidence import require_distinct
-from schnetgen_pyg.data.conversion import checked
+from schnetgen_pyg.data.conversion import checked, to_ase
 from schnetgen_pyg.data.electrons import require_closed_shell
+from schnetgen_pyg.data.graph_features import GRAPH, with_graphs
 from schnetgen_pyg.data.lewis_structures import states_in, told, with_lewis_structures
 from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.splits import split
@@ -30,6 +31,7 @@ from schnetgen_pyg.data.stored import StoredStructures, elements_in, most_of_eac
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.losses import loss_terms
 from schnetgen_pyg.generator.model import SchNetGen
+from schnetgen_pyg.generator.sampling.conformers import conformers
 from schnetgen_pyg.generator.sampling.generate import sample
 from schnetgen_pyg.generator.training_set import TrainingSet
 from schnetgen_pyg.storage.provenance import provenance
@@ -72,13 +74,18 @@ class GeneratorModule(RunModule):
 
     def share_valid(self) -> float:
         """Share of valid structures among freshly generated ones of the data's formulas, told what
-        the conditions require of these."""
+        the conditions require of these; of a model that is given its molecules, the share of
+        conformers that could be built."""
         model = copy.deepcopy(self.model).float()
         chosen = torch.randint(
             len(self.data),
             (self.config.num_samples,),
             generator=seeded(self.config.seed, self.global_step, 4),
         )
+        if "parent" in model.decisions:
+            mols = [to_rdkit(to_ase(self.data[number])) for number in chosen.tolist()]
+            built = conformers(model, mols, 1, seed=self.global_step)
+            return sum(map(len, built)) / self.config.num_samples
         alike: dict[tuple[int, ...], list[Data]] = {}
         for number in chosen.tolist():
             data = self.data[number]
@@ -118,7 +125,7 @@ def _with_required(model: SchNetGen, structures: Sequence[Data]) -> Sequence[Dat
                 raise InputError(f"{where}: its {name!r} is not finite; leave it out")
     names = ("z", "pos", *model.required)
     # What is known already of Lewis structures, and what they are to have.
-    further = (FORMAL_CHARGE, VALENCE, CHARGE, SPIN)
+    further = (FORMAL_CHARGE, VALENCE, CHARGE, SPIN, GRAPH)
     return [
         Data(
             **{name: data[name] for name in names},
@@ -183,6 +190,20 @@ def _with_states(model: SchNetGen, data: Sequence[Data]) -> tuple[Sequence[Data]
     return kept, {"left_out": left_out} if left_out else {}
 
 
+def _with_graphs(model: SchNetGen, data: Sequence[Data]) -> Sequence[Data]:
+    """Structures with the 2-D graphs that a model is told, found once."""
+    if "graph" not in model.conditions:
+        return data
+    found = with_graphs(data)
+    kept = [single for single in found if single is not None]
+    if not kept:
+        raise InputError("no structure is a valid molecule; nothing is left to train on")
+    if len(kept) < len(found):
+        number = len(found) - len(kept)
+        rank_zero_warn(f"{number:,} of {len(found):,} structures are no valid molecules: left out")
+    return kept
+
+
 def _learnable(
     model: SchNetGen, data: Sequence[Data]
 ) -> tuple[Sequence[Data], dict[str, list[int]], list[int]]:
@@ -235,6 +256,7 @@ def fit(
     data = _with_required(model, whole)
     _check_elements(model, data)
     data, beyond = _with_states(model, data)
+    data = _with_graphs(model, data)
     data = with_optional(model, data, whole, known=bool(init or model.provenance))
     if not isinstance(data, StoredStructures):
         for single, name in product(data, (CHARGE, SPIN)):

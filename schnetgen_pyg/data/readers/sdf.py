@@ -76,21 +76,24 @@ def read_sdf(path: Path) -> Iterator[Data]:
         )
 
 
-def read_mols(path: Path) -> Iterator[Chem.Mol]:
+def read_mols(path: Path, drawings: bool = False) -> Iterator[Chem.Mol]:
     """The records of an SDF or mol file as RDKit molecules with their bond orders, as they are; a
     record's title and properties are theirs.
+
+    Args:
+        drawings: also those without 3-D coordinates.
 
     Raises:
         InputError: naming a record that RDKit cannot read, or that has no 3-D coordinates.
     """
     try:
         for number, record in enumerate(_records(lines_of(path))):
-            yield _mol(record, f"structure {number}")
+            yield _mol(record, f"structure {number}", drawings)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _mol(record: _Record, where: str) -> Chem.Mol:
+def _mol(record: _Record, where: str, drawings: bool) -> Chem.Mol:
     with rdBase.BlockLogs():
         mol = Chem.MolFromMolBlock("\n".join(record.molecule), removeHs=False)
     if mol is None or not mol.GetNumAtoms():
@@ -98,7 +101,8 @@ def _mol(record: _Record, where: str) -> Chem.Mol:
             f"{where} (line {record.first}): RDKit reads no molecule in it; correct its valences "
             "and charges"
         )
-    _require_embedded(record, mol.GetConformer().GetPositions(), where)
+    if not drawings:
+        _require_embedded(record, mol.GetConformer().GetPositions(), where)
     for name, value in _information(record, where).items():
         mol.SetProp(name, str(value))
     return mol

@@ -58,31 +58,36 @@ class _NotMade(NamedTuple):
 def read_smiles(path: Path) -> Iterator[Data]:
     """The molecules of lines ``SMILES NAME``, hydrogens added; ``smiles`` and ``name`` are in
     ``info``. What is no SMILES is an error; what cannot be embedded is left out with a warning."""
-    lines = (
-        (number, line.split(None, 1))
-        for number, line in enumerate(lines_of(path), 1)
-        if line.strip()
-    )
-    yield from _structures(
-        path,
-        (_Row(k, words[0], {"name": words[1].strip()} if words[1:] else {}) for k, words in lines),
-    )
+    yield from _structures(path, _rows_of_lines(path))
+
+
+def _rows_of_lines(path: Path) -> Iterator[_Row]:
+    for number, line in enumerate(lines_of(path), 1):
+        if words := line.split(None, 1):
+            yield _Row(number, words[0], {"name": words[1].strip()} if words[1:] else {})
 
 
 def read_smiles_table(path: Path) -> Iterator[Data]:
     """The same of a table (CSV) with a column ``smiles``; its other columns are in ``info``."""
+    yield from _structures(path, _rows_of_table(path))
+
+
+def _rows_of_table(path: Path) -> Iterator[_Row]:
     rows = csv.DictReader(lines_of(path))
     column = next((name for name in rows.fieldnames or () if name.lower() == "smiles"), None)
     if column is None:
         raise InputError(f"has no column smiles; it has {', '.join(rows.fieldnames or ('none',))}")
-    yield from _structures(
-        path,
-        (
-            _Row(rows.line_num, row.pop(column).strip(), {k: v for k, v in row.items() if k and v})
-            for row in rows
-            if (row[column] or "").strip()
-        ),
-    )
+    for row in rows:
+        if (row[column] or "").strip():
+            text = row.pop(column).strip()
+            yield _Row(rows.line_num, text, {k: v for k, v in row.items() if k and v})
+
+
+def smiles_in(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """The number of the line, the SMILES and what is said beside it, of lines or of a table
+    (``.csv``): nothing is embedded."""
+    table = path.name.lower().endswith((".csv", ".csv.gz"))
+    yield from _rows_of_table(path) if table else _rows_of_lines(path)
 
 
 def _structures(path: Path, rows: Iterable[_Row]) -> Iterator[Data]:

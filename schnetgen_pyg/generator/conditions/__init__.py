@@ -8,6 +8,7 @@ To add one, write a file with a subclass of `Condition` and name it here, or fro
 from schnetgen_pyg.generator.conditions.base import Condition
 from schnetgen_pyg.generator.conditions.fingerprint import Fingerprint
 from schnetgen_pyg.generator.conditions.given_atoms import GivenAtoms
+from schnetgen_pyg.generator.conditions.graph import Graph
 from schnetgen_pyg.generator.conditions.properties import Properties
 from schnetgen_pyg.generator.conditions.remaining_formula import RemainingFormula
 from schnetgen_pyg.generator.conditions.valence_states import ValenceStates
@@ -22,6 +23,7 @@ CONDITIONS: Registry[type[Condition]] = Registry(
         "given_atoms": GivenAtoms,
         "properties": Properties,
         "fingerprint": Fingerprint,
+        "graph": Graph,
     },
 )
 
@@ -30,6 +32,7 @@ __all__ = [
     "Condition",
     "Fingerprint",
     "GivenAtoms",
+    "Graph",
     "Properties",
     "RemainingFormula",
     "ValenceStates",

@@ -10,6 +10,7 @@ from schnetgen_pyg.generator.decisions.distance import Distance
 from schnetgen_pyg.generator.decisions.focus import Focus
 from schnetgen_pyg.generator.decisions.hydrogens import Hydrogens
 from schnetgen_pyg.generator.decisions.next_type import NextType
+from schnetgen_pyg.generator.decisions.parent import Parent
 from schnetgen_pyg.generator.decisions.valence_state import ValenceState
 from schnetgen_pyg.registry import Registry
 
@@ -21,6 +22,7 @@ DECISIONS: Registry[type[Decision]] = Registry(
         "valence_state": ValenceState,
         "hydrogens": Hydrogens,
         "focus": Focus,
+        "parent": Parent,
         "distance": Distance,
     },
 )
@@ -32,5 +34,6 @@ __all__ = [
     "Focus",
     "Hydrogens",
     "NextType",
+    "Parent",
     "ValenceState",
 ]

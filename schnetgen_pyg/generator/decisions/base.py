@@ -26,12 +26,14 @@ class Decision(nn.Module, ABC):
     Attributes:
         after: decisions that a model must take before this one.
         conditions: conditions that a model must have.
+        tells_focus: whether it says which placed atom the new one is bonded to (`Step.focus`).
         keeps: names in ``draft.state.kept`` [count, places] under which it keeps what was drawn,
             and their types; generated molecules have them as arrays, and where such molecules are
             followed they are there again.
     """
 
     after: ClassVar[tuple[str, ...]] = ()
+    tells_focus: ClassVar[bool] = False
     keeps: ClassVar[Mapping[str, torch.dtype]] = {}
     conditions: ClassVar[tuple[str, ...]] = ()
 

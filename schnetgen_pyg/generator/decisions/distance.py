@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -63,7 +64,7 @@ class Distance(Decision):
         widths = torch.linspace(config.hidden_channels, config.num_bins, config.num_head_layers + 1)
         self.head = mlp([round(width) for width in widths.tolist()])
         self.mixer: Any = None
-        if "focus" in config.decisions:
+        if config.focused:
             self.mixer = FocusMixer(config.hidden_channels, config.max_distance)
         elements = torch.tensor(config.elements)
         limits = bond_limits(elements.unsqueeze(0), elements.unsqueeze(1))
@@ -156,7 +157,7 @@ class Distance(Decision):
     def draw(self, step: Step, draft: Draft) -> Tensor | None:
         """A position; of one that is followed the log-density in 1/Å³."""
         if draft.forced:
-            return (self._follow if self.mixer is None else self._follow_mixture)(step, draft)
+            return self._following(step)(step, draft)
         (self._on_grid if self.mixer is None else self._in_shell)(step, draft)
         return None
 
@@ -179,6 +180,12 @@ class Distance(Decision):
         draft.pos[:, size] = around.sample(draft.keys(size, 0))
         draft.give_hydrogen(focus)
 
+    def _following(self, step: Step) -> Callable[[Step, Draft], Tensor]:
+        """How molecules are followed: without a focus, with one that is told, or with any."""
+        if self.mixer is None:
+            return self._follow
+        return self._follow_mixture if step.focus is None else self._follow_focus
+
     def _follow(self, step: Step, draft: Draft) -> Tensor:
         """Positions about the first atom, as far as the distributions reach."""
         size = draft.placed
@@ -193,6 +200,16 @@ class Distance(Decision):
             for one, table in zip(pos, log_prob, strict=True)
         ]
         value, error = log_densities(found, draft.pos[:, size])
+        draft.error += error
+        return value
+
+    def _follow_focus(self, step: Step, draft: Draft) -> Tensor:
+        """Positions in the shell around the focus."""
+        assert step.focus is not None
+        size = draft.placed
+        focus = step.focus - draft.rows * size
+        around = densities(self, draft, step.y.view(len(draft.z), size, -1), draft.rows, focus)
+        value, error = log_densities(around, draft.pos[:, size])
         draft.error += error
         return value
 
@@ -212,7 +229,7 @@ class Distance(Decision):
         errors = torch.zeros_like(terms)
         if len(rows):
             y = step.y.view(count, size, -1)
-            around = densities(self, draft, y, rows, focus)
+            around = densities(self, draft, y[rows], rows, focus)
             terms[rows, focus], errors[rows, focus] = log_densities(around, position[rows])
         joint = focus_log_prob + terms
         # That of the sum: the mean over the focuses, as probable as they are here.

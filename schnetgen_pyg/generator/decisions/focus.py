@@ -58,6 +58,8 @@ class Focus(Decision):
     """A mixture over the placed atom that the new one is bonded to:
     p(r) = Σ_f p(f) ∏_j p(Δ_j | f). It needs an order in which there is one."""
 
+    tells_focus = True
+
     def __init__(self, config: GeneratorConfig):
         super().__init__(config)
         self.layers = mlp([config.hidden_channels, config.hidden_channels, 1])

@@ -53,6 +53,8 @@ class Builder:
         part = self
         counts = (draft.z[:, draft.placed : size] > 0).sum(0).tolist()
         for place, count in enumerate(counts, draft.placed):
+            if not count:
+                break
             if count < len(part.draft.rows):
                 part = part.take(slice(count))
             step = part.step(place)
@@ -76,7 +78,7 @@ class Builder:
         model, draft = self.model, self.draft
         every = torch.full_like(draft.rows, size)
         partial = partial_molecules(draft.molecules, draft.rows, every)
-        if "focus" in model.decisions:
+        if model.config.focused:
             draft.see_bonds(size)
         for condition in model.conditions.values():
             condition.recall(partial, draft)

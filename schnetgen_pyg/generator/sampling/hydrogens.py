@@ -80,7 +80,8 @@ def _place(builder: Builder, there: Tensor) -> None:
     priority.masked_fill_(draft.z[:, :size] == 0, -torch.inf)
     focus = priority.topk(width, dim=1).indices
     rows = draft.rows.repeat_interleave(there.sum(1))
-    around = shell(model.distance, draft, step.drawn_y.view(count, size, -1), rows, focus[there])
+    y = step.drawn_y.view(count, size, -1)[rows]
+    around = shell(model.distance, draft, y, rows, focus[there])
     each = [draft.keys(place, 0) for place in range(size, size + width)]
     draft.pos[:, size : size + width][there] = around.sample(torch.stack(each, 2)[:, there])
     draft.missing.scatter_add_(1, focus, -there.to(missing))
