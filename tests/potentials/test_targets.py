@@ -70,10 +70,11 @@ def test_refused():
         PotentialCalculator(gap)
     data = Data(z=batch.z, pos=batch.pos)
     for label, message in (
-        (None, r"structure 0: has no gap; set data.gap in eV"),
+        (None, r"no structure has a label 'gap'; .* Set data.gap in eV"),
         ("large", "is no number: 'large'"),
         (torch.zeros(2), r"must have shape \[1\], got \[2\]"),
-        (torch.tensor([torch.nan]), "is not finite"),
+        (torch.tensor([torch.nan]), "no structure has a label 'gap'"),
+        (torch.tensor([torch.inf]), "is not finite"),
     ):
         data.gap = label
         with pytest.raises(InputError, match=message):

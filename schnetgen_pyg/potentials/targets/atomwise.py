@@ -24,16 +24,36 @@ class Features(NamedTuple):
         z: atomic numbers [num_atoms].
         batch: structure of each atom [num_atoms], ascending.
         num_graphs: number of structures.
+        pos: positions [num_atoms, 3] in Å, of structures that are not periodic, for heads that say
+            ``reads_positions``.
+        v: vector features [num_atoms, 3, hidden_channels], for heads that say ``reads_vectors``.
     """
 
     x: Tensor
     z: Tensor
     batch: Tensor
     num_graphs: int
+    pos: Tensor | None = None
+    v: Tensor | None = None
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Over the atoms of every structure, [num_atoms, …] to [num_graphs, …]."""
+        total = values.new_zeros(self.num_graphs, *values.shape[1:])
+        return total.index_add(0, self.batch, values)
+
+    def centred(self, weight: Tensor) -> Tensor:
+        """Positions [num_atoms, 3] from the mean of their structure, with weights [num_atoms]."""
+        assert self.pos is not None
+        centre = self.sum(weight.unsqueeze(1) * self.pos) / self.sum(weight).unsqueeze(1)
+        return self.pos - centre[self.batch]
 
 
 def fit_references(
-    structures: Sequence[Data], labels: Tensor, elements: Sequence[int], extensive: bool = True
+    structures: Sequence[Data],
+    labels: Tensor,
+    elements: Sequence[int],
+    extensive: bool | None = True,
+    weights: Sequence[Tensor] | None = None,
 ) -> Tensor:
     """Contributions of the elements, by least squares, whose sums (or means) are nearest to the
     labels.
@@ -45,12 +65,19 @@ def fit_references(
         labels: of each structure [num_graphs].
         elements: atomic numbers.
         extensive: sums, or means.
+        weights: of the atoms of each structure; by default 1.
 
     Returns:
         [num_elements] in the unit of the labels, float64.
     """
     known = torch.tensor(list(elements))
-    counts = torch.stack([(d.z.cpu()[:, None] == known).sum(0) for d in structures]).double()
+    if weights is None:
+        counts = torch.stack([(d.z.cpu()[:, None] == known).sum(0) for d in structures]).double()
+    else:
+        pairs = zip(structures, weights, strict=True)
+        counts = torch.stack(
+            [w.double() @ (d.z.cpu()[:, None] == known).double() for d, w in pairs]
+        )
     if not extensive:
         counts = counts / counts.sum(1, keepdim=True).clamp(min=1)
     wanted = labels.double().cpu()[:, None]
@@ -68,6 +95,9 @@ class Atomwise(nn.Module):
 
     references: Tensor
     scale: Tensor
+    #: Whether it takes positions (of structures without cells), and vector features.
+    reads_positions = False
+    reads_vectors = False
 
     def __init__(self, target: Target, readout: nn.Module, elements: Sequence[int]):
         super().__init__()
@@ -98,7 +128,21 @@ class Atomwise(nn.Module):
     @property
     def fitted(self) -> bool:
         """Whether `fit` was called, or weights were loaded."""
-        return bool(self.references.any())
+        return bool(self.references.any()) or float(self.scale) != 1.0
+
+    def set_references(self, values: Tensor) -> None:
+        """Of the elements [num_elements]; of others they are zero."""
+        self.references.zero_()
+        self.add_references(values)
+
+    def add_references(self, values: Tensor) -> None:
+        """To those of the elements [num_elements]."""
+        self.references[list(self.elements)] += values.to(self.references)
+
+    def set_scale(self, scale: Tensor) -> None:
+        """What the read-out is multiplied by. Data without any spread would make a model that
+        cannot learn: for them it is 1."""
+        self.scale.fill_(scale if scale > 1e-6 else 1.0)
 
     def fit(self, structures: Sequence[Data]) -> None:
         """References and scale of structures that have the label."""
@@ -109,15 +153,11 @@ class Atomwise(nn.Module):
         alone = structures
         if target.per == "atom":  # each a structure of one atom
             alone = [Data(z=z) for z in torch.cat([d.z for d in structures]).unsqueeze(1)]
-        fitted = fit_references(alone, labels, elements, target.extensive)
-        self.references.zero_()
-        self.references[elements] = fitted.to(self.references)
+        self.set_references(fit_references(alone, labels, elements, target.extensive))
         summed = torch.stack([self.references[d.z].sum() for d in alone]).cpu()
         if target.per == "graph" and not target.extensive:
             summed = summed / sizes
-        scale = target.spread(structures, labels - summed, sizes)
-        # Data without any spread would make a model that cannot learn.
-        self.scale.fill_(scale if scale > 1e-6 else 1.0)
+        self.set_scale(target.spread(structures, labels - summed, sizes))
 
     def correct(self, structures: Sequence[Data], missed: Tensor) -> None:
         """Add to the references what brings a trained model nearest to other labels: of other
@@ -130,13 +170,11 @@ class Atomwise(nn.Module):
         alone = structures
         if self.target.per == "atom":
             alone = [Data(z=z) for z in torch.cat([d.z for d in structures]).unsqueeze(1)]
-        elements = list(self.elements)
-        fitted = fit_references(alone, missed, elements, self.target.extensive)
-        self.references[elements] += fitted.to(self.references)
+        self.add_references(fit_references(alone, missed, self.elements, self.target.extensive))
 
     def forward(self, features: Features) -> Tensor:
         """[num_graphs], or of atoms [num_atoms], in double precision."""
-        x, z, batch, size = features
+        x, z, batch, size = features[:4]
         y = self.readout(x).squeeze(1) * self.scale.to(x)
         reference = self.references[z]
         if self.target.per == "atom":
