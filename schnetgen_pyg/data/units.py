@@ -211,6 +211,12 @@ def conversion(stated: str, wanted: str) -> float | None:
     return None if first is None or first[1:] != second[1:] else first.factor / second.factor
 
 
+def plain_unit(text: str) -> str:
+    """A unit in ASCII, as files of other programs have it: ``bohr^3``, ``e Ang``."""
+    text = text.replace("Å", "Ang").replace("·", " ").replace("−", "-")
+    return re.sub("[²³]", lambda found: f"^{unicodedata.normalize('NFKC', found[0])}", text)
+
+
 @lru_cache(maxsize=256)
 def unit_in_name(key: str, quantity: str) -> str | None:
     """The unit that the name of a label ends with, such as ``U0_hartree`` or ``forces_eV_A``."""

@@ -245,9 +245,17 @@ def label_of(data: Data, target: Target, place: str = "structure") -> Tensor | N
     entry of ``info`` with the name of the target; ``None``: there is none, or it is NaN.
 
     Raises:
-        InputError: if it is no number, not finite, in a unit that cannot be converted, or has
-            another shape than the quantity.
+        InputError: if it is no number, not finite, in a unit that cannot be converted, none that
+            the target may have, or has another shape than the quantity.
     """
+    value = value_of(data, target, place)
+    if value is not None:
+        target.check_label(value, place)
+    return value
+
+
+def value_of(data: Data, target: Target, place: str = "structure") -> Tensor | None:
+    """`label_of`, which may also be a prediction."""
     name, label = target.name, _said(data, target.name)
     if label is None:
         return None
@@ -275,7 +283,6 @@ def label_of(data: Data, target: Target, place: str = "structure") -> Tensor | N
         return None
     if not bool(value.isfinite().all()):
         raise InputError(f"{place}: the label {name} is not finite; leave it out")
-    target.check_label(value, place)
     return value * _factor(data, target, place)
 
 
@@ -348,8 +355,8 @@ def errors(
     for target in with_derivatives(as_targets(targets)).values():
         said, labels, sizes = [], [], []
         for number, (one, data) in enumerate(zip(found, structures, strict=True)):
-            value = label_of(one, target)
-            label = label_of(data, target, named(data, f"structure {number}"))
+            value = value_of(one, target)
+            label = value_of(data, target, named(data, f"structure {number}"))
             if value is not None and label is not None:
                 said.append(value)
                 labels.append(label)

@@ -16,7 +16,7 @@ from schnetgen_pyg.data.conversion import checked, to_ase
 from schnetgen_pyg.data.electrons import require_neutral
 from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.stored import StoredStructures
-from schnetgen_pyg.data.units import LIBRARY
+from schnetgen_pyg.data.units import LIBRARY, plain_unit
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.potentials.targets import TARGETS, Target
 
@@ -208,7 +208,7 @@ def annotated(data: Data, targets: Mapping[str, Target]) -> ase.Atoms:
             else:
                 atoms.info[key] = float(value[0]) if value.ndim == 1 else value[0]
             if target.unit and name not in LIBRARY:
-                units[key] = target.unit
+                units[key] = plain_unit(target.unit)
     if units:
         atoms.info["units"] = {**(atoms.info.get("units") or {}), **units}
     return atoms

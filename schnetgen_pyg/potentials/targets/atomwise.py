@@ -48,12 +48,37 @@ class Features(NamedTuple):
         return self.pos - centre[self.batch]
 
 
+def sums_by_element(
+    structures: Sequence[Data], elements: Sequence[int], weights: Sequence[Tensor] | None = None
+) -> Tensor:
+    """Atoms of each element in every structure, or sums of their weights (float64).
+
+    Args:
+        structures: with ``z``.
+        elements: atomic numbers.
+        weights: of the atoms of each structure; by default 1.
+
+    Returns:
+        [num_graphs, num_elements].
+    """
+    known = torch.tensor(list(elements))
+    found = [(d.z.cpu()[:, None] == known).double() for d in structures]
+    if weights is None:
+        return torch.stack([atoms.sum(0) for atoms in found])
+    return torch.stack([w.double() @ atoms for w, atoms in zip(weights, found, strict=True)])
+
+
+def least_squares(matrix: Tensor, wanted: Tensor) -> Tensor:
+    """The shortest x [num_columns] for which the matrix times x is nearest to what is wanted."""
+    wanted = wanted.double().cpu()[:, None]
+    return torch.linalg.lstsq(matrix, wanted, driver="gelsd").solution[:, 0]
+
+
 def fit_references(
     structures: Sequence[Data],
     labels: Tensor,
     elements: Sequence[int],
     extensive: bool | None = True,
-    weights: Sequence[Tensor] | None = None,
 ) -> Tensor:
     """Contributions of the elements, by least squares, whose sums (or means) are nearest to the
     labels.
@@ -65,23 +90,14 @@ def fit_references(
         labels: of each structure [num_graphs].
         elements: atomic numbers.
         extensive: sums, or means.
-        weights: of the atoms of each structure; by default 1.
 
     Returns:
         [num_elements] in the unit of the labels, float64.
     """
-    known = torch.tensor(list(elements))
-    if weights is None:
-        counts = torch.stack([(d.z.cpu()[:, None] == known).sum(0) for d in structures]).double()
-    else:
-        pairs = zip(structures, weights, strict=True)
-        counts = torch.stack(
-            [w.double() @ (d.z.cpu()[:, None] == known).double() for d, w in pairs]
-        )
+    counts = sums_by_element(structures, elements)
     if not extensive:
         counts = counts / counts.sum(1, keepdim=True).clamp(min=1)
-    wanted = labels.double().cpu()[:, None]
-    return torch.linalg.lstsq(counts, wanted, driver="gelsd").solution[:, 0]
+    return least_squares(counts, labels)
 
 
 class Atomwise(nn.Module):
@@ -116,8 +132,8 @@ class Atomwise(nn.Module):
         self.scale.fill_(1.0)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Atomwise:
-        """References and scale stay in double precision where there is one."""
-        exact = {"references": self.references, "scale": self.scale}
+        """Buffers such as references and scale stay in double precision where there is one."""
+        exact = {n: b for n, b in self.named_buffers(recurse=False) if b.dtype == torch.float64}
         super()._apply(fn, recurse)
         for name, value in exact.items():
             moved = getattr(self, name)

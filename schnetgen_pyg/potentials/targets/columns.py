@@ -88,8 +88,13 @@ class Probability(Target):
     def errors(
         self, found: Sequence[Tensor], labels: Sequence[Tensor], sizes: Tensor
     ) -> dict[str, float]:
-        """Area under the ROC curve, where there are both classes, and accuracy."""
+        """Area under the ROC curve, where there are both classes, and accuracy; of labels that are
+        0 or 1, as a file may also hold probabilities from before."""
         said, wanted = (torch.cat([x.reshape(-1).cpu() for x in v]) for v in (found, labels))
+        known = (wanted == 0) | (wanted == 1)
+        if not bool(known.any()):
+            return {}
+        said, wanted = said[known], wanted[known]
         positive, negative = said[wanted > 0.5], said[wanted <= 0.5]
         result = {f"{self.name}_accuracy": float(self.measured(said, wanted).value)}
         if len(positive) and len(negative):
