@@ -297,8 +297,16 @@ def with_label(structures: Sequence[Data], name: str) -> Sequence[Data]:
         value = data.get(name)
         return value is not None and bool(torch.as_tensor(value).isfinite().all())
 
-    looked = structures.only(name) if isinstance(structures, StoredStructures) else structures
-    kept = [number for number, data in enumerate(looked) if has(data)]
+    if isinstance(structures, StoredStructures) and name in structures.replaced:
+        rows = structures.replaced[name]
+        fine = rows.isfinite().reshape(len(rows), -1).all(1)
+        if len(rows) != structures.num_in_file:  # of atoms: those before each that are not
+            missing = torch.cat([torch.zeros(1, dtype=torch.long), (~fine).long().cumsum(0)])
+            fine = missing[structures.ptr].diff() == 0
+        kept = fine[structures.numbers].nonzero().flatten().tolist()
+    else:
+        looked = structures.only(name) if isinstance(structures, StoredStructures) else structures
+        kept = [number for number, data in enumerate(looked) if has(data)]
     return structures if len(kept) == len(structures) else taken(structures, kept)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -259,6 +260,11 @@ def value_of(data: Data, target: Target, place: str = "structure") -> Tensor | N
     name, label = target.name, _said(data, target.name)
     if label is None:
         return None
+    if isinstance(label, (int, float)) and target.per == "graph" and not target.shape:
+        if math.isnan(label):
+            return None
+        if math.isfinite(label):  # most are such: a million of them take their time
+            return torch.tensor([_factor(data, target, place) * label], dtype=torch.float64)
     try:
         label = float(label) if isinstance(label, str) else label
         value = torch.as_tensor(label, dtype=torch.float64).detach()

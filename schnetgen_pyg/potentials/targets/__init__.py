@@ -13,7 +13,7 @@ A file that names a target is read where the target is registered. A column of n
 read-out of its own need not be registered: `targets_in`.
 """
 
-from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features, fit_references
+from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features, Joined, fit_references
 from schnetgen_pyg.potentials.targets.base import Derivative, Target
 from schnetgen_pyg.potentials.targets.columns import Column, as_targets, targets_in
 from schnetgen_pyg.potentials.targets.table import TARGETS
@@ -24,6 +24,7 @@ __all__ = [
     "Column",
     "Derivative",
     "Features",
+    "Joined",
     "Target",
     "as_targets",
     "fit_references",

@@ -11,6 +11,8 @@ from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
 from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER
+from schnetgen_pyg.data.molecules import Molecules
+from schnetgen_pyg.data.stored import StoredStructures
 
 if TYPE_CHECKING:
     from schnetgen_pyg.potentials.targets.base import Target
@@ -48,24 +50,51 @@ class Features(NamedTuple):
         return self.pos - centre[self.batch]
 
 
-def sums_by_element(
-    structures: Sequence[Data], elements: Sequence[int], weights: Sequence[Tensor] | None = None
-) -> Tensor:
-    """Atoms of each element in every structure, or sums of their weights (float64).
+class Joined(NamedTuple):
+    """What heads take from training data, of all structures one after the other.
 
-    Args:
-        structures: with ``z``.
-        elements: atomic numbers.
-        weights: of the atoms of each structure; by default 1.
-
-    Returns:
-        [num_graphs, num_elements].
+    Attributes:
+        z, batch: atomic number and structure of every atom [num_atoms].
+        sizes: atoms of every structure [num_graphs].
+        values: of attributes, by their names (float64) [num_atoms or num_graphs, …].
     """
-    known = torch.tensor(list(elements))
-    found = [(d.z.cpu()[:, None] == known).double() for d in structures]
-    if weights is None:
-        return torch.stack([atoms.sum(0) for atoms in found])
-    return torch.stack([w.double() @ atoms for w, atoms in zip(weights, found, strict=True)])
+
+    z: Tensor
+    batch: Tensor
+    sizes: Tensor
+    values: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, structures: Sequence[Data], *names: str) -> Joined:
+        """Of structures that all have these attributes; those of a file are not read one by one."""
+        if isinstance(structures, StoredStructures):
+            whole = Molecules(structures.only("z", "pos", *names))[range(len(structures))]
+            z, sizes = whole.z, whole.ptr.diff()
+            values = {name: whole[name].double() for name in names}
+        else:
+            z = torch.cat([d.z.cpu() for d in structures])
+            sizes = torch.tensor([d.z.numel() for d in structures])
+            values = {n: torch.cat([_rows(d[n]) for d in structures]) for n in names}
+        return cls(z, torch.repeat_interleave(sizes), sizes, values)
+
+    def each_atom(self) -> Joined:
+        """Every atom as a structure of its own."""
+        return Joined(self.z, torch.arange(len(self.z)), torch.ones_like(self.z), self.values)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Over the atoms of every structure, [num_atoms, …] to [num_graphs, …]."""
+        total = values.new_zeros(len(self.sizes), *values.shape[1:])
+        return total.index_add(0, self.batch, values)
+
+    def by_element(self, elements: Sequence[int], weights: Tensor | None = None) -> Tensor:
+        """Atoms of each element in every structure, or sums of their weights [num_atoms]:
+        [num_graphs, num_elements] (float64)."""
+        atoms = (self.z[:, None] == torch.tensor(list(elements))).double()
+        return self.sum(atoms if weights is None else weights.double()[:, None] * atoms)
+
+
+def _rows(value: Tensor) -> Tensor:
+    return value.double().cpu() if value.dim() else value.double().cpu().reshape(1)
 
 
 def least_squares(matrix: Tensor, wanted: Tensor) -> Tensor:
@@ -75,29 +104,28 @@ def least_squares(matrix: Tensor, wanted: Tensor) -> Tensor:
 
 
 def fit_references(
-    structures: Sequence[Data],
-    labels: Tensor,
-    elements: Sequence[int],
-    extensive: bool | None = True,
-) -> Tensor:
+    data: Joined, labels: Tensor, elements: Sequence[int], extensive: bool | None = True
+) -> tuple[Tensor, Tensor]:
     """Contributions of the elements, by least squares, whose sums (or means) are nearest to the
     labels.
 
     Where compositions do not tell the elements apart (isomers, say) the shortest solution is taken.
 
     Args:
-        structures: with ``z``.
+        data: of the structures.
         labels: of each structure [num_graphs].
         elements: atomic numbers.
         extensive: sums, or means.
 
     Returns:
-        [num_elements] in the unit of the labels, float64.
+        [num_elements] in the unit of the labels, and what they leave of these [num_graphs] (both
+        float64).
     """
-    counts = sums_by_element(structures, elements)
+    counts = data.by_element(elements)
     if not extensive:
         counts = counts / counts.sum(1, keepdim=True).clamp(min=1)
-    return least_squares(counts, labels)
+    found = least_squares(counts, labels)
+    return found, labels.double().cpu() - counts @ found
 
 
 class Atomwise(nn.Module):
@@ -163,17 +191,12 @@ class Atomwise(nn.Module):
     def fit(self, structures: Sequence[Data]) -> None:
         """References and scale of structures that have the label."""
         target = self.target
-        sizes = torch.tensor([d.z.numel() for d in structures])
-        labels = torch.cat([d[target.name].reshape(-1).double().cpu() for d in structures])
-        elements = list(self.elements)
-        alone = structures
-        if target.per == "atom":  # each a structure of one atom
-            alone = [Data(z=z) for z in torch.cat([d.z for d in structures]).unsqueeze(1)]
-        self.set_references(fit_references(alone, labels, elements, target.extensive))
-        summed = torch.stack([self.references[d.z].sum() for d in alone]).cpu()
-        if target.per == "graph" and not target.extensive:
-            summed = summed / sizes
-        self.set_scale(target.spread(structures, labels - summed, sizes))
+        data = Joined.of(structures, target.name)
+        sizes, labels = data.sizes, data.values[target.name]
+        alone = data.each_atom() if target.per == "atom" else data
+        found, rest = fit_references(alone, labels, self.elements, target.extensive)
+        self.set_references(found)
+        self.set_scale(target.spread(structures, rest, sizes))
 
     def correct(self, structures: Sequence[Data], missed: Tensor) -> None:
         """Add to the references what brings a trained model nearest to other labels: of other
@@ -181,12 +204,11 @@ class Atomwise(nn.Module):
 
         Args:
             structures: of the training, with the label.
-            missed: labels less what the model says: [num_graphs], or [num_atoms].
+            missed: labels less what the model says: [num_graphs, …], or [num_atoms, …].
         """
-        alone = structures
-        if self.target.per == "atom":
-            alone = [Data(z=z) for z in torch.cat([d.z for d in structures]).unsqueeze(1)]
-        self.add_references(fit_references(alone, missed, self.elements, self.target.extensive))
+        data = Joined.of(structures)
+        data = data.each_atom() if self.target.per == "atom" else data
+        self.add_references(fit_references(data, missed, self.elements, self.target.extensive)[0])
 
     def forward(self, features: Features) -> Tensor:
         """[num_graphs], or of atoms [num_atoms], in double precision."""

@@ -15,7 +15,7 @@ from torch_geometric.utils import scatter
 from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.graphs.graph import Graph
-from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features, fit_references
+from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features, Joined, fit_references
 from schnetgen_pyg.representations.layers import mlp
 
 
@@ -88,22 +88,16 @@ class Target:
             structures: of the training, with the label in its full shape.
             elements: atomic numbers of the model.
         """
-        labels = torch.cat([d[self.name].double().cpu() for d in structures])
+        data = Joined.of(structures, self.name)
+        labels = data.values[self.name]
         if self.shape:
             middle = labels.mean(0) if len(self.shape) > 1 else 0.0
             found = (labels - middle).flatten(1).square().sum(1).mean()
         elif self.extensive is None:
             found = labels.var(correction=0)
         else:
-            alone = structures
-            if self.per == "atom":
-                alone = [Data(z=z) for z in torch.cat([d.z for d in structures]).unsqueeze(1)]
-            fitted = fit_references(alone, labels, elements, self.extensive)
-            known = fitted.new_zeros(max(elements) + 1)
-            known[list(elements)] = fitted
-            parts = [known[d.z.cpu()] for d in alone]
-            summed = torch.stack([p.sum() if self.extensive else p.mean() for p in parts])
-            found = (labels - summed).square().mean()
+            alone = data.each_atom() if self.per == "atom" else data
+            found = fit_references(alone, labels, elements, self.extensive)[1].square().mean()
         return float(found) if found > 1e-12 else 1.0
 
     def spread(self, structures: Sequence[Data], rest: Tensor, sizes: Tensor) -> Tensor:

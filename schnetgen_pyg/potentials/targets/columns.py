@@ -18,7 +18,7 @@ from torch_geometric.data import Data
 from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.data.properties import none_has, property_values
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features
+from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features, Joined
 from schnetgen_pyg.potentials.targets.base import Target
 from schnetgen_pyg.potentials.targets.table import TARGETS
 
@@ -30,7 +30,7 @@ class ProbabilityHead(Atomwise):
     """The sigmoid of the mean of the atoms' contributions, which start at the rate of the data."""
 
     def fit(self, structures: Sequence[Data]) -> None:
-        rate = torch.stack([d[self.target.name].double().mean() for d in structures]).mean()
+        rate = Joined.of(structures, self.target.name).values[self.target.name].mean()
         if rate in (0.0, 1.0):
             raise InputError(
                 f"{self.target.name}: is {int(rate)} in all structures of the training; learning "

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features
+from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features, Joined
 from schnetgen_pyg.potentials.targets.base import Target
 from schnetgen_pyg.potentials.targets.charges import less_mean
 from schnetgen_pyg.potentials.targets.gated import GatedReadout
@@ -40,9 +40,9 @@ class DipoleHead(Atomwise):
 
     def fit(self, structures: Sequence[Data]) -> None:
         """The scale, by the lengths of the labels."""
-        sizes = torch.tensor([d.z.numel() for d in structures])
-        labels = torch.cat([d[self.target.name].double().cpu() for d in structures])
-        self.set_scale((labels.reshape(len(sizes), -1).square().sum(1) / sizes).mean().sqrt())
+        data = Joined.of(structures, self.target.name)
+        squares = data.values[self.target.name].reshape(len(data.sizes), -1).square().sum(1)
+        self.set_scale((squares / data.sizes).mean().sqrt())
 
     def correct(self, structures: Sequence[Data], missed: Tensor) -> None:
         """Nothing: a dipole has no other zero."""

@@ -17,8 +17,8 @@ from torch_geometric.data import Data
 from schnetgen_pyg.potentials.targets.atomwise import (
     Atomwise,
     Features,
+    Joined,
     least_squares,
-    sums_by_element,
 )
 from schnetgen_pyg.potentials.targets.base import Target
 
@@ -42,36 +42,30 @@ class ExtentHead(Atomwise):
         super().reset_parameters()
         self.own.zero_()
 
-    def _squares(self, data: Data) -> Tensor:
-        """Squared distances from the centre of one structure [num_atoms] in Å²."""
-        pos, mass = data.pos.double().cpu(), self.masses.cpu().double()[data.z.cpu()].unsqueeze(1)
-        return (pos - (mass * pos).sum(0) / mass.sum()).square().sum(1)
-
     def fit(self, structures: Sequence[Data]) -> None:
         """q and t of the elements by least squares, and the scale of what they leave."""
-        labels = torch.cat([d[self.target.name].double().reshape(1).cpu() for d in structures])
         self.references.zero_()
         self.own.zero_()
-        rest = self._fit(structures, labels)
-        fourth = torch.stack([self._squares(d).square().sum() for d in structures])
+        labels = Joined.of(structures, self.target.name).values[self.target.name]
+        rest, fourth = self._fit(structures, labels.reshape(-1))
         self.set_scale((rest.square() / fourth.clamp(min=1e-6)).mean().sqrt())
 
     def correct(self, structures: Sequence[Data], missed: Tensor) -> None:
         self._fit(structures, missed)
 
-    def _fit(self, structures: Sequence[Data], labels: Tensor) -> Tensor:
-        """Add what is nearest to the labels; what it leaves of them [num_graphs]."""
-        elements = list(self.elements)
-        parts = [
-            sums_by_element(structures, elements, [self._squares(d) for d in structures]),
-            sums_by_element(structures, elements),
-        ]
-        matrix = torch.cat(parts, dim=1)
+    def _fit(self, structures: Sequence[Data], labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Add what is nearest to the labels; what it leaves of them, and sums of the fourth powers
+        of distances [num_graphs]."""
+        data, elements = Joined.of(structures, "pos"), list(self.elements)
+        pos, mass = data.values["pos"], self.masses.cpu().double()[data.z].unsqueeze(1)
+        centre = data.sum(mass * pos) / data.sum(mass)
+        squares = (pos - centre[data.batch]).square().sum(1)
+        matrix = torch.cat([data.by_element(elements, squares), data.by_element(elements)], dim=1)
         found = least_squares(matrix, labels)
         charges, own = found.chunk(2)
         self.add_references(charges)
         self.own[elements] += own.to(self.own)
-        return labels.double().cpu() - matrix @ found
+        return labels.double().cpu() - matrix @ found, data.sum(squares.square())
 
     def forward(self, features: Features) -> Tensor:
         """[num_graphs], in double precision."""

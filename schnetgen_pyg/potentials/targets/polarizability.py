@@ -14,7 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features, fit_references
+from schnetgen_pyg.potentials.targets.atomwise import (
+    Atomwise,
+    Features,
+    Joined,
+    fit_references,
+)
 from schnetgen_pyg.potentials.targets.base import Target
 from schnetgen_pyg.potentials.targets.gated import GatedReadout
 
@@ -38,11 +43,11 @@ class PolarizabilityHead(Atomwise):
 
     def fit(self, structures: Sequence[Data]) -> None:
         """References of the isotropic part, and the scale."""
-        sizes = torch.tensor([d.z.numel() for d in structures])
-        labels = _isotropic(torch.cat([d[self.target.name].double().cpu() for d in structures]))
-        self.set_references(fit_references(structures, labels, self.elements))
-        rest = labels - torch.stack([self.references.cpu()[d.z.cpu()].sum() for d in structures])
-        self.set_scale((rest.square() / sizes).mean().sqrt())
+        data = Joined.of(structures, self.target.name)
+        labels = _isotropic(data.values[self.target.name])
+        found, rest = fit_references(data, labels, self.elements)
+        self.set_references(found)
+        self.set_scale((rest.square() / data.sizes).mean().sqrt())
 
     def correct(self, structures: Sequence[Data], missed: Tensor) -> None:
         super().correct(structures, _isotropic(missed))
