@@ -26,6 +26,9 @@ from schnetgen_pyg.registry import nearest
 #: Derivatives that are trained on where all structures have them.
 TRAINED_DERIVATIVES = ("forces",)
 
+#: What else is looked at of structures in a file.
+LOOKED_AT = ("z", "cell", "info", "charge", "spin_multiplicity")
+
 #: Names that other programs give to a label, in lower case; and any with the label's in it.
 OTHER_NAMES = {"energy": ("e", "u0", "u", "y"), "forces": ("f", "force", "grad", "gradient")}
 
@@ -62,7 +65,10 @@ def labelled(
     if isinstance(result, StoredStructures):
         kept = {n: [] for n, target in trained.items() if not _is_plain(result, target)}
     left, numbers = set(wanted), []
-    for index, data in enumerate(result):
+    looked: Sequence[Data] = result
+    if isinstance(result, StoredStructures):
+        looked = result.only(*LOOKED_AT, *wanted, *TRAINED_DERIVATIVES)
+    for index, data in enumerate(looked):
         place = named(data, f"{where} {index}")
         found = _set_labels(data, wanted, trained, place)
         left -= found
@@ -98,7 +104,9 @@ def _trained(
     result = dict(targets)
     for name in TRAINED_DERIVATIVES:
         of = str(TARGETS[name].derivative_of)
-        first = next((one for one in looked if of in targets and _said(one, of) is not None), None)
+        if of not in targets:
+            continue
+        first = next((one for one in looked if _said(one, of) is not None), None)
         if first is not None and _said(first, name) is not None:
             result[name] = TARGETS[name]
     return result
