@@ -25,7 +25,12 @@ from schnetgen_pyg.commands.options import (
     require_suffix,
     usable_device,
 )
-from schnetgen_pyg.commands.predicted import add_predicted, predicted_before, weights_asked
+from schnetgen_pyg.commands.predicted import (
+    add_predicted,
+    kinds_asked,
+    predicted_before,
+    weights_asked,
+)
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -73,7 +78,7 @@ def fit_potential(arguments: Sequence[str]) -> None:
     settings = chosen(PotentialTrainingConfig, options_of_run)
     torch.manual_seed(settings.seed)
     further = dict(start.get("settings", {})) | dict(options.settings)
-    targets = targets_in(data, options.targets, options.extensive, options.classify)
+    targets = targets_in(data, options.targets, *kinds_asked(options, start))
     model = Potential(PotentialConfig(options.representation, further, elements, targets))
     out = Path(options.out)
     print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")

@@ -61,6 +61,15 @@ def predicted_before(targets: Sequence[str | Mapping[str, Any]]) -> dict[str, li
     }
 
 
+def kinds_asked(options: Namespace, before: Mapping[str, list[str]]) -> tuple[list[str], ...]:
+    """Which targets are extensive and which are classes: those that the options say, and of those
+    of the model that a training starts from what is still a target."""
+    return tuple(
+        [n for n in options[kind] if n in options.targets or n not in before.get(kind, ())]
+        for kind in ("extensive", "classify")
+    )
+
+
 def weights_asked(options: Namespace) -> dict[str, float]:
     """Of the targets, by their names.
 
