@@ -170,7 +170,11 @@ class Potential(nn.Module):
         """
         for name in self.heads if names is None else names:
             found = with_label(structures, name)
-            require(len(found) > 0, name, "no label in the training data", "at least one")
+            if not len(found):
+                raise InputError(
+                    f"no structure of the training has the label {name}; hold out fewer, or give "
+                    "more that have it"
+                )
             self.heads[name].fit(found)  # type: ignore[operator]
 
     def forward(

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from ase.build import molecule
+from ase.calculators.calculator import PropertyNotImplementedError
 from torch_geometric.data import Data
 
 from schnetgen_pyg import InputError, fit_potential
+from schnetgen_pyg.potentials.calculator import PotentialCalculator
 from schnetgen_pyg.potentials.labels import errors, labelled
 from schnetgen_pyg.potentials.model import Potential
 from schnetgen_pyg.potentials.prediction import predict
@@ -52,12 +55,44 @@ def test_derivatives_of_a_dipole(name):
     assert slope.abs().max() > 1e-4
 
 
+def test_in_ase():
+    model = potential(targets=("energy", "dipole", "charges"))
+    atoms = molecule("CH3OH")
+    atoms.calc = PotentialCalculator(model)
+    dipole = atoms.get_dipole_moment()
+    assert atoms.get_charges().shape == (6,)
+    atoms.rotate(180, "z")
+    assert atoms.get_dipole_moment() == pytest.approx(dipole * [-1, -1, 1], abs=1e-5)
+    atoms.calc = PotentialCalculator(potential(targets=("energy",)))
+    with pytest.raises(PropertyNotImplementedError, match="not trained for dipole"):
+        atoms.get_dipole_moment()
+
+
 def test_length_of_a_dipole():
     """``mu`` is that of the vector that the same weights give."""
     model, batch = potential(targets=("dipole", "mu")), batch_of([5, 3])
     model.heads["mu"].load_state_dict(model.heads["dipole"].state_dict())
     found = model(batch.z, batch.pos, batch.batch)
     assert torch.allclose(found.mu, found.dipole.norm(dim=1))
+
+
+def test_extent_of_fixed_charges():
+    """What its elements explain is found exactly, and where the molecule is does not matter."""
+    model = potential("schnet", ("r2",))
+    torch.nn.init.zeros_(model.heads["r2"].readout[-1].weight)
+    torch.nn.init.zeros_(model.heads["r2"].readout[-1].bias)
+    data = batch_of([4, 7, 3, 6, 5, 8, 9, 10]).to_data_list()
+    mass = torch.zeros(9).double()
+    mass[[1, 6, 8]] = torch.tensor([1.008, 12.011, 15.999]).double()
+    for one in data:
+        weight = mass[one.z].unsqueeze(1)
+        centre = (weight * one.pos).sum(0) / weight.sum()
+        squares = (one.pos - centre).square().sum(1)
+        one.r2 = (3.5 * one.z * squares + 2.0 * one.z + 1.0).sum().reshape(1)
+        one.pos = one.pos + 7.0
+    model.fit_statistics(data)
+    for one, found in zip(data, predict(model, data), strict=True):
+        assert float(found.r2) == pytest.approx(float(one.r2), rel=1e-4)
 
 
 def test_far_from_the_origin():
@@ -116,6 +151,7 @@ def test_a_network_learns_vectors_and_tensors(tmp_path):
     there, here = predict(trained, turned), predict(trained, data)
     for one, other in zip(there, here, strict=True):
         assert torch.allclose(one.dipole, other.dipole @ turn.T.double(), atol=1e-4)
+        assert torch.equal(one.polarizability, one.polarizability.mT)
 
 
 @pytest.mark.reference
