@@ -30,6 +30,7 @@ import ase
 import numpy as np
 from ase.units import Bohr
 from common import kept_row, save
+from make_targets import UNITS
 from quality_any import load_model, model_parser, read_options
 from samples import file_of, kept, made_with, weights_of
 from torch_geometric.data import Data
@@ -41,7 +42,8 @@ from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.data.perceived import stored_hashes
 from schnetgen_pyg.data.properties import property_values
 from schnetgen_pyg.data.stored import StoredStructures
-from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.data.units import conversion
+from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.evaluation.judging import perceive_all
 from schnetgen_pyg.generator.sampling.candidates import AT_ONCE, Candidates
 from schnetgen_pyg.generator.sampling.generate import sample
@@ -156,8 +158,11 @@ def judge_of(name: str, models: Sequence[Potential]) -> Potential:
 
 
 def predicted(model: Potential, name: str, structures: Sequence[Any]) -> np.ndarray:
-    """A property of structures by a model [num], in the library's unit."""
-    return np.array([float(data[name]) for data in predict(model, structures, AT_ONCE)])
+    """A property of structures by a model [num], in the unit of the data (`UNITS`)."""
+    factor = conversion(model.targets[name].unit, UNITS[name])
+    require(factor is not None, "unit", model.targets[name].unit, f"one that {UNITS[name]} is of")
+    found = [float(data[name]) for data in predict(model, structures, AT_ONCE)]
+    return float(factor or 1.0) * np.array(found)
 
 
 def errors_of(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
 
 from schnetgen_pyg.commands.options import (
     DEFAULT_POTENTIAL,
@@ -23,9 +25,17 @@ from schnetgen_pyg.commands.options import (
     require_suffix,
     usable_device,
 )
+from schnetgen_pyg.commands.predicted import (
+    add_predicted,
+    kinds_asked,
+    predicted_before,
+    weights_asked,
+)
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
+
+    from schnetgen_pyg.potentials.targets import Target
 
 
 def fit_potential(arguments: Sequence[str]) -> None:
@@ -35,6 +45,7 @@ def fit_potential(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.data import datasets
     from schnetgen_pyg.potentials.config import PotentialConfig
     from schnetgen_pyg.potentials.model import Potential
+    from schnetgen_pyg.potentials.targets import targets_in
     from schnetgen_pyg.training.config import PotentialTrainingConfig
     from schnetgen_pyg.training.fine_tuning import settings_of
     from schnetgen_pyg.training.potential import fit_potential as fit
@@ -49,42 +60,43 @@ def fit_potential(arguments: Sequence[str]) -> None:
     add_labels(parser)
     parser.add_argument("--out", type=str, required=True, help="folder of the run")
     parser.add_class_arguments(PotentialConfig, skip={"elements", "targets"})
-    parser.add_argument(
-        "--targets", nargs="+", type=str, default=["energy"], help="what is predicted, by name"
-    )
-    parser.add_class_arguments(PotentialTrainingConfig)
+    add_predicted(parser)
+    parser.add_class_arguments(PotentialTrainingConfig, skip={"weights"})
     add_init(parser)
     init, start = given(arguments, "init").get("init"), {}
     if init:
         start = settings_of(init, "potential", PotentialConfig, PotentialTrainingConfig)
         start.pop("elements")
+        start |= predicted_before(start["targets"])
         parser.set_defaults(start)
     options = parser.parse_args(arguments)
 
     data = datasets.load(*options.data, path=options.path, **reading(options))
     test = datasets.load(*options.test, **reading(options)) if options.test else []
     elements = elements_of(data, options.init, Potential)
-    settings = chosen(PotentialTrainingConfig, options)
+    options_of_run = Namespace(options.as_dict() | {"weights": weights_asked(options)})
+    settings = chosen(PotentialTrainingConfig, options_of_run)
     torch.manual_seed(settings.seed)
     further = dict(start.get("settings", {})) | dict(options.settings)
-    architecture = options.representation, further, elements
-    model = Potential(PotentialConfig(*architecture, tuple(options.targets)))
+    targets = targets_in(data, options.targets, *kinds_asked(options, start))
+    model = Potential(PotentialConfig(options.representation, further, elements, targets))
     out = Path(options.out)
     print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
     with recorded(options, out):
         trained = fit(model, data, out, settings, test=test, init=options.init)
     for name in ("metrics", "test"):
         for key, value in trained.provenance.get(name, {}).items():
-            print(f"{key}{_unit(key)}: {value:.5g}")
+            print(f"{key}{_unit(key, model.targets)}: {value:.5g}")
     print(f"wrote {out / 'model.safetensors'}")
 
 
-def _unit(key: str) -> str:
+def _unit(key: str, targets: Mapping[str, Target]) -> str:
     """Unit of an error by the name of its target, where the key does not say it itself."""
-    from schnetgen_pyg.potentials.targets import TARGETS
+    from schnetgen_pyg.potentials.prediction import with_derivatives
 
     name = key.removeprefix("validation_").removesuffix("_mae")
-    unit = TARGETS[name].unit if key.endswith("_mae") and name in TARGETS else ""
+    known = with_derivatives(targets)
+    unit = known[name].unit if key.endswith("_mae") and name in known else ""
     return f" ({unit})" if unit else ""
 
 
@@ -103,7 +115,7 @@ def predict(arguments: Sequence[str]) -> None:
 
     parser = command_parser(
         "predict",
-        "Energies (eV) and forces (eV/Å), or other targets, by a potential.",
+        "Energies (eV) and forces (eV/Å), or what else a potential was trained for.",
     )
     parser.add_argument("files", nargs="+", type=str, help="structure files")
     add_labels(parser)
@@ -113,7 +125,7 @@ def predict(arguments: Sequence[str]) -> None:
         type=str,
         default=[DEFAULT_POTENTIAL],
         help="name of a bundled potential, or model.safetensors; several are an ensemble, whose "
-        "standard deviation is energy_std and forces_std in the file",
+        "standard deviation is energy_std, forces_std, gap_std and so on in the file",
     )
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
@@ -127,15 +139,16 @@ def predict(arguments: Sequence[str]) -> None:
     potential = potential.to(usable_device(options.device))
     data = datasets.load(*options.files, **reading(options))
     found: Sequence[Data]
+    targets = potential.targets
     with writing:
         if is_stored(options.out):  # a batch at a time is in memory
             each = predict_each(potential, data, options.batch_size, progress=progress)
-            write(options.out, map(annotated, each))
+            write(options.out, (annotated(single, targets) for single in each))
             found = StoredStructures(options.out)
         else:
             found = evaluate(potential, data, options.batch_size, progress=progress)
-            write(options.out, [annotated(single) for single in found])
-    measured = errors(found, data, tuple(potential.targets))
+            write(options.out, [annotated(single, targets) for single in found])
+    measured = errors(found, data, targets)
     if len(measured) > 1:  # the structures have labels
         for key, value in measured.items():
             say(f"{key}: {value:.5g}", options.out)

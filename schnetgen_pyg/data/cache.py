@@ -21,7 +21,7 @@ from schnetgen_pyg.errors import InputError
 LARGE = 2**20
 
 #: Of what the readers make of a file; a new one leaves all that is in the cache behind.
-VERSION = 7
+VERSION = 8
 
 
 def cache_folder() -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,7 +39,10 @@ def molecule_name(atoms: ase.Atoms, number: int) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value in one cell or one property of an SDF file; the rows of an array in a line each."""
+    """A value in one cell or one property of an SDF file; the rows of an array in a line each, a
+    dictionary such as that of units as JSON."""
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
     if isinstance(value, np.ndarray) and value.ndim > 1:
         return "\n".join(_text(row) for row in value)
     if isinstance(value, np.ndarray):
@@ -120,8 +124,10 @@ def _row(atoms: ase.Atoms, number: int) -> dict[str, Any]:
     row |= {"valid": perceived.valid, "failure": perceived.failure}
     known = _known(atoms)
     known.pop("forces", None)
+    units = known.pop("units", None) or {}
     first = {UNITS[key]: known.pop(key) for key in UNITS if key in known}
-    return row | first | {key: _text(value) for key, value in known.items() if key not in row}
+    named = {f"{k} ({units[k]})" if k in units else k: value for k, value in known.items()}
+    return row | first | {key: _text(value) for key, value in named.items() if key not in row}
 
 
 def write_csv(path: Path, structures: Sequence[ase.Atoms]) -> None:

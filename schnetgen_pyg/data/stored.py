@@ -249,6 +249,10 @@ class StoredStructures(Sequence[Data]):
             for column in self._file.columns[name]:
                 if (value := column.value(number)) is not None:
                     data[name] = value
+        units = (data.get("info") or {}).get("units")
+        if self.replaced and isinstance(units, dict):  # the file states those of its own rows
+            units = {name: unit for name, unit in units.items() if name not in self.replaced}
+            data.info = {**data.info, "units": units}
         return data
 
     def _changed(self, **changes: Any) -> StoredStructures:
@@ -284,6 +288,26 @@ def taken(structures: Sequence[Data], numbers: Sequence[int]) -> Sequence[Data]:
     if isinstance(structures, StoredStructures):
         return structures[numbers]
     return [structures[number] for number in numbers]
+
+
+def with_label(structures: Sequence[Data], name: str) -> Sequence[Data]:
+    """Those that have an attribute whose numbers are all finite; of a file, still in the file."""
+
+    def has(data: Data) -> bool:
+        value = data.get(name)
+        return value is not None and bool(torch.as_tensor(value).isfinite().all())
+
+    if isinstance(structures, StoredStructures) and name in structures.replaced:
+        rows = structures.replaced[name]
+        fine = rows.isfinite().reshape(len(rows), -1).all(1)
+        if len(rows) != structures.num_in_file:  # of atoms: those before each that are not
+            missing = torch.cat([torch.zeros(1, dtype=torch.long), (~fine).long().cumsum(0)])
+            fine = missing[structures.ptr].diff() == 0
+        kept = fine[structures.numbers].nonzero().flatten().tolist()
+    else:
+        looked = structures.only(name) if isinstance(structures, StoredStructures) else structures
+        kept = [number for number, data in enumerate(looked) if has(data)]
+    return structures if len(kept) == len(structures) else taken(structures, kept)
 
 
 def elements_in(structures: Sequence[Data]) -> set[int]:

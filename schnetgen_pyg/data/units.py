@@ -57,6 +57,16 @@ ATOMIC_OF = {
     "forces": "Hartree/Bohr",
     "stress": "Hartree/Bohr³",
 }
+#: Dipole moments in e·Å, and heat capacities in cal/(mol K): of what the library has no unit for.
+DIPOLES = {
+    **dict.fromkeys(("d", "debye"), ase.units.Debye),
+    **dict.fromkeys(("e å", "eå", "e ang", "e a", "e angstrom"), 1.0),
+    **dict.fromkeys(("e bohr", "e a0", "ea0", "ebohr", "bohr e"), ase.units.Bohr),
+}
+HEAT_CAPACITIES = {
+    **dict.fromkeys(("cal/(mol k)", "cal/mol/k", "cal/mol k", "cal/molk", "cal mol-1 k-1"), 1.0),
+    **dict.fromkeys(("j/(mol k)", "j/mol/k", "j/mol k", "j/molk", "j mol-1 k-1"), 1 / 4.184),
+}
 
 
 class Unit(NamedTuple):
@@ -175,6 +185,36 @@ def same_unit(one: str, other: str, quantity: str) -> bool:
     if first is None or second is None:
         return one == other
     return first[1:] == second[1:] and math.isclose(first.factor, second.factor, rel_tol=1e-6)
+
+
+@lru_cache(maxsize=256)
+def conversion(stated: str, wanted: str) -> float | None:
+    """What a value in one unit is multiplied by to be in another, also where the library has no
+    unit of this kind (dipole moments, heat capacities); ``None`` where they are not known, or of
+    different kinds."""
+    words = [unicodedata.normalize("NFKC", text).replace("−", "-") for text in (stated, wanted)]
+    one, other = (re.sub(r"[*·⋅^\s]+", " ", word.lower()).strip() for word in words)
+    one, other = one.replace(" -1", "-1"), other.replace(" -1", "-1")
+    if one == other:
+        return 1.0
+    for known in (DIPOLES, HEAT_CAPACITIES):
+        if other in known:
+            one = "e bohr" if one in ATOMIC and known is DIPOLES else one
+            return known[one] / known[other] if one in known else None
+    second = parse_unit(wanted)
+    if second is None:
+        return None
+    if one in ATOMIC:
+        atomic = ase.units.Hartree**second.energy * ase.units.Bohr**second.length
+        return float(atomic / second.factor)
+    first = parse_unit(stated)
+    return None if first is None or first[1:] != second[1:] else first.factor / second.factor
+
+
+def plain_unit(text: str) -> str:
+    """A unit in ASCII, as files of other programs have it: ``bohr^3``, ``e Ang``."""
+    text = text.replace("Å", "Ang").replace("·", " ").replace("−", "-")
+    return re.sub("[²³]", lambda found: f"^{unicodedata.normalize('NFKC', found[0])}", text)
 
 
 @lru_cache(maxsize=256)

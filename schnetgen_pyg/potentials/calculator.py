@@ -21,7 +21,8 @@ from schnetgen_pyg.potentials.prediction import evaluate, require_finite
 class PotentialCalculator(Calculator):
     """A potential as an ASE calculator.
 
-    Energy and free energy in eV, forces in eV/Å, of periodic structures the stress in eV/Å³; with
+    Energy and free energy in eV, forces in eV/Å, of periodic structures the stress in eV/Å³; where
+    the potential predicts them, the dipole in e·Å and the charges of atoms in e; with
     an ensemble ``results`` also has ``energy_variance`` and ``forces_variance``. A structure with a
     charge, or with more unpaired electrons than it must have, is refused.
 
@@ -30,7 +31,10 @@ class PotentialCalculator(Calculator):
             calculator of double precision.
     """
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
+    implemented_properties = [  # noqa: RUF012
+        *("energy", "free_energy", "forces", "stress"),
+        *("dipole", "charges"),
+    ]
 
     def __init__(self, potential: Potential | Ensemble):
         super().__init__()
@@ -50,6 +54,9 @@ class PotentialCalculator(Calculator):
         periodic = bool(self.atoms.pbc.all())
         if "stress" in properties and not periodic:
             raise PropertyNotImplementedError("stress needs a structure periodic in 3 directions")
+        for name in ("dipole", "charges"):
+            if name in properties and name not in self.potential.targets:
+                raise PropertyNotImplementedError(f"the potential was not trained for {name}")
         data = Data(
             z=torch.as_tensor(self.atoms.numbers, dtype=torch.long),
             pos=torch.as_tensor(self.atoms.positions),
@@ -64,6 +71,9 @@ class PotentialCalculator(Calculator):
         self.results: dict[str, Any] = {"energy": energy, "free_energy": energy}
         if "forces" in found:
             self.results["forces"] = found.forces.cpu().double().numpy()
+        for name, rows in (("dipole", 0), ("charges", slice(None))):
+            if name in found:
+                self.results[name] = found[name][rows].cpu().double().numpy()
         if "stress" in found:
             stress = found.stress[0].cpu().double().numpy()
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)

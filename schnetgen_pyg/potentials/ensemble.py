@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.potentials.model import Potential
@@ -23,12 +23,21 @@ class Ensemble(nn.Module):
     def __init__(self, members: Sequence[Potential]):
         super().__init__()
         require(len(members) > 0, "members", "none", "at least one potential")
-        targets = [tuple(member.targets) for member in members]
-        expected = "for the same targets"
-        require(len({*targets}) == 1, "members", f"those for {targets}", expected)
+        targets = [
+            tuple(f"{name} ({one.unit})" for name, one in sorted(member.targets.items()))
+            for member in members
+        ]
+        same = all(member.targets == members[0].targets for member in members)
+        expected = "for the same targets in the same units"
+        require(same, "members", f"those for {targets}", expected)
         self.members = nn.ModuleList(members)
         self.targets = members[0].targets
         self.elements = tuple(sorted(set.intersection(*(set(m.elements) for m in members))))
+
+    def require_no_cell(self, cell: Tensor | None, where: str = "") -> None:
+        """As `Potential.require_no_cell`."""
+        for member in self.members:
+            member.require_no_cell(cell, where)  # type: ignore[operator]
 
     def forward(self, *inputs: Any, **options: Any) -> Prediction:
         """As `Potential.forward`, with the variances (of the population)."""

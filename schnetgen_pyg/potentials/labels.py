@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,12 +15,19 @@ from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import checked
 from schnetgen_pyg.data.electrons import require_neutral
 from schnetgen_pyg.data.origin import named
-from schnetgen_pyg.data.stored import StoredStructures
+from schnetgen_pyg.data.properties import numeric_names
+from schnetgen_pyg.data.stored import StoredStructures, taken
+from schnetgen_pyg.data.units import conversion
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.potentials.targets import TARGETS, Target
+from schnetgen_pyg.potentials.prediction import forget_labels, with_derivatives
+from schnetgen_pyg.potentials.targets import TARGETS, Target, as_targets
+from schnetgen_pyg.registry import nearest
 
 #: Derivatives that are trained on where all structures have them.
 TRAINED_DERIVATIVES = ("forces",)
+
+#: What else is looked at of structures in a file.
+LOOKED_AT = ("z", "cell", "info", "charge", "spin_multiplicity")
 
 #: Names that other programs give to a label, in lower case; and any with the label's in it.
 OTHER_NAMES = {"energy": ("e", "u0", "u", "y"), "forces": ("f", "force", "grad", "gradient")}
@@ -28,54 +36,118 @@ OTHER_NAMES = {"energy": ("e", "u0", "u", "y"), "forces": ("f", "force", "grad",
 def labelled(
     structures: Any,
     elements: Sequence[int],
-    targets: Sequence[str] = ("energy",),
+    targets: Mapping[str, Target] | Sequence[str] = ("energy",),
     where: str = "structure",
 ) -> Sequence[Data]:
-    """Structures of any kind, checked to have the labels of the targets, and forces all or none.
+    """Structures of any kind, checked to have labels of the targets, and forces all or none.
 
-    A label of a structure may also be an entry of its ``info``, as files have them. Where no
-    structure has a derivative that could be trained on, but something that is called like it, there
-    is a warning.
+    A label of a structure may also be an entry of its ``info``, as files have them; one in another
+    unit, which ``info["units"]`` states, is converted. Of several targets a structure may lack some
+    (NaN, or absent). Those that have none are left out with a warning; where the energy is learned
+    that is an error. Where no structure has a derivative that could be trained on, but something
+    that is called like it, there is a warning.
 
     Returns:
         copies; labels have the shape [1] for each graph, [num_atoms] for each atom, followed by
-        that of the quantity ([num_atoms, 3] of forces), and double precision, forces single. Those
-        in a file (`StoredStructures`) stay there.
+        that of the quantity ([num_atoms, 3] of forces), and double precision, forces single; those
+        that are missing are NaN. Those in a file (`StoredStructures`) stay there.
 
     Raises:
-        InputError: naming the structure, and what it lacks.
+        InputError: naming the structure, and what it lacks, or the target that none has.
     """
     result = checked(structures, where)
     if not len(result):
         raise InputError("the data hold no structure")
-    trained = [target.name for target in trained_targets(result[0], targets)]
+    wanted = as_targets(targets)
+    trained = _trained(result, wanted, where)
     stored = isinstance(result, StoredStructures)
     kept: dict[str, list[Tensor]] = {}
     if isinstance(result, StoredStructures):
-        kept = {name: [] for name in trained if not _is_plain(result, TARGETS[name])}
-    for index, data in enumerate(result):
+        kept = {n: [] for n, target in trained.items() if not _is_plain(result, target)}
+    left, numbers = set(wanted), []
+    looked: Sequence[Data] = result
+    if isinstance(result, StoredStructures):
+        looked = result.only(*LOOKED_AT, *wanted, *TRAINED_DERIVATIVES)
+    for index, data in enumerate(looked):
         place = named(data, f"{where} {index}")
-        _set_labels(data, targets, trained, place, named(result[0], f"{where} 0"))
+        found = _set_labels(data, wanted, trained, place)
+        left -= found
+        if found:
+            numbers.append(index)
         _check_cell(data, place)
         require_neutral(data, "a potential", place)
         if not stored:  # else it was checked when the file was made
             require_distinct(data, place)
         unseen = sorted(set(data.z.tolist()) - set(elements))
-        if unseen:
+        if unseen and found:
             raise InputError(
                 f"{place}: holds atomic numbers {unseen}, the model is for "
                 f"{list(elements)}; build it with their union"
             )
         for name, labels in kept.items():
             labels.append(data[name])
-    _tell_unused(result, targets, trained, where)
-    return _with_labels(result, kept) if isinstance(result, StoredStructures) else result
+    if left:
+        raise _nobody_has(left, result, wanted, where)
+    _tell_unused(result, wanted, trained, where)
+    if isinstance(result, StoredStructures):
+        result = _with_labels(result, kept, trained)
+    return _those_with_labels(result, numbers, wanted, where)
+
+
+def _trained(
+    structures: Sequence[Data], targets: Mapping[str, Target], where: str
+) -> dict[str, Target]:
+    """The targets, and those of their derivatives that the first structure with a label has."""
+    looked: Sequence[Data] = structures
+    if isinstance(structures, StoredStructures):
+        looked = structures.only("info", *targets, *TRAINED_DERIVATIVES)
+    result = dict(targets)
+    for name in TRAINED_DERIVATIVES:
+        of = str(TARGETS[name].derivative_of)
+        if of not in targets:
+            continue
+        first = next((one for one in looked if _said(one, of) is not None), None)
+        if first is not None and _said(first, name) is not None:
+            result[name] = TARGETS[name]
+    return result
+
+
+def _nobody_has(
+    missing: Collection[str], structures: Sequence[Data], targets: Mapping[str, Target], where: str
+) -> InputError:
+    """That no structure has a label of these, and which they have."""
+    name = next(name for name in targets if name in missing)
+    first, target = structures[0], targets[name]
+    if similar_names(first, name) or name == "energy":
+        return _no_label(first, target, named(first, f"{where} 0"))
+    unit = f" in {target.unit}" if target.unit else ""
+    known = [one for one in numeric_names(structures) if one not in missing]
+    there = f"there are {', '.join(known)}" if known else "they have no numbers of molecules"
+    return InputError(
+        f"no {where} has a label {name!r}{nearest(name, known)}; {there}. Set data.{name}{unit} or "
+        f"name what is meant (--keys {name}=…)"
+    )
+
+
+def _those_with_labels(
+    structures: Sequence[Data], numbers: list[int], targets: Mapping[str, Target], where: str
+) -> Sequence[Data]:
+    """Those that have any label, with a warning of the others."""
+    if len(numbers) == len(structures):
+        return structures
+    first = next(k for k in range(len(structures)) if k >= len(numbers) or numbers[k] != k)
+    rank_zero_warn(
+        f"{len(structures) - len(numbers)} of {len(structures)} structures have no "
+        f"{' and no '.join(targets)} ({named(structures[first], f'{where} {first}')} first) and "
+        "are left out"
+    )
+    return taken(structures, numbers)
 
 
 def _is_plain(structures: StoredStructures, target: Target) -> bool:
     """Whether a label is in the file as it is trained on, so that it need not be in memory."""
     columns = structures.columns(target.name)
-    if len(columns) != 1 or columns[0].of is not None:
+    if len(columns) != 1 or columns[0].of is not None or _factor(structures[0], target, "") != 1:
         return False
     kind, precision = columns[0].kind, "F32" if target.name in TRAINED_DERIVATIVES else "F64"
     return (kind.what, kind.dtype, kind.rows, kind.shape) == (
@@ -84,11 +156,13 @@ def _is_plain(structures: StoredStructures, target: Target) -> bool:
     )
 
 
-def _with_labels(structures: StoredStructures, labels: dict[str, list[Tensor]]) -> StoredStructures:
+def _with_labels(
+    structures: StoredStructures, labels: dict[str, list[Tensor]], targets: Mapping[str, Target]
+) -> StoredStructures:
     """Structures in a file with labels that are in memory."""
     whole = {}
     for name, values in labels.items():
-        rows, each = torch.cat(values), TARGETS[name].per == "graph"
+        rows, each = torch.cat(values), targets[name].per == "graph"
         number = structures.num_in_file if each else int(structures.ptr[-1])
         whole[name] = rows.new_full((number, *rows.shape[1:]), torch.nan)
         if each:
@@ -100,28 +174,34 @@ def _with_labels(structures: StoredStructures, labels: dict[str, list[Tensor]]) 
 
 
 def _set_labels(
-    data: Data, targets: Sequence[str], trained: Sequence[str], place: str, first: str
-) -> None:
-    """Give a structure its labels in their full shape; ``trained`` are those that ``first`` has."""
-    for name in targets:
-        label = label_of(data, TARGETS[name], place)
-        if label is None:
-            raise _no_label(data, TARGETS[name], place)
-        data[name] = label
+    data: Data, targets: Mapping[str, Target], trained: Mapping[str, Target], place: str
+) -> set[str]:
+    """Give a structure its labels in their full shape, NaN for those that it lacks; which it has.
+    ``trained`` are the targets and those of their derivatives that structures have."""
+    found = {name: label_of(data, target, place) for name, target in targets.items()}
+    has = {name for name, label in found.items() if label is not None}
+    if not has and "energy" in targets:
+        raise _no_label(data, targets["energy"], place)
     for name in TRAINED_DERIVATIVES:
-        if TARGETS[name].derivative_of not in targets:
+        of = str(TARGETS[name].derivative_of)
+        if of not in targets:
             continue
         label = label_of(data, TARGETS[name], place)
-        if (label is not None) != (name in trained):
+        if of in has and (label is not None) != (name in trained):
             raise InputError(
-                f"{place}: {'no ' if label is None else ''}{name}, unlike {first}; "
-                f"train on structures that all have {name}, or none"
+                f"{place}: {'no ' if label is None else ''}{name}, unlike the first one with "
+                f"{of}; train on structures that all have {name}, or none"
             )
-        if label is not None:
-            data[name] = label.float()
-    for name in trained:
-        if not torch.isfinite(data[name]).all():
-            raise InputError(f"{place}: the label {name} is not finite; leave it out")
+        if name in trained:
+            found[name] = label
+    forget_labels(data, has)
+    for name, label in found.items():
+        if label is None:
+            target = trained[name]
+            size = 1 if target.per == "graph" else data.z.numel()
+            label = torch.full((size, *target.shape), torch.nan, dtype=torch.float64)
+        data[name] = label.float() if name in TRAINED_DERIVATIVES else label
+    return has
 
 
 def _check_cell(data: Data, place: str) -> None:
@@ -137,41 +217,75 @@ def _check_cell(data: Data, place: str) -> None:
         raise InputError(f"{place}: its cell is not finite: {cell.reshape(3, 3).tolist()}")
 
 
-def trained_targets(data: Data, targets: Sequence[str]) -> list[Target]:
+def trained_targets(data: Data, targets: Mapping[str, Target]) -> list[Target]:
     """The targets, and those of their derivatives that the labelled structure (or batch) has."""
     derivatives = [
-        name
+        TARGETS[name]
         for name in TRAINED_DERIVATIVES
         if TARGETS[name].derivative_of in targets and _said(data, name) is not None
     ]
-    return [TARGETS[name] for name in (*targets, *derivatives)]
+    return [*targets.values(), *derivatives]
 
 
 def _said(data: Data, name: str) -> Any:
-    """What the attribute, or the entry of ``info``, holds."""
+    """What the attribute, or the entry of ``info``, holds; nothing stands for an empty text."""
     value = data.get(name)
-    return (data.get("info") or {}).get(name) if value is None else value
+    value = (data.get("info") or {}).get(name) if value is None else value
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _factor(data: Data, target: Target, place: str) -> float:
+    """What a label is multiplied by to be in the target's unit: by what the structure states."""
+    stated = ((data.get("info") or {}).get("units") or {}).get(target.name)
+    if not stated or not target.unit:
+        return 1.0
+    scale = conversion(str(stated), target.unit)
+    if scale is None:
+        raise InputError(
+            f"{place}: {target.name} is in {stated}, and the model has it in {target.unit}; "
+            "convert it, or say the right unit when the file is read "
+            f"(units={{{target.name!r}: …}}, --units {target.name}=…)"
+        )
+    return scale
 
 
 def label_of(data: Data, target: Target, place: str = "structure") -> Tensor | None:
-    """The label of a structure in its full shape, from the attribute or the entry of ``info`` with
-    the name of the target; ``None``: there is none.
+    """The label of a structure in its full shape and the target's unit, from the attribute or the
+    entry of ``info`` with the name of the target; ``None``: there is none, or it is NaN.
 
     Raises:
-        InputError: if it is no number, or has another shape than the quantity.
+        InputError: if it is no number, not finite, in a unit that cannot be converted, none that
+            the target may have, or has another shape than the quantity.
     """
+    value = value_of(data, target, place)
+    if value is not None:
+        target.check_label(value, place)
+    return value
+
+
+def value_of(data: Data, target: Target, place: str = "structure") -> Tensor | None:
+    """`label_of`, which may also be a prediction."""
     name, label = target.name, _said(data, target.name)
     if label is None:
         return None
+    if isinstance(label, (int, float)) and target.per == "graph" and not target.shape:
+        if math.isnan(label):
+            return None
+        if math.isfinite(label):  # most are such: a million of them take their time
+            return torch.tensor([_factor(data, target, place) * label], dtype=torch.float64)
     try:
+        label = float(label) if isinstance(label, str) else label
         value = torch.as_tensor(label, dtype=torch.float64).detach()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{place}: the label {name} is no number: {label!r}") from error
     size = 1 if target.per == "graph" else data.z.numel()
     full = (size, *target.shape)
+    rows = target.shape == (3, 3) and value.shape in ((9,), (1, 9))
     alone = value.shape == target.shape and size == 1  # without the dimension of the graph
-    if alone or (value.numel() == 1 and full == (1,)):
+    if alone or rows or (value.numel() == 1 and full == (1,)):
         value = value.reshape(full)
+    if value.numel() == 1 and bool(value.isnan().all()):
+        return None
     if value.shape != full:
         meant = ["1" if target.per == "graph" else "num_atoms", *map(str, target.shape)]
         same = "" if target.per == "graph" else f" = {list(full)}"
@@ -179,7 +293,11 @@ def label_of(data: Data, target: Target, place: str = "structure") -> Tensor | N
             f"{place}: the label {name} must have shape [{', '.join(meant)}]{same}, "
             f"got {list(value.shape)}"
         )
-    return value
+    if bool(value.isnan().all()):
+        return None
+    if not bool(value.isfinite().all()):
+        raise InputError(f"{place}: the label {name} is not finite; leave it out")
+    return value * _factor(data, target, place)
 
 
 def similar_names(data: Data, name: str) -> list[str]:
@@ -206,18 +324,15 @@ def _no_label(data: Data, target: Target, place: str) -> InputError:
             f"or data.{target.name} = data.{alike[0]})"
         )
     cure = "label it (schnetgen label), or take a file with energies in eV"
-    if target.name != "energy":
-        unit = f" in {target.unit}" if target.unit else ""
-        cure = f"set data.{target.name}{unit}, or leave it out"
     return InputError(f"{place}: has no {target.name}; {cure}")
 
 
 def _tell_unused(
-    structures: Sequence[Data], targets: Sequence[str], trained: Sequence[str], where: str
+    structures: Sequence[Data], targets: Collection[str], trained: Collection[str], where: str
 ) -> None:
     """Warn of what looks like a derivative that could be trained on, where none is."""
     for name in TRAINED_DERIVATIVES:
-        if TARGETS[name].derivative_of not in targets or name in trained:
+        if str(TARGETS[name].derivative_of) not in targets or name in trained:
             continue
         if isinstance(structures, StoredStructures):
             there = Data(**dict.fromkeys(structures.names, 0))
@@ -238,28 +353,28 @@ def _tell_unused(
 
 
 def errors(
-    found: Sequence[Data], structures: Sequence[Data], targets: Sequence[str] = ("energy",)
+    found: Sequence[Data],
+    structures: Sequence[Data],
+    targets: Mapping[str, Target] | Sequence[str] = ("energy",),
 ) -> dict[str, float]:
     """Errors of what `predict` found for labelled structures: of the energy in meV, also per atom,
     of the forces in meV/Å, of other targets in their unit.
 
     Args:
         found: from `predict`.
-        structures: with the labels; forces are judged where all have them.
+        structures: with labels; each target is judged on those that have it.
         targets: of the model.
     """
-    sizes = torch.tensor([data.z.numel() for data in structures])
     result = {"num_structures": float(len(structures))}
-    names = list(targets)
-    names += [name for name in TRAINED_DERIVATIVES if TARGETS[name].derivative_of in targets]
-    for name in names:
-        target = TARGETS[name]
-        said = [value for one in found if (value := label_of(one, target)) is not None]
-        labels = [
-            value
-            for number, one in enumerate(structures)
-            if (value := label_of(one, target, named(one, f"structure {number}"))) is not None
-        ]
-        if len(said) == len(labels) == len(structures):
-            result |= target.errors(said, labels, sizes)
+    for target in with_derivatives(as_targets(targets)).values():
+        said, labels, sizes = [], [], []
+        for number, (one, data) in enumerate(zip(found, structures, strict=True)):
+            value = value_of(one, target)
+            label = value_of(data, target, named(data, f"structure {number}"))
+            if value is not None and label is not None:
+                said.append(value)
+                labels.append(label)
+                sizes.append(data.z.numel())
+        if said:
+            result |= target.errors(said, labels, torch.tensor(sizes))
     return result

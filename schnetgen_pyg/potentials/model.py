@@ -18,7 +18,7 @@ from torch_geometric.data import Data
 from schnetgen_pyg.accelerated import enabled
 from schnetgen_pyg.accelerated.radial_tables import SPACING, KeptTable, serves
 from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER
-from schnetgen_pyg.data.stored import StoredStructures
+from schnetgen_pyg.data.stored import with_label
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.graphs.graph import Graph
 from schnetgen_pyg.graphs.inputs import Inputs
@@ -26,7 +26,14 @@ from schnetgen_pyg.graphs.neighbors import neighbor_graph
 from schnetgen_pyg.graphs.skin import SkinNeighbors
 from schnetgen_pyg.potentials.config import PotentialConfig
 from schnetgen_pyg.potentials.prediction import Prediction
-from schnetgen_pyg.potentials.targets import TARGETS, Derivative, Features, Target
+from schnetgen_pyg.potentials.targets import (
+    TARGETS,
+    Column,
+    Derivative,
+    Features,
+    Target,
+    as_targets,
+)
 from schnetgen_pyg.representations import REPRESENTATIONS
 from schnetgen_pyg.storage.models import load_model, restore, save_model
 
@@ -39,7 +46,8 @@ class Potential(nn.Module):
         config: architecture, or the name of a representation, or a module with
             ``forward(z, graph)``, ``hidden_channels`` and ``cutoff``.
         elements: atomic numbers the model is for.
-        targets: what is predicted, names in `schnetgen_pyg.potentials.targets.TARGETS`.
+        targets: what is predicted, names in `schnetgen_pyg.potentials.targets.TARGETS`, or columns
+            of numbers from `schnetgen_pyg.potentials.targets.targets_in`.
         settings: of the representation, e.g. ``Potential("schnet", cutoff=5.0)``.
     """
 
@@ -49,7 +57,7 @@ class Potential(nn.Module):
         self,
         config: PotentialConfig | str | nn.Module = "schnet",
         elements: Sequence[int] | None = None,
-        targets: Sequence[str] | None = None,
+        targets: Sequence[str | Column] | None = None,
         **settings: Any,
     ):
         super().__init__()
@@ -68,11 +76,8 @@ class Potential(nn.Module):
             self.config, self.registered = config, True
             network = REPRESENTATIONS[config.representation]
             self.representation = network(**config.settings)
-        channels = int(self.representation.hidden_channels)
-        self.targets: dict[str, Target] = {name: TARGETS[name] for name in self.config.targets}
-        self.heads = nn.ModuleDict(
-            {n: target.head(channels, self.elements) for n, target in self.targets.items()}
-        )
+        self.targets: dict[str, Target] = as_targets(self.config.targets)
+        self.heads = nn.ModuleDict({n: self._head(target) for n, target in self.targets.items()})
         known = torch.zeros(MAX_ATOMIC_NUMBER + 1, dtype=torch.bool)
         known[list(self.elements)] = True
         self.register_buffer("known", known, persistent=False)
@@ -82,6 +87,37 @@ class Potential(nn.Module):
         self.table_spacing: float | None = None
         self._table = KeptTable()
         self._neighbors = SkinNeighbors()
+
+    def _head(self, target: Target) -> nn.Module:
+        """The read-out of a target, of what the representation has."""
+        channels = int(self.representation.hidden_channels)
+        if getattr(self.representation, "has_vectors", False):
+            return target.equivariant_head(channels, self.elements)
+        if target.needs_vectors:
+            able = [name for name, kind in REPRESENTATIONS.items() if kind.has_vectors]
+            raise InputError(
+                f"{target.name} is read from vector features, which turn with the molecule, and "
+                f"{type(self.representation).__name__} has none; take a representation that has: "
+                f"{', '.join(able)}"
+            )
+        return target.head(channels, self.elements)
+
+    def _reading(self, what: str) -> list[str]:
+        """Targets whose heads say that they read ``positions`` or ``vectors``."""
+        return [n for n, head in self.heads.items() if getattr(head, f"reads_{what}", False)]
+
+    def require_no_cell(self, cell: Tensor | None, where: str = "") -> None:
+        """Refuse a cell where a target depends on where in it the atoms are.
+
+        Raises:
+            InputError: naming the target.
+        """
+        if cell is None or not (names := self._reading("positions")) or not bool(cell.any()):
+            return
+        raise InputError(
+            f"{where}{names[0]} is for molecules: of a periodic structure it depends on where in "
+            "the cell the atoms are; if it is one molecule in a box, remove its cell"
+        )
 
     def reset_parameters(self) -> None:
         """Weights as those of a new model."""
@@ -122,14 +158,24 @@ class Potential(nn.Module):
         """Whether all heads have what they take from training data."""
         return all(head.fitted for head in self.heads.values())
 
-    def fit_statistics(self, structures: Sequence[Data]) -> None:
+    def fit_statistics(
+        self, structures: Sequence[Data], names: Sequence[str] | None = None
+    ) -> None:
         """Set what the heads take from the training data, such as the references of the elements
-        and the scale; of every target from the structures that have its label."""
-        for name, head in self.heads.items():
-            labelled = structures
-            if not isinstance(structures, StoredStructures):  # of a file all have them
-                labelled = [d for d in structures if d.get(name) is not None]
-            head.fit(labelled)  # type: ignore[operator]
+        and the scale; of every target from the structures that have its label.
+
+        Args:
+            structures: with labels in their full shape.
+            names: of targets; by default all.
+        """
+        for name in self.heads if names is None else names:
+            found = with_label(structures, name)
+            if not len(found):
+                raise InputError(
+                    f"no structure of the training has the label {name}; hold out fewer, or give "
+                    "more that have it"
+                )
+            self.heads[name].fit(found)  # type: ignore[operator]
 
     def forward(
         self,
@@ -207,8 +253,7 @@ class Potential(nn.Module):
             if derivatives and not graph.vector.requires_grad:
                 vector = graph.vector.requires_grad_()
                 graph = replace(graph, vector=vector, distance=vector.norm(dim=1))
-            x = self.representation(inputs.z, graph)
-            features = Features(x, inputs.z, inputs.batch, inputs.num_graphs)
+            features = self._features(inputs, graph)
             found = Prediction({name: head(features) for name, head in self.heads.items()})
             slopes: dict[str, Tensor] = {}
             for target in derivatives:
@@ -220,11 +265,21 @@ class Potential(nn.Module):
                     )
                 assert isinstance(target, Derivative)
                 found[target.name] = target.of_slope(slopes[of], graph, features, inputs.cell)
+        known = self.targets | {target.name: target for target in derivatives}
         for name, value in found.items():
             value = value.detach() if derivatives and not create_graph else value
-            per_atom = TARGETS[name].per == "atom" and inputs.back is not None
+            per_atom = known[name].per == "atom" and inputs.back is not None
             found[name] = value[inputs.back] if per_atom else value
         return found
+
+    def _features(self, inputs: Inputs, graph: Graph) -> Features:
+        """What the heads read."""
+        self.require_no_cell(inputs.cell)
+        if self._reading("vectors"):
+            x, v = self.representation.scalars_and_vectors(inputs.z, graph)
+        else:
+            x, v = self.representation(inputs.z, graph), None
+        return Features(x, inputs.z, inputs.batch, inputs.num_graphs, inputs.pos, v)
 
     def _graph(self, inputs: Inputs, final: bool) -> Graph:
         """Neighbours; a ``final`` call, which nothing is differentiated through, may use tables."""

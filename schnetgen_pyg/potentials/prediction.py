@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ase
@@ -16,8 +16,9 @@ from schnetgen_pyg.data.conversion import checked, to_ase
 from schnetgen_pyg.data.electrons import require_neutral
 from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.stored import StoredStructures
+from schnetgen_pyg.data.units import LIBRARY, plain_unit
 from schnetgen_pyg.errors import InputError, require
-from schnetgen_pyg.potentials.targets import TARGETS
+from schnetgen_pyg.potentials.targets import TARGETS, Target
 
 if TYPE_CHECKING:
     from schnetgen_pyg.potentials.ensemble import Ensemble
@@ -28,8 +29,8 @@ class Prediction(dict[str, Tensor]):
     """Quantities of a batch by the names of their targets, also as attributes.
 
     Of a potential: ``energy`` [num_graphs] in eV (float64), ``forces`` [num_atoms, 3] in eV/Å,
-    ``stress`` [num_graphs, 3, 3] in eV/Å³. Of an ensemble also the members' variances, such as
-    ``energy_variance`` [num_graphs] in eV².
+    ``stress`` [num_graphs, 3, 3] in eV/Å³, or other targets in their units. Of an ensemble also the
+    members' variances, such as ``energy_variance`` [num_graphs] in eV².
     """
 
     def __getattr__(self, name: str) -> Tensor:
@@ -84,6 +85,7 @@ def predict_each(
     (`schnetgen_pyg.data.stored.StoredStructures`) a batch at a time is in memory."""
     require(batch_size >= 1, "batch_size", batch_size, "at least 1")
     forces = "energy" in potential.targets if forces is None else forces
+    targets = with_derivatives(potential.targets)
     everything = checked(structures)
     if not isinstance(everything, StoredStructures):
         _require_usable(potential, everything, 0)
@@ -98,12 +100,32 @@ def predict_each(
             if "energy" in potential.targets:
                 data.forces = data.stress = None  # not those that the structure came with
             for name, values in found.items():
-                per_atom = TARGETS[name.removesuffix("_variance")].per == "atom"
+                target = targets.get(name) or targets[name.removesuffix("_variance")]
+                per_atom = target.per == "atom"
                 rows = slice(ends[index], ends[index + 1]) if per_atom else slice(index, index + 1)
                 data[name] = values[rows].cpu()
                 where = named(data, f"structure {start + index}")
                 require_finite(data, data[name], name, where)
+            forget_labels(data, found)
         yield from part
+
+
+def with_derivatives(targets: Mapping[str, Target]) -> dict[str, Target]:
+    """Targets, and what comes with them."""
+    known = {n: target for n, target in TARGETS.items() if target.derivative_of in targets}
+    return dict(targets) | known
+
+
+def forget_labels(data: Data, names: Iterable[str]) -> None:
+    """Remove what a structure's ``info`` says of labels, values and units, that attributes have."""
+    info = data.get("info")
+    if not info:
+        return
+    units = info.get("units")
+    left = {key: value for key, value in info.items() if key not in names}
+    if isinstance(units, Mapping):
+        left["units"] = {key: unit for key, unit in units.items() if key not in names}
+    data.info = {key: value for key, value in left.items() if key != "units" or value}
 
 
 def _require_usable(
@@ -115,6 +137,7 @@ def _require_usable(
         where = named(data, f"structure {number}")
         require_neutral(data, "the potential", where)
         require_distinct(data, where)
+        potential.require_no_cell(data.get("cell"), f"{where}: ")
         unseen = sorted(set(data.z.tolist()) - set(potential.elements))
         if unseen:
             raise InputError(
@@ -163,19 +186,29 @@ def evaluate(
     return found
 
 
-def annotated(data: Data) -> ase.Atoms:
-    """A structure that `predict` gave, as ASE ``Atoms`` for a file: energy and forces as those of a
-    calculator, other targets in ``info`` or, of atoms, ``arrays``; of an ensemble also standard
-    deviations, such as ``energy_std``."""
-    atoms = to_ase(data)
-    for name, target in TARGETS.items():
+def annotated(data: Data, targets: Mapping[str, Target]) -> ase.Atoms:
+    """A structure that `predict` gave, as ASE ``Atoms`` for a file: energy, forces and stress as
+    those of a calculator, other targets in ``info`` or, of atoms, ``arrays``; of an ensemble also
+    standard deviations, such as ``energy_std``. ``info["units"]`` has the units of what is there.
+
+    Args:
+        targets: of the potential.
+    """
+    atoms, units = to_ase(data), {}
+    results = getattr(atoms.calc, "results", {})
+    for name, target in with_derivatives(targets).items():
         atoms.arrays.pop(f"{name}_variance", None)
         for key, value in ((name, data.get(name)), (f"{name}_std", data.get(f"{name}_variance"))):
             if value is None or key in ("energy", "forces", "stress"):
                 continue
-            value = (value if key == name else value.sqrt()).numpy()
+            results.pop(key, None)
+            value = (value if key == name else value.sqrt()).detach().numpy()
             if target.per == "atom":
                 atoms.arrays[key] = value
             else:
                 atoms.info[key] = float(value[0]) if value.ndim == 1 else value[0]
+            if target.unit and name not in LIBRARY:
+                units[key] = plain_unit(target.unit)
+    if units:
+        atoms.info["units"] = {**(atoms.info.get("units") or {}), **units}
     return atoms

@@ -53,6 +53,8 @@ class Representation(nn.Module, ABC):
     Settings: ClassVar[Any]
     #: Whether it can do without a cutoff.
     complete_graphs: ClassVar[bool] = False
+    #: Whether it has vector features: `scalars_and_vectors`.
+    has_vectors: ClassVar[bool] = False
 
     def __init__(self, settings: Any = None, **changes: Any):
         super().__init__()
@@ -108,6 +110,18 @@ class Representation(nn.Module, ABC):
             extra: what else is known of every atom [num_nodes, hidden_channels], added to the
                 embeddings, or where a network has none of this width to the features.
         """
+
+    def scalars_and_vectors(self, z: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
+        """The features of `forward`, and vectors [num_nodes, 3, hidden_channels] that turn with the
+        molecule; of a network that ``has_vectors``.
+
+        Raises:
+            InputError: if it has none.
+        """
+        raise InputError(
+            f"{type(self).__name__} has no vector features, which turn with the molecule; take a "
+            "representation that has (painn, equivariant_transformer)"
+        )
 
     def from_positions(
         self,

@@ -159,6 +159,7 @@ class EquivariantTransformer(Representation):
     `EquivariantTransformerSettings`."""
 
     Settings = EquivariantTransformerSettings
+    has_vectors = True
 
     def __init__(self, settings: EquivariantTransformerSettings | None = None, **changes: Any):
         super().__init__(settings, **changes)
@@ -204,6 +205,13 @@ class EquivariantTransformer(Representation):
 
     def forward(self, z: Tensor, graph: Graph, *, extra: Tensor | None = None) -> Tensor:
         """Features [num_nodes, hidden_channels] of atomic numbers z [num_nodes]."""
+        return self.scalars_and_vectors(z, graph, extra=extra)[0]
+
+    def scalars_and_vectors(
+        self, z: Tensor, graph: Graph, *, extra: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Scalar features [num_nodes, hidden_channels] and vectors [num_nodes, 3,
+        hidden_channels]; arguments as those of `forward`."""
         edges = self.attending(graph, z.numel())
         x = self.embedding(z) if extra is None else self.embedding(z) + extra
         x = self.neighbor_embedding(z, x, edges.expansion[:-1], edges.envelope[:-1], graph)
@@ -211,4 +219,4 @@ class EquivariantTransformer(Representation):
         for layer in self.attention_layers:
             delta_x, delta_vec = layer(x, vec, edges)
             x, vec = x + delta_x, vec + delta_vec
-        return self.out_norm(x)
+        return self.out_norm(x), vec

@@ -101,6 +101,7 @@ class PaiNN(PairRepresentation):
 
     Settings = PaiNNSettings
     complete_graphs = True
+    has_vectors = True
 
     def __init__(self, settings: PaiNNSettings | None = None, **changes: Any):
         super().__init__(settings, **changes)
@@ -158,6 +159,18 @@ class PaiNN(PairRepresentation):
             filters: what `filters` gave earlier (a sampler keeps them from step to step).
             extra: added to the embeddings [num_nodes, hidden_channels].
         """
+        return self.scalars_and_vectors(z, graph, filters, extra=extra)[0]
+
+    def scalars_and_vectors(
+        self,
+        z: Tensor,
+        graph: Graph,
+        filters: Sequence[Tensor] | None = None,
+        *,
+        extra: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Scalar features [num_nodes, hidden_channels] and vectors [num_nodes, 3,
+        hidden_channels]; arguments as those of `forward`."""
         s = self.embedding(z) if extra is None else self.embedding(z) + extra
         v = None
         direction, *weights = filters or self.filters(graph)
@@ -166,4 +179,5 @@ class PaiNN(PairRepresentation):
             s, v = s + delta_s, delta_v if v is None else v + delta_v
             delta_s, delta_v = update(s, v)
             s, v = s + delta_s, v + delta_v
-        return s
+        assert v is not None  # there is at least one block
+        return s, v

@@ -27,7 +27,7 @@ def check_representation(network: Representation) -> None:
     of the atoms, do not depend on other molecules, and are smooth at the cutoff; their second
     derivatives, which training on forces takes, agree with finite differences. It computes in the
     type of its weights whatever torch's default is, and can be built, saved and loaded by its
-    settings.
+    settings. Vector features, where it has them, turn with the molecules.
 
     Args:
         network: a small one, of any floating-point type; a copy in double precision with noise on
@@ -51,6 +51,8 @@ def check_representation(network: Representation) -> None:
     _check_partial_molecules(exact, z, pos, ptr)
     if isinstance(exact, PairRepresentation):
         _check_pairs(exact, z, pos, ptr)
+    if exact.has_vectors:
+        _check_vectors(exact, z, pos, ptr, generator)
 
 
 def _noisy(network: Representation, generator: torch.Generator) -> Representation:
@@ -246,6 +248,22 @@ def _check_pairs(network: PairRepresentation, z: Tensor, pos: Tensor, ptr: Tenso
     if network.cutoff is not None:
         wide = neighbor_graph(pos, ptr, network.cutoff + 100.0)
         _same(network, network(z, wide), before, "pairs beyond the cutoff change something")
+
+
+def _check_vectors(
+    network: Representation, z: Tensor, pos: Tensor, ptr: Tensor, generator: torch.Generator
+) -> None:
+    name, graph = type(network).__name__, neighbor_graph(pos, ptr, network.cutoff)
+    x, v = network.scalars_and_vectors(z, graph)
+    _same(network, x, network(z, graph), "`scalars_and_vectors` has other scalars than `forward`")
+    shape = (len(z), 3, network.hidden_channels)
+    expect(v.shape == shape, f"{name}: vectors must be {shape}, got {tuple(v.shape)}")
+    expect(v[:9].abs().max() > 1e-6, f"{name}: all vectors are zero")
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))[0]
+    for matrix in (turn, -turn):
+        moved = neighbor_graph(pos @ matrix.T + 2.0, ptr, network.cutoff)
+        found = network.scalars_and_vectors(z, moved)[1]
+        _same(network, found, matrix @ v, "vectors do not turn with the molecules")
 
 
 def _check_partial_molecules(network: Representation, z: Tensor, pos: Tensor, ptr: Tensor) -> None:

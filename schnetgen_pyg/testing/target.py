@@ -9,37 +9,43 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
+from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.targets import TARGETS, Target
+from schnetgen_pyg.potentials.targets import TARGETS, Column, Target
 from schnetgen_pyg.testing.expect import expect
 
 ELEMENTS = (1, 6, 8)
 
 
-def check_target(target: Target, representation: str = "schnet") -> None:
-    """Whether a scalar target does what potentials and their training count on.
+def check_target(target: Target | Column, representation: str = "schnet") -> None:
+    """Whether a target does what potentials and their training count on.
 
-    It is invariant under rotation and translation, and follows a permutation of the atoms; the
-    extensive adds up over distant fragments, the intensive is that of one of them; gradients reach
-    its weights; a missing label (NaN) counts for nothing; and a saved potential is the same one.
+    A scalar is invariant under rotation, reflection and translation, a vector or tensor turns with
+    the molecule; all follow a permutation of the atoms; the extensive adds up over distant
+    fragments, the intensive is that of one of them; gradients reach its weights; a missing label
+    (NaN) counts for nothing; and a saved potential is the same one.
 
     Args:
-        target: registered in `schnetgen_pyg.potentials.targets.TARGETS`.
+        target: registered in `schnetgen_pyg.potentials.targets.TARGETS`, or a column.
         representation: that its features come from.
 
     Raises:
         AssertionError: with what is wrong.
     """
-    name = target.name
-    expect(TARGETS.get(name) is target, f"{name}: register it, TARGETS.register({name!r}, …)")
+    name, given = target.name, target if isinstance(target, Column) else target.name
+    if isinstance(target, Column):
+        target = target.target()
+    else:
+        expect(TARGETS.get(name) is target, f"{name}: register it, TARGETS.register({name!r}, …)")
     expect(target.derivative_of is None, f"{name}: derivatives have no read-out to check")
     torch.manual_seed(0)
-    potential = Potential(representation, ELEMENTS, (name,), hidden_channels=16, cutoff=4.0)
+    potential = Potential(representation, ELEMENTS, (given,), hidden_channels=16, cutoff=4.0)
     potential = potential.double().eval()
     batch = _molecules()
     _check_fit(potential, target, batch)
     _check_symmetry(potential, target, batch)
-    _check_fragments(potential, target, batch)
+    if target.extensive is not None:
+        _check_fragments(potential, target, batch)
     _check_loss(potential, target, batch)
     _check_file(potential.float(), name, batch)
 
@@ -67,26 +73,50 @@ def _value(potential: Potential, name: str, z: Tensor, pos: Tensor, batch: Tenso
 
 def _check_fit(potential: Potential, target: Target, batch: Data) -> None:
     size = batch.num_graphs if target.per == "graph" else batch.z.numel()
-    label = torch.linspace(1.0, 2.0, size, dtype=torch.float64)
+    label = _labels(target, size)
     structures = batch.to_data_list()
     parts = [1] * size if target.per == "graph" else [d.z.numel() for d in structures]
     for data, own in zip(structures, label.split(parts[: len(structures)]), strict=True):
         data[target.name] = own
     potential.fit_statistics(structures)
     found = _value(potential, target.name, batch.z, batch.pos, batch.batch)
-    shape = f"[{'num_graphs' if target.per == 'graph' else 'num_atoms'}] = [{size}]"
-    expect(found.shape == (size,), f"{target.name}: must have shape {shape}, got {found.shape}")
+    shape = (size, *target.shape)
+    expect(found.shape == shape, f"{target.name}: must have shape {shape}, got {found.shape}")
     expect(torch.isfinite(found).all(), f"{target.name}: is not finite after `fit`")
     errors = target.errors([found], [label], batch.ptr.diff())
     expect(all(isinstance(e, float) for e in errors.values()), f"{target.name}: errors {errors}")
+    variance = target.variance(structures, ELEMENTS)
+    expect(variance > 0, f"{target.name}: the variance of its labels is {variance}")
+
+
+def _labels(target: Target, size: int) -> Tensor:
+    """Labels that a target may have: numbers, or where it takes no others 0 and 1."""
+    label = torch.linspace(1.0, 2.0, size, dtype=torch.float64)
+    label = label.reshape(-1, *(1 for _ in target.shape)).expand(-1, *target.shape).clone()
+    try:
+        target.check_label(label, "structure 0")
+    except InputError:
+        label = (torch.arange(size) % 2).double()
+    return label
+
+
+def _turned(value: Tensor, target: Target, matrix: Tensor) -> Tensor:
+    """What a quantity is where the molecule was turned."""
+    if target.shape == (3,):
+        return value @ matrix.T
+    return matrix @ value @ matrix.T if target.shape == (3, 3) else value
 
 
 def _check_symmetry(potential: Potential, target: Target, batch: Data) -> None:
     name = target.name
     before = _value(potential, name, batch.z, batch.pos, batch.batch)
-    rotation = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64)).Q
-    moved = _value(potential, name, batch.z, batch.pos @ rotation.T + 3.0, batch.batch)
-    expect(torch.allclose(moved, before), f"{name}: changes where molecules are turned or moved")
+    turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64)).Q
+    turn = turn * torch.linalg.det(turn)
+    for kind, matrix in (("turned", turn), ("mirrored", -turn)):
+        moved = _value(potential, name, batch.z, batch.pos @ matrix.T + 3.0, batch.batch)
+        what = "does not turn with" if target.shape else "changes with"
+        same = torch.allclose(moved, _turned(before, target, matrix))
+        expect(same, f"{name}: {what} molecules that are {kind} and moved")
     order = torch.randperm(batch.z.numel())
     after = _value(potential, name, batch.z[order], batch.pos[order], batch.batch[order])
     expected = before if target.per == "graph" else before[order]
@@ -102,7 +132,7 @@ def _check_fragments(potential: Potential, target: Target, batch: Data) -> None:
     twice = torch.cat([pos, pos + 100.0])
     both = _value(potential, target.name, z.repeat(2), twice, zero.repeat(2))
     if target.per == "atom":
-        expected, rule = alone.repeat(2), "an atom's is that of its own fragment"
+        expected, rule = torch.cat([alone, alone]), "an atom's is that of its own fragment"
     elif target.extensive:
         expected, rule = 2 * alone, "an extensive one adds up"
     else:

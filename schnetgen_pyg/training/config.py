@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+import math
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from schnetgen_pyg.errors import require
@@ -122,7 +123,10 @@ class PotentialTrainingConfig(RunConfig):
 
     Attributes:
         energy_weight: ρ of the loss ρ(E − Ê)² + Σ_i‖F_i − F̂_i‖²/n in eV², eV²/Å² (Schütt et al.
-            2017, equation 5). The squared errors of other targets are added.
+            2017, equation 5).
+        weights: of other targets, such as ``{"gap": 1.0, "mu": 0.1}``; by default 1. Their squared
+            errors are divided by the variance in the training data of what the elements alone leave
+            unexplained, so that units do not decide.
         num_test: structures held out for the test errors.
         group_by: entry of the structures' ``info``, such as ``source`` of labelled files: those
             that share it stay on one side of the split.
@@ -136,6 +140,7 @@ class PotentialTrainingConfig(RunConfig):
     validation_interval: int = 500
     precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
     energy_weight: float = 0.01
+    weights: dict[str, float] = field(default_factory=dict)
     num_test: int = 0
     group_by: str | None = None
 
@@ -144,3 +149,5 @@ class PotentialTrainingConfig(RunConfig):
         self._require_at_least(1, "num_validation")
         self._require_at_least(0, "num_test")
         require(self.energy_weight > 0, "energy_weight", self.energy_weight, "positive")
+        for name, weight in self.weights.items():
+            require(0 < weight < math.inf, f"the weight of {name}", weight, "positive")

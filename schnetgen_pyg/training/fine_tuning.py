@@ -27,7 +27,7 @@ from schnetgen_pyg.storage.models import find_model, load_model
 from schnetgen_pyg.training.checkpoints import LAST, MODEL
 
 #: Settings of a training that those that start from its model do not take over.
-OF_THE_PLACE = ("accelerator", "devices", "strategy", "group_by")
+OF_THE_PLACE = ("accelerator", "devices", "strategy", "group_by", "weights")
 
 #: Weights of which each property has a row.
 PROPERTIES = "conditions.properties."
@@ -95,7 +95,8 @@ def _pedigree(provenance: dict[str, Any], content: bytes) -> dict[str, Any]:
 
 def take_weights(model: Any, parent: Any, name: str) -> None:
     """Copy the weights of a trained model of the same architecture. The new one may have further
-    elements, valence states, conditions and properties; what belongs to them alone stays as it is.
+    elements, valence states, conditions and properties, and other targets; what belongs to them
+    alone stays as it is.
 
     Raises:
         InputError: naming the settings that differ.
@@ -106,6 +107,9 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
     counts = [config.pop("max_counts", ()) for config in (there, here)]
     read = [config.pop("conditions", ()) for config in (there, here)]
     properties = [list(config.pop("properties", ())) for config in (there, here)]
+    for config in (there, here):
+        config.pop("targets", None)
+    shared = _shared_targets(model, parent)
     differing = [n for n in sorted(here.keys() | there.keys()) if here.get(n) != there.get(n)]
     if differing:
         told = ", ".join(f"{n} is {there.get(n)!r} there, {here.get(n)!r} here" for n in differing)
@@ -151,6 +155,8 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
     for key, weights in parent.state_dict().items():
         if "composition" in key.split(".") and not same_formulas:
             continue  # which formulas there are is learned anew, and how they follow conditions
+        if shared is not None and key.startswith("heads.") and key.split(".")[1] not in shared:
+            continue  # a read-out of another target
         if key.startswith(PROPERTIES):
             index = torch.tensor([properties[1].index(one) for one in properties[0]])
             state[key] = state[key].index_copy(0, index.to(weights.device), weights)
@@ -163,6 +169,14 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
             f"{name} has never seen {hill_formula(further)}: what belongs to these elements alone "
             "starts from new weights"
         )
+
+
+def _shared_targets(model: Any, parent: Any) -> set[str] | None:
+    """Names of the targets that two potentials predict in the same way; ``None``: they are none."""
+    if not isinstance(model, Potential):
+        return None
+    known = parent.targets
+    return {name for name, target in model.targets.items() if known.get(name) == target}
 
 
 def _enlarged(key: str, old: Tensor, new: Tensor, grown: dict[int, list[int]]) -> Tensor:
@@ -182,20 +196,30 @@ def _enlarged(key: str, old: Tensor, new: Tensor, grown: dict[int, list[int]]) -
 
 
 def correct_references(model: Potential, structures: Sequence[Data]) -> None:
-    """Bring the references of the elements to the labels that a trained potential is to learn.
+    """Bring the references of the elements to the labels that a trained potential is to learn, of
+    targets that it knows.
 
     Args:
         model: with the weights that the training starts from.
         structures: of the training, with the labels.
     """
-    heads = {name: head for name, head in model.heads.items() if isinstance(head, Atomwise)}
+    heads = {
+        name: head
+        for name, head in model.heads.items()
+        if isinstance(head, Atomwise) and head.fitted
+    }
+    known: dict[str, list[Data]] = {name: [] for name in heads}
     missed: dict[str, list[Tensor]] = {name: [] for name in heads}
     found = predict_each(model, structures, forces=False)
     for label, one in zip(structures, found, strict=True):
-        for name, values in missed.items():
-            values.append(label[name].double().reshape(-1) - one[name].reshape(-1))
+        for name in heads:
+            difference = label[name].double() - one[name]
+            if bool(difference.isfinite().all()):
+                known[name].append(label)
+                missed[name].append(difference)
     for name, head in heads.items():
-        head.correct(structures, torch.cat(missed[name]))
+        if known[name]:
+            head.correct(known[name], torch.cat(missed[name]))
 
 
 def flat(config: Any) -> dict[str, Any]:

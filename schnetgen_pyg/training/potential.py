@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from torch_geometric.data import Data
 from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.splits import split
-from schnetgen_pyg.data.stored import StoredStructures, taken
+from schnetgen_pyg.data.stored import StoredStructures, taken, with_label
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.potentials.labels import errors, labelled, trained_targets
 from schnetgen_pyg.potentials.model import Potential
 from schnetgen_pyg.potentials.prediction import predict
+from schnetgen_pyg.potentials.targets import Target
+from schnetgen_pyg.registry import nearest
 from schnetgen_pyg.storage.provenance import provenance
 from schnetgen_pyg.training.checkpoints import MODEL
 from schnetgen_pyg.training.config import PotentialTrainingConfig
@@ -29,7 +31,24 @@ from schnetgen_pyg.training.trainer import check_continues, make_trainer, run
 
 class PotentialModule(RunModule):
     """Squared errors of the targets, that of the energy times
-    `PotentialTrainingConfig.energy_weight`."""
+    `PotentialTrainingConfig.energy_weight`, those of others times their weight over their variance.
+
+    Args:
+        model: the potential.
+        config: of the run.
+        variances: of the targets that have one, in unit² (`Target.variance`).
+    """
+
+    def __init__(
+        self,
+        model: Potential,
+        config: PotentialTrainingConfig,
+        variances: Mapping[str, float] | None = None,
+    ):
+        super().__init__(model, config)
+        known = variances or {}
+        self.weights = {n: config.weights.get(n, 1.0) / known.get(n, 1.0) for n in model.targets}
+        self.weights["energy"] = config.energy_weight
 
     def terms(self, batch: Data, *seed: int) -> Terms:
         """Of the labels that the batch has."""
@@ -43,13 +62,12 @@ class PotentialModule(RunModule):
             compute_forces=any(target.name == "forces" for target in targets),
             create_graph=self.model.training,
         )
-        weights = {"energy": self.config.energy_weight}
         loss, logged = {}, {}
         for target in targets:
             name = target.name
             mean = target.loss(found[name], batch[name], batch)
-            loss[name] = Mean(weights.get(name, 1.0) * mean.total, mean.number)
-            logged[f"{name}_mae"] = target.absolute_error(found[name], batch[name])
+            loss[name] = Mean(self.weights.get(name, 1.0) * mean.total, mean.number)
+            logged[f"{name}_{target.measure}"] = target.measured(found[name], batch[name])
         return Terms(loss, logged)
 
 
@@ -72,14 +90,16 @@ def fit_potential(
     Args:
         model: the potential to train; in a run that continues, its weights are replaced.
         structures: ``Data`` or ASE ``Atoms`` with the labels of the model's targets: energies (eV)
-            and, all or none, forces (eV/Å); others by the name and in the unit of the target.
+            and, all or none, forces (eV/Å); others by the name and in the unit of the target, or
+            in one that ``info["units"]`` states. Of several targets some may be missing.
         out: folder of the run: ``model.safetensors`` (the best weights), ``last.ckpt``,
             ``split.json``, ``logs/`` (CSV and TensorBoard).
         config: settings; keyword arguments replace its fields.
         test: more structures for the test errors, which go to ``provenance["test"]``.
         init: a trained potential to start from, by the name of a bundled one or its file. The
-            architecture must be the same, but there may be further elements. Its references are
-            brought to the new labels, whose zero may be another one.
+            representation must be the same, but there may be further elements and other targets:
+            read-outs of these start anew. References of the others are brought to the new labels,
+            whose zero may be another one.
 
     Returns:
         the potential with the best (averaged) weights.
@@ -89,11 +109,12 @@ def fit_potential(
     """
     config = replace(config or PotentialTrainingConfig(), **changes)
     out = Path(out)
-    targets = tuple(model.targets)
+    targets = model.targets
+    _check_weights(config, targets)
     data = labelled(structures, model.elements, targets)
     further = labelled(test, model.elements, targets, "test structure") if len(test) else []
-    _require_cutoff(model, data, "structure")
-    _require_cutoff(model, further, "test structure")
+    _check_cells(model, data, "structure")
+    _check_cells(model, further, "test structure")
     out.mkdir(parents=True, exist_ok=True)
     check_continues(out, model)
     trainer = make_trainer(config, out, keep="best")
@@ -107,13 +128,12 @@ def fit_potential(
     )
     parts = {name: taken(data, part) for name, part in chosen.items()}
     parent = begin(model, out, init)
+    fitted = parts["train"]
+    if isinstance(fitted, StoredStructures):  # which is read several times
+        fitted = fitted.only("z", "pos", "cell", "forces", *targets)
     if init is not None:
-        correct_references(model, parts["train"])
-    elif not model.fitted:
-        fitted = parts["train"]
-        if isinstance(fitted, StoredStructures):  # which is read several times
-            fitted = fitted.only("z", "pos", "cell", "forces", *targets)
-        model.fit_statistics(fitted)
+        correct_references(model, fitted)
+    model.fit_statistics(fitted, [n for n, head in model.heads.items() if not head.fitted])
     infos = data.only("info") if isinstance(data, StoredStructures) else data
     methods = sorted({str((d.get("info") or {}).get("method", "not stated")) for d in infos})
     model.provenance = {
@@ -124,7 +144,8 @@ def fit_potential(
     model.provenance |= parent | provenance()
     names = ["z", "pos", "cell", *(target.name for target in trained_targets(data[0], targets))]
     train, validation = (_with(names, data, chosen[part]) for part in ("train", "validation"))
-    run(trainer, PotentialModule(model, config), train, validation, config.batch_size)
+    module = PotentialModule(model, config, _variances(model, fitted))
+    run(trainer, module, train, validation, config.batch_size)
     trained = Potential.from_pretrained(out / MODEL)
     held_out = [*parts["test"], *further]
     if held_out:
@@ -132,6 +153,27 @@ def fit_potential(
         if trainer.is_global_zero:
             trained.save(out / MODEL)
     return trained
+
+
+def _check_weights(config: PotentialTrainingConfig, targets: Mapping[str, Target]) -> None:
+    """Refuse weights of what is not learned."""
+    for name in config.weights:
+        if name == "energy":
+            raise InputError("weights: that of the energy is energy_weight; forces have 1")
+        if name not in targets:
+            raise InputError(
+                f"weights: {name} is none of the targets{nearest(name, list(targets))}; there are "
+                f"{', '.join(targets)}"
+            )
+
+
+def _variances(model: Potential, structures: Sequence[Data]) -> dict[str, float]:
+    """Of the targets but the energy, in the training data."""
+    return {
+        name: target.variance(with_label(structures, name), model.elements)
+        for name, target in model.targets.items()
+        if name != "energy"
+    }
 
 
 def _with(names: list[str], structures: Sequence[Data], numbers: list[int]) -> Sequence[Data]:
@@ -145,18 +187,20 @@ def _with(names: list[str], structures: Sequence[Data], numbers: list[int]) -> S
     ]
 
 
-def _require_cutoff(model: Potential, structures: Sequence[Data], where: str) -> None:
-    """Refuse periodic structures where the network sees all pairs of atoms.
+def _check_cells(model: Potential, structures: Sequence[Data], where: str) -> None:
+    """Refuse periodic structures where the network sees all pairs of atoms, or a target is for
+    molecules.
 
     Raises:
         InputError: naming the first of them.
     """
-    if model.representation.cutoff is not None:
-        return
     if isinstance(structures, StoredStructures):
         structures = structures.only("cell")
     for number, data in enumerate(structures):
-        if data.get("cell") is not None and bool(data.cell.any()):
+        if data.get("cell") is None or not bool(data.cell.any()):
+            continue
+        model.require_no_cell(data.cell, f"{named(data, f'{where} {number}')}: ")
+        if model.representation.cutoff is None:
             raise InputError(
                 f"{named(data, f'{where} {number}')}: is periodic, and the representation has no "
                 "cutoff, so that its pairs of atoms have no end; build the model with one "

@@ -2,6 +2,7 @@
 
 import codecs
 
+import ase.io
 import pytest
 import torch
 from ase.units import Hartree
@@ -159,3 +160,11 @@ def test_the_same_said_twice_is_said_once(tmp_path):
         tmp_path, PLAIN.format("energy=-1.0 comment='energy=-2.0 of another' energy=-1.0")
     )
     assert load(path)[0].energy.item() == -1.0
+
+
+def test_units_beyond_ascii_come_back(tmp_path):
+    """ASE writes them as JSON escapes, and would read them without the backslash."""
+    atoms = ase.Atoms("CO", [[0, 0, 0], [0, 0, 1.1]], info={"units": {"alpha": "Å³"}, "alpha": 2.0})
+    ase.io.write(tmp_path / "a.extxyz", atoms)
+    (data,) = load(tmp_path / "a.extxyz")
+    assert data.info["units"] == {"alpha": "Å³"}

@@ -11,7 +11,7 @@ from schnetgen_pyg.potentials.config import PotentialConfig
 from schnetgen_pyg.potentials.ensemble import Ensemble
 from schnetgen_pyg.potentials.model import Potential
 from schnetgen_pyg.potentials.prediction import predict
-from schnetgen_pyg.potentials.targets import fit_references
+from schnetgen_pyg.potentials.targets import Joined, fit_references
 from schnetgen_pyg.representations import REPRESENTATIONS, SchNet
 from schnetgen_pyg.storage.models import save_model
 from tests.conftest import METHANE, batch_of, needs_gpu, small_model
@@ -26,13 +26,13 @@ def test_references_are_exact_on_linear_data():
     for data in structures:
         data.energy = atoms[data.z].sum().reshape(1)
     energies = torch.cat([data.energy for data in structures])
-    found = fit_references(structures, energies, (1, 6, 8))
+    found = fit_references(Joined.of(structures), energies, (1, 6, 8))[0]
     assert torch.allclose(found, atoms[[1, 6, 8]], atol=1e-9)
     potential = small_potential()
     potential.fit_statistics(structures)
     assert float(potential.heads["energy"].scale) == 1.0  # nothing is left to scale
     isomers = [structures[0]] * 3  # of one composition, the elements cannot be told apart
-    found = fit_references(isomers, energies[:1].expand(3), (1, 6, 8))
+    found = fit_references(Joined.of(isomers), energies[:1].expand(3), (1, 6, 8))[0]
     total = sum(float(found[(1, 6, 8).index(n)]) for n in isomers[0].z.tolist())
     assert total == pytest.approx(float(isomers[0].energy))
 

@@ -9,7 +9,7 @@ from schnetgen_pyg.potentials.calculator import PotentialCalculator
 from schnetgen_pyg.potentials.labels import labelled
 from schnetgen_pyg.potentials.model import Potential
 from schnetgen_pyg.potentials.prediction import predict
-from schnetgen_pyg.potentials.targets import TARGETS, Target
+from schnetgen_pyg.potentials.targets import TARGETS, Column, Target
 from schnetgen_pyg.testing.target import check_target
 from tests.conftest import batch_of
 
@@ -17,9 +17,27 @@ CHARGE = Target("test_charge", "e", per="atom")
 TARGETS.register("test_charge", CHARGE)
 
 
-@pytest.mark.parametrize("name", ["energy", "gap", "mu", "alpha", "test_charge"])
+SCALARS = ["energy", "gap", "alpha", "mu", "r2", "charges", "test_charge"]
+
+
+@pytest.mark.parametrize("name", SCALARS)
 def test_contract(name):
     check_target(TARGETS[name])
+
+
+@pytest.mark.parametrize("representation", ["painn", "equivariant_transformer"])
+@pytest.mark.parametrize("name", ["dipole", "polarizability", "mu", "gap"])
+def test_contract_with_vectors(name, representation):
+    check_target(TARGETS[name], representation)
+
+
+def test_contract_of_a_dipole_by_charges():
+    check_target(TARGETS["dipole"], "dtnn")
+
+
+@pytest.mark.parametrize("column", [{"extensive": True}, {"extensive": False}, {"classify": True}])
+def test_contract_of_columns(column):
+    check_target(Column("my column", **column))
 
 
 def test_the_contract_finds_what_is_declared_wrong():
@@ -70,10 +88,11 @@ def test_refused():
         PotentialCalculator(gap)
     data = Data(z=batch.z, pos=batch.pos)
     for label, message in (
-        (None, r"structure 0: has no gap; set data.gap in eV"),
+        (None, r"no structure has a label 'gap'; .* Set data.gap in eV"),
         ("large", "is no number: 'large'"),
         (torch.zeros(2), r"must have shape \[1\], got \[2\]"),
-        (torch.tensor([torch.nan]), "is not finite"),
+        (torch.tensor([torch.nan]), "no structure has a label 'gap'"),
+        (torch.tensor([torch.inf]), "is not finite"),
     ):
         data.gap = label
         with pytest.raises(InputError, match=message):

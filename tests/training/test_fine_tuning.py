@@ -136,3 +136,30 @@ def test_a_potential_with_further_elements(tmp_path):
     assert torch.allclose(*slopes, atol=1e-3)
     bundled = (CHECKPOINTS / "c7h10o2-painn-potential.safetensors").read_bytes()
     assert tuned.provenance["parent"]["sha256"] == hashlib.sha256(bundled).hexdigest()
+
+
+def test_another_target_on_a_trained_trunk(tmp_path):
+    """The trunk and what both predict are taken, a new read-out starts new; another trunk is
+    refused."""
+    data = springs(24)
+    for one in data:
+        one.gap = 4.0 + one.pos.std().double().reshape(1)
+        one.homo = -one.gap
+    fit_potential(of_targets("energy", "gap"), data, tmp_path / "first", **QUICK)
+    file = tmp_path / "first" / "model.safetensors"
+    parent = Potential.from_pretrained(file)
+    new = of_targets("gap", "homo")
+    tuned = fit_potential(new, data, tmp_path / "second", init=file, **(QUICK | STILL))
+    old, now = parent.state_dict(), tuned.state_dict()
+    for name in now:
+        if not name.startswith("heads.homo") and name != "heads.gap.references":
+            assert torch.allclose(now[name], old[name], atol=1e-6), name
+    assert tuned.heads["homo"].fitted
+    other = Potential("schnet", (1, 6), ("gap",), hidden_channels=10, cutoff=4.0)
+    with pytest.raises(InputError, match="hidden_channels is 12 there, 10 here"):
+        fit_potential(other, data, tmp_path / "third", init=file, **QUICK)
+
+
+def of_targets(*names):
+    torch.manual_seed(5)
+    return Potential("schnet", (1, 6), names, hidden_channels=12, cutoff=4.0)

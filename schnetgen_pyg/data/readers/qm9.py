@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.errors import InputError
 
-#: What a record says of the molecule beside U0: its place, the factor to the library's unit, and
+#: What a record says of the molecule: its place, the factor to the library's unit, and
 #: this unit.
 PROPERTIES: dict[str, tuple[int, float, str]] = {
     **{f"rot_{axis}": (place, 1.0, "GHz") for place, axis in enumerate("ABC", 2)},
@@ -24,6 +24,7 @@ PROPERTIES: dict[str, tuple[int, float, str]] = {
     "gap": (9, ase.units.Hartree, "eV"),
     "r2": (10, ase.units.Bohr**2, "Å²"),
     "zpve": (11, ase.units.Hartree, "eV"),
+    "U0": (12, ase.units.Hartree, "eV"),
     **{name: (place, ase.units.Hartree, "eV") for place, name in enumerate("UHG", 13)},
     "Cv": (16, 1.0, "cal/(mol K)"),
 }
@@ -50,7 +51,7 @@ def read_qm9(path: Path) -> list[Data]:
 
 def parse_record(text: str, where: str) -> Data:
     """One record of QM9: XYZ with a fifth column and numbers such as ``1.2*^-6``. ``energy`` is U0
-    in eV; the other `PROPERTIES` are in ``info``, with their units."""
+    in eV; all `PROPERTIES` are in ``info``, with their units."""
     try:
         lines = text.replace("*^", "e").splitlines()
         count = int(lines[0])

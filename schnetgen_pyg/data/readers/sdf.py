@@ -6,7 +6,9 @@ line that ends a property. Here every record begins with its counts line.
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -235,7 +237,16 @@ def _information(record: _Record, where: str) -> dict[str, Any]:
 
 
 def _set_labels(data: Data, where: str) -> None:
-    """Make labels of properties that state their unit."""
+    """Make labels of properties that state their unit; those of others may be one that holds all,
+    as JSON."""
+    if str(data.info.get("units", "")).startswith("{"):
+        with contextlib.suppress(json.JSONDecodeError):
+            data.info["units"] = json.loads(data.info["units"])
+            for name in data.info["units"]:
+                if isinstance(text := data.info.get(name), str):
+                    with contextlib.suppress(ValueError):
+                        rows = [[float(word) for word in row.split()] for row in text.splitlines()]
+                        data.info[name] = rows if len(rows) > 1 else rows[0]
     for name in list(data.info):
         stated = WITH_UNIT.fullmatch(name)
         if stated is None:

@@ -36,6 +36,9 @@ EXPONENT = re.compile(r"(?<!\S)([+-]?(?:\d+\.?\d*|\.\d+))(?:[dD]|\*\^)([+-]?\d+)
 #: The same as the value of a key in a comment; without a point it may be a name (``1D2``).
 EXPONENT_OF_KEY = re.compile(r'(?<==)("?[+-]?(?:\d+\.\d*|\.\d+))(?:[dD]|\*\^)([+-]?\d+)(?=["\s]|$)')
 
+#: A letter beyond ASCII as ASE writes it in JSON, and does not read it again.
+ESCAPED = re.compile(r"\\u(?![dD][89a-fA-F]|00[0-7])([0-9a-fA-F]{4})")
+
 #: A quote that begins or ends a text, in a comment.
 QUOTE = re.compile(r'(?<!\\)"')
 
@@ -174,6 +177,7 @@ def _structure(frame: _Frame, where: str, unread: set[int]) -> Data:
             f"{place}: its Properties name no column pos ({', '.join(columns[::3])}); call the "
             "positions so (pos:R:3)"
         )
+    comment = ESCAPED.sub(lambda found: chr(int(found[1], 16)), comment)
     comment = EXPONENT_OF_KEY.sub(r"\1e\2", comment)
     comment = TENSOR.sub(lambda found: _nine_numbers(found, place), comment)
     masses: dict[int, float] = {}

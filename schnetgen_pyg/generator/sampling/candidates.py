@@ -13,7 +13,8 @@ from torch import Tensor
 
 from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.chem.formulas import FormulaPattern
-from schnetgen_pyg.data.units import same_unit
+from schnetgen_pyg.data.properties import Property
+from schnetgen_pyg.data.units import conversion
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.formulas import Formulas, patterns_of
@@ -85,6 +86,8 @@ class Candidates:
         patterns = patterns_of(formula)
         wanted = targets_of(model, targets, num_molecules)
         scales = self._scales(model, wanted, patterns)
+        known = [one for one in model.config.properties if one.name in scales]
+        factors = {one.name: self._factor(one) for one in known}
         each = {name: self._each(value, num_molecules) for name, value in targets.items()}
         molecules = sample(
             model,
@@ -98,6 +101,7 @@ class Candidates:
             done = 0
             for some in grouped(molecules, self.number * max(1, AT_ONCE // self.number)):
                 found = {name: value.numpy() for name, value in self.predict(some).items()}
+                found |= {name: factors[name] * found[name] for name in scales}
                 missed = np.zeros(len(some))
                 for name, scale in scales.items():
                     asked = wanted[name][done : done + len(some) // self.number].double().numpy()
@@ -135,8 +139,8 @@ class Candidates:
                 f"{', '.join(one.name for one in asked) or 'none'}; take one that predicts them"
             )
         for one in asked:
-            unit = known[one.name].unit if one.name in known else ""
-            if unit and one.unit and not same_unit(unit, one.unit, one.name):
+            if one.name in known and self._factor(one) is None:
+                unit = known[one.name].unit
                 raise InputError(
                     f"candidates: {one.name} is in {unit} for the property model and in "
                     f"{one.unit} for the generator; train one of them in the other's unit"
@@ -148,6 +152,11 @@ class Candidates:
                 "does not know; ask for formulas without, or take one that was trained on them"
             )
         return {one.name: one.std for one in asked if one.name in known}
+
+    def _factor(self, one: Property) -> float | None:
+        """From the judge's unit of a property to the model's, where both state one."""
+        unit = self.judge.targets[one.name].unit
+        return conversion(unit, one.unit) if unit and one.unit else 1.0
 
     def predict(self, molecules: Sequence[ase.Atoms]) -> dict[str, Tensor]:
         """Predictions [num_molecules] by name (float64)."""

@@ -20,6 +20,7 @@ from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.given_graphs import Known, Layout, random_orders
 from schnetgen_pyg.generator.sampling.likelihood import LogProb, follow, log_prob_of
+from schnetgen_pyg.generator.sampling.restarts import RESTARTS
 from schnetgen_pyg.generator.shells import shell
 from schnetgen_pyg.generator.step import Step
 from schnetgen_pyg.modes import evaluating
@@ -87,11 +88,12 @@ def _until_done(
     config: SamplingConfig,
 ) -> Iterator[tuple[Job, np.ndarray | str]]:
     """Positions [num_atoms, 3], or why there are none after ``config.restarts`` more attempts."""
-    for attempt in range(config.restarts + 1):
+    restarts = RESTARTS[0] if config.restarts is None else config.restarts
+    for attempt in range(restarts + 1):
         results = _attempt(model, molecules, jobs, seed, attempt, config)
         again = []
         for job, result in zip(jobs, results, strict=True):
-            if isinstance(result, str) and attempt < config.restarts:
+            if isinstance(result, str) and attempt < restarts:
                 again.append(job)
             else:
                 yield job, result

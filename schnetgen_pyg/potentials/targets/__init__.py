@@ -4,23 +4,29 @@ A user's own target is one file::
 
     from schnetgen_pyg.potentials.targets import TARGETS, Target
 
-    TARGETS.register("polarisability", Target("polarisability", "bohr³"))
+    TARGETS.register("band_gap", Target("band_gap", "eV", extensive=False))
 
-    potential = Potential("painn", elements=(1, 6, 8), targets=("polarisability",))
-    fit_potential(potential, structures, "run")  # structures with ``polarisability``
+    potential = Potential("painn", elements=(1, 6, 8), targets=("band_gap",))
+    fit_potential(potential, structures, "run")  # structures with ``band_gap``
 
-A file that names a target is read where the target is registered.
+A file that names a target is read where the target is registered. A column of numbers that needs no
+read-out of its own need not be registered: `targets_in`.
 """
 
-from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features, fit_references
+from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features, Joined, fit_references
 from schnetgen_pyg.potentials.targets.base import Derivative, Target
-from schnetgen_pyg.potentials.targets.energy import ENERGY, FORCES, STRESS
-from schnetgen_pyg.potentials.targets.scalars import SCALARS
-from schnetgen_pyg.registry import Registry
+from schnetgen_pyg.potentials.targets.columns import Column, as_targets, targets_in
+from schnetgen_pyg.potentials.targets.table import TARGETS
 
-#: Every target by its name.
-TARGETS: Registry[Target] = Registry(
-    "target", {target.name: target for target in (ENERGY, FORCES, STRESS, *SCALARS)}
-)
-
-__all__ = ["TARGETS", "Atomwise", "Derivative", "Features", "Target", "fit_references"]
+__all__ = [
+    "TARGETS",
+    "Atomwise",
+    "Column",
+    "Derivative",
+    "Features",
+    "Joined",
+    "Target",
+    "as_targets",
+    "fit_references",
+    "targets_in",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,9 @@ from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
 from schnetgen_pyg.data.means import Mean
-from schnetgen_pyg.errors import require
+from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.graphs.graph import Graph
-from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features
+from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features, Joined, fit_references
 from schnetgen_pyg.representations.layers import mlp
 
 
@@ -25,13 +25,15 @@ class Target:
 
     To add one, register it: ``TARGETS.register("gap", Target("gap", "eV", extensive=False))``. A
     class of one's own overrides what differs: `readout` (another network), `head` (anything from
-    the features to the quantity), `loss`, `errors`.
+    the features to the quantity), `equivariant_head` (the same from scalar and vector features),
+    `loss`, `errors`.
 
     Attributes:
         name: of the label in the users' ``Data``, of the entry in a `Prediction`, in `TARGETS`.
         unit: of label and prediction, such as ``"eV"``; empty for a number.
         per: whether every graph has one, or every atom.
-        extensive: of a graph: sum over its atoms, or mean.
+        extensive: of a graph: sum over its atoms (it adds up over fragments that are far apart), or
+            mean (it does not); ``None`` is neither, such as the length of a vector.
         derivative_of: target that it is a derivative of; such a target has no read-out, it comes
             with the other one.
         shape: of one, for each graph or atom: ``()`` is a scalar, ``(3,)`` a vector.
@@ -40,12 +42,17 @@ class Target:
     name: str
     unit: str = ""
     per: Literal["graph", "atom"] = "graph"
-    extensive: bool = True
+    extensive: bool | None = True
     derivative_of: str | None = None
     shape: tuple[int, ...] = ()
 
+    #: What is logged in training, after the name.
+    measure: ClassVar[str] = "mae"
+    #: Whether it takes vector features.
+    needs_vectors: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
-        require(self.name.isidentifier(), "the name of a target", repr(self.name), "a plain word")
+        _require_free(self.name)
         require(self.per in ("graph", "atom"), "per", repr(self.per), "'graph' or 'atom'")
 
     def readout(self, hidden_channels: int) -> nn.Module:
@@ -56,8 +63,42 @@ class Target:
     def head(self, hidden_channels: int, elements: Sequence[int]) -> nn.Module:
         """A module with ``forward(features)`` (`Features`) → [num_graphs] or [num_atoms];
         ``fit(structures)``, which sets what it takes from the training data; ``fitted``, whether
-        that was done; and ``reset_parameters()``."""
+        that was done; and ``reset_parameters()``. It may say ``reads_positions``: then it is for
+        structures without cells."""
         return Atomwise(self, self.readout(hidden_channels), elements)
+
+    def equivariant_head(self, hidden_channels: int, elements: Sequence[int]) -> nn.Module:
+        """The same for a representation that has vector features, which a head gets that says
+        ``reads_vectors``."""
+        return self.head(hidden_channels, elements)
+
+    def check_label(self, label: Tensor, place: str) -> None:
+        """Refuse a label of a structure that cannot be (NaN is none).
+
+        Raises:
+            InputError: naming the structure by ``place``.
+        """
+
+    def variance(self, structures: Sequence[Data], elements: Sequence[int]) -> float:
+        """What the loss is divided by where targets are trained together, so that their units do
+        not decide: the mean square, in unit², of what the elements alone leave unexplained; of a
+        vector its own, of a tensor the deviation from the mean.
+
+        Args:
+            structures: of the training, with the label in its full shape.
+            elements: atomic numbers of the model.
+        """
+        data = Joined.of(structures, self.name)
+        labels = data.values[self.name]
+        if self.shape:
+            middle = labels.mean(0) if len(self.shape) > 1 else 0.0
+            found = (labels - middle).flatten(1).square().sum(1).mean()
+        elif self.extensive is None:
+            found = labels.var(correction=0)
+        else:
+            alone = data.each_atom() if self.per == "atom" else data
+            found = fit_references(alone, labels, elements, self.extensive)[1].square().mean()
+        return float(found) if found > 1e-12 else 1.0
 
     def spread(self, structures: Sequence[Data], rest: Tensor, sizes: Tensor) -> Tensor:
         """How much the atoms' contributions differ, which the read-out is multiplied by.
@@ -90,8 +131,9 @@ class Target:
             known = number > 0
         return Mean(square.double().sum(), known.sum())
 
-    def absolute_error(self, found: Tensor, label: Tensor) -> Mean:
-        """Mean absolute error of all components that have a label."""
+    def measured(self, found: Tensor, label: Tensor) -> Mean:
+        """What is logged in training: the mean absolute error of all components that have a
+        label."""
         difference, known = _difference(found.detach(), label)
         return Mean(difference.abs().sum(), known.sum())
 
@@ -106,7 +148,7 @@ class Target:
         """
         flat = [torch.cat([x.reshape(-1).cpu() for x in values]) for values in (found, labels)]
         unit = f" ({self.unit})" if self.unit else ""
-        return {f"{self.name}_mae{unit}": float(self.absolute_error(*flat).value)}
+        return {f"{self.name}_mae{unit}": float(self.measured(*flat).value)}
 
 
 class Derivative(Target):
@@ -117,6 +159,22 @@ class Derivative(Target):
         self, slope: Tensor, graph: Graph, features: Features, cell: Tensor | None
     ) -> Tensor:
         """From the slope [num_pairs, 3] of the target by ``graph.vector`` to the derivative."""
+
+
+def _require_free(name: str) -> None:
+    """Refuse a name of a target that modules or ``Data`` use for something else."""
+    taken = name != "y" and (hasattr(nn.ModuleDict, name) or hasattr(Data, name))
+    if not name or taken or "." in name:
+        why = "has another meaning in torch or PyG" if name else "is empty"
+        why = "holds a dot" if "." in name else why
+    elif any(part in name for part in ("index", "batch")) or name == "face":
+        why = "would be counted up over a batch by PyG, as indices are"
+    else:
+        return
+    raise InputError(
+        f"the name of a target: {name!r} {why}; give the label another name "
+        f"(keys={{'my_label': {name!r}}}, --keys my_label={name})"
+    )
 
 
 def _difference(found: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from schnetgen_pyg.data.stored import with_label
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.graphs.graph import Graph
-from schnetgen_pyg.potentials.targets.atomwise import Features
+from schnetgen_pyg.potentials.targets.atomwise import Features, Joined
 from schnetgen_pyg.potentials.targets.base import Derivative, Target
 
 
@@ -19,9 +20,9 @@ class Energy(Target):
 
     def spread(self, structures: Sequence[Data], rest: Tensor, sizes: Tensor) -> Tensor:
         """Root mean square of the forces in eV/Å, or without forces as for any sum."""
-        forces = [d.forces for d in structures if d.get("forces") is not None]
-        if forces:
-            return torch.cat(forces).double().square().mean().sqrt()
+        known = with_label(structures, "forces")
+        if len(known):
+            return Joined.of(known, "forces").values["forces"].square().mean().sqrt()
         return super().spread(structures, rest, sizes)
 
     def errors(

@@ -1,18 +1,27 @@
-"""Scalars of whole structures, in the units that QM9 has in this library."""
+"""The scalars of QM9 (Ramakrishnan et al., Sci. Data 1, 140022, 2014), under their usual names.
+
+Energies of orbitals do not grow with the molecule: they are means over its atoms, as SchNetPack has
+them. All that adds up over fragments is a sum. `mu` and `r2` have read-outs of their own.
+"""
 
 from __future__ import annotations
 
 from schnetgen_pyg.potentials.targets.base import Target
+from schnetgen_pyg.potentials.targets.dipole import MU
+from schnetgen_pyg.potentials.targets.extent import R2
 
-#: Between the highest occupied and the lowest empty orbital, and these two.
-GAP = Target("gap", "eV", extensive=False)
-HOMO = Target("homo", "eV", extensive=False)
-LUMO = Target("lumo", "eV", extensive=False)
-#: Norm of the dipole moment: contributions of atoms that cancel each other out.
-MU = Target("mu", "D")
-#: Isotropic polarisability.
-ALPHA = Target("alpha", "Å³")
-#: Heat capacity at constant volume.
-CV = Target("Cv", "cal/(mol K)")
-
-SCALARS = (GAP, HOMO, LUMO, MU, ALPHA, CV)
+#: The twelve properties by which networks are compared on QM9.
+QM9 = (
+    MU,
+    Target("alpha", "bohr³"),  # isotropic polarizability
+    Target("homo", "eV", extensive=False),  # highest occupied orbital
+    Target("lumo", "eV", extensive=False),  # lowest empty orbital
+    Target("gap", "eV", extensive=False),
+    R2,
+    Target("zpve", "eV"),  # vibrations at 0 K
+    Target("U0", "eV"),  # internal energy at 0 K
+    Target("U", "eV"),  # internal energy at 298.15 K
+    Target("H", "eV"),  # enthalpy at 298.15 K
+    Target("G", "eV"),  # free energy at 298.15 K
+    Target("Cv", "cal/(mol K)"),  # heat capacity at 298.15 K
+)

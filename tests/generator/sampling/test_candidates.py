@@ -145,7 +145,19 @@ def test_what_cannot_be(judge, changes, message):
         generate(model, asked.pop("formula"), 2, **asked)
 
 
-def test_other_units_are_refused(judge):
-    model = told(properties=(replace(GAP, unit="meV"), MU))
-    with pytest.raises(InputError, match="gap is in eV for the property model and in meV"):
+def test_other_units(judge):
+    """Predictions are brought to the generator's unit, or refused."""
+    found = {}
+    for unit, factor in (("eV", 1.0), ("meV", 1000.0)):
+        numbers = {name: factor * getattr(GAP, name) for name in ("mean", "std", "low", "high")}
+        model = awake(told(properties=(replace(GAP, unit=unit, **numbers), MU)))
+        targets = {"gap": 4.0 * factor}
+        (found[unit],) = generate(
+            model, "CH4", 1, targets=targets, candidates=3, property_model=judge
+        )
+        value = factor * predicted(judge, found[unit])
+        assert found[unit].info["gap_predicted"] == pytest.approx(value, rel=1e-4)
+    assert same([found["eV"]], [found["meV"]])
+    model = told(properties=(replace(GAP, unit="bohr³"), MU))
+    with pytest.raises(InputError, match="gap is in eV for the property model and in bohr³"):
         generate(model, "CH4", 2, targets={"gap": 4.0}, candidates=2, property_model=judge)
