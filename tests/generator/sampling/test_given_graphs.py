@@ -12,7 +12,9 @@ from schnetgen_pyg.generator.draft import Draft
 from schnetgen_pyg.generator.orders import reorder
 from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
+from schnetgen_pyg.generator.sampling.conformer_batches import _combined
 from schnetgen_pyg.generator.sampling.given_graphs import Layout, known_to, random_orders
+from schnetgen_pyg.generator.sampling.likelihood import follow
 from schnetgen_pyg.generator.steps import all_steps, partial_molecules
 from tests.conftest import small_model
 from tests.generator.conditions.test_graph import GIVEN, awake
@@ -75,3 +77,36 @@ def test_every_step_is_the_same_in_training_and_in_sampling(model, molecule):
             assert int(step.focus) == int(whole.focus[size - 1]) - start
             assert torch.allclose(step.y, whole.y[rows], atol=1e-4)
             start += size
+
+
+def test_hydrogens_that_come_at_once_are_told_apart(model, molecule):
+    """Each as if it were the next one."""
+    atoms, order = molecule
+    known = known_to(model, [MolecularGraph.of_mol(to_rdkit(atoms))])
+    heavy = known[0].num_heavy
+
+    def at(order):
+        state = Layout.of(known, [order]).state(known, [atoms.positions])
+        one = torch.zeros(1, dtype=torch.long)
+        draft = Draft(state, heavy, one, 0, SamplingConfig(), one, states=model.config.states)
+        step = Builder(model, draft).step(heavy)
+        return draft, step
+
+    with torch.no_grad():
+        draft, step = at(order)
+        last = torch.tensor([len(order) - 1])
+        (found,) = _combined(model, draft, step, torch.tensor([0]), last)
+        swapped = order.copy()
+        swapped[[heavy, -1]] = order[[-1, heavy]]
+        assert torch.allclose(found, at(swapped)[1].y, atol=1e-4)
+        assert not torch.allclose(found, step.y, atol=1e-2)
+
+
+def test_states_are_known_where_molecules_are_followed(molecule):
+    atoms, order = molecule
+    model = small_model(**GIVEN | {"conditions": ("remaining_formula", "valence_states")})
+    known = known_to(model, [MolecularGraph.of_mol(to_rdkit(atoms))])
+    state = Layout.of(known, [order]).state(known, [atoms.positions])
+    followed = follow(model, state, SamplingConfig())
+    assert followed.valence_state.tolist() == [known[0].state[order].tolist()]
+    assert (followed.valence_state >= 0).sum() == (atoms.numbers != 1).sum()
