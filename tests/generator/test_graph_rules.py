@@ -57,6 +57,9 @@ def test_a_shell_and_its_density_keep_to_the_sides():
     behind = pos[0, 0] - 1.2 * normal[0]
     assert half.log_score(behind) == -np.inf
     assert whole.log_score(behind) == pytest.approx(0.0)
+    near = PositionDensity(pos[0], log_prob[0], 0.025, **settings, above=torch.tensor([1.1]))
+    assert near.log_score(behind) == -np.inf
+    assert near.log_norm()[0] == pytest.approx(np.log(4 / 3 * np.pi * (1.1**3 - 1.0)), abs=0.05)
 
 
 def test_what_is_too_far_is_forbidden():

@@ -52,6 +52,7 @@ def test_what_differs_in_the_graph_differs_in_the_vector(one, other):
     assert (first - second).abs().max() > 1e-3
 
 
-def test_the_same_stereochemistry_in_other_words():
-    found = vectors(GraphEncoder(channels=16, num_layers=3), "F[C@H](Cl)Br", "Br[C@H](F)Cl")
+@pytest.mark.parametrize("other", ["Br[C@H](F)Cl", "Cl[C@@H](F)Br", "[C@@H](F)(Cl)Br"])
+def test_the_same_stereochemistry_in_other_words(other):
+    found = vectors(GraphEncoder(channels=16, num_layers=3), "F[C@H](Cl)Br", other)
     assert torch.allclose(*found, atol=1e-4)

@@ -18,6 +18,7 @@ from schnetgen_pyg.generator.graph_rules import BONDED
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
+from schnetgen_pyg.generator.sampling.generate import batch_size_of
 from schnetgen_pyg.generator.sampling.given_graphs import Known, Layout, random_orders
 from schnetgen_pyg.generator.sampling.likelihood import LogProb, follow, log_prob_of
 from schnetgen_pyg.generator.sampling.restarts import RESTARTS
@@ -27,8 +28,6 @@ from schnetgen_pyg.modes import evaluating
 
 #: Why a conformer could not be built.
 BONDS, STEREO = "bonds", "stereo"
-#: Conformers that are built at once.
-BATCH_SIZE = 256
 
 
 @dataclass
@@ -58,18 +57,11 @@ def draw(
 ) -> Iterator[tuple[int, Drawn]]:
     """``num`` conformers of every molecule, which come with their place in the list as they are
     finished. Conformer k of a seed is the same whatever is built beside it."""
-    jobs = [Job(place, k) for place in range(len(molecules)) for k in range(num)]
-    jobs.sort(
-        key=lambda job: (molecules[job.molecule].num_heavy, len(molecules[job.molecule].graph))
-    )
-    size = config.batch_size or BATCH_SIZE
     found = {place: Drawn() for place in range(len(molecules))}
     left = dict.fromkeys(found, num)
     with evaluating(model):
-        for start in range(0, len(jobs), size):
-            for job, result in _until_done(
-                model, molecules, jobs[start : start + size], seed, config
-            ):
+        for jobs in _batches(model, molecules, num, config):
+            for job, result in _until_done(model, molecules, jobs, seed, config):
                 drawn = found[job.molecule]
                 if isinstance(result, str):
                     drawn.failures[result] += 1
@@ -78,6 +70,23 @@ def draw(
                 left[job.molecule] -= 1
                 if not left[job.molecule]:
                     yield job.molecule, found.pop(job.molecule)
+
+
+def _batches(
+    model: SchNetGen, molecules: Sequence[Known], num: int, config: SamplingConfig
+) -> Iterator[list[Job]]:
+    """All conformers, those of molecules that are alike together, as many as there is room for."""
+    heavy = [one.num_heavy for one in molecules]
+    atoms = [len(one.graph) for one in molecules]
+    order = sorted(range(len(molecules)), key=lambda place: (-heavy[place], -atoms[place]))
+    jobs = [Job(place, k) for place in order for k in range(num)]
+    while jobs:
+        # With the first, which has most heavy atoms; more hydrogens others may have.
+        size = batch_size_of(model, atoms[jobs[0].molecule], config)
+        largest = max(atoms[job.molecule] for job in jobs[:size])
+        size = batch_size_of(model, largest, config)
+        yield jobs[:size]
+        jobs = jobs[size:]
 
 
 def _until_done(

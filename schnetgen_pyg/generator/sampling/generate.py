@@ -88,7 +88,7 @@ def _jobs(model: SchNetGen, num_molecules: int, config: SamplingConfig) -> int:
     return max(1, min(most, num_molecules // PER_JOB))
 
 
-def _batch_size(model: SchNetGen, num_atoms: int, config: SamplingConfig) -> int:
+def batch_size_of(model: SchNetGen, num_atoms: int, config: SamplingConfig) -> int:
     """How many molecules of at most so many atoms are built at once."""
     device = model.device
     usual, most = 256, 1 << 27
@@ -146,7 +146,7 @@ def sample(
     told = told_of(model, targets, num_molecules)
     z, charge = compositions(model, patterns, index, seed, fragment, told, config.guidance)
     fixed = 0 if fragment is None else len(fragment)
-    batch = _batch_size(model, fixed + z.shape[1], config)
+    batch = batch_size_of(model, fixed + z.shape[1], config)
     jobs = min(_jobs(model, num_molecules, config), math.ceil(num_molecules / batch))
     num_parts = jobs * math.ceil(num_molecules / (jobs * PART * batch))
     asked = Asked(index, z, charge, targets)

@@ -57,6 +57,20 @@ def test_graphs_and_stereochemistry_are_kept(model, text):
         assert {*bare} == {smiles(given)}
 
 
+@pytest.mark.parametrize("text", ["C[C@H](F)[C@@H](Cl)O", "C/C=C\\C"])
+def test_sides_are_right_at_the_first_attempt(model, text):
+    """Not drawn until they are."""
+    (found,) = conformers(model, text, 12, prune=0, restarts=0)
+    assert len(found) >= 10
+    assert not found.failures["stereo"]
+
+
+def test_rings_close(model):
+    """Of 40 rings of eight, 2 do where atoms may go farther than the others can reach."""
+    (found,) = conformers(model, "C1CCCCCCC1", 40, prune=0, restarts=0)
+    assert len(found) >= 8
+
+
 @pytest.mark.filterwarnings("ignore:.*left open")
 def test_conformers_are_the_same_in_any_batch(model):
     texts = ["CCO", "C1CCC1C(=O)O", "C[C@H](F)Cl"]
