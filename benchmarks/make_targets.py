@@ -41,7 +41,7 @@ from schnetgen_pyg.data.perceived import HASH, LEWIS, STATE
 from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.data.storing import Store
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.potentials.targets import fit_references
+from schnetgen_pyg.potentials.targets import Joined, fit_references
 
 #: Name here: name in the file, factor, unit.
 COLUMNS = {
@@ -130,7 +130,8 @@ def references_of(structures: Sequence[Data], energies: Tensor) -> dict[int, flo
     """Contributions of the elements to the energy per atom (eV), by least squares."""
     elements = sorted({z for data in structures for z in data.z.tolist()})
     sizes = torch.tensor([data.z.numel() for data in structures])
-    found = fit_references(structures, energies / sizes, elements, extensive=False)
+    joined = Joined.of(structures)
+    found, _ = fit_references(joined, energies / sizes, elements, extensive=False)
     return dict(zip(elements, found.tolist(), strict=True))
 
 

@@ -30,6 +30,7 @@ COMPLETE = {
     "complete": ["good.xyz", "--attach", "1", "--formula", "C2H6", *MODEL],
     "vary": ["good.xyz", "--remove", "0", *MODEL],
     "hydrogens": ["good.xyz", *MODEL],
+    "conformers": ["good.smi", *MODEL],
 }
 
 #: Outputs of these commands are files.
@@ -69,6 +70,7 @@ CONFIGS = {
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ase.io.write("good.xyz", [METHANE] * 2)
+    (tmp_path / "good.smi").write_text("C methane\n")
     for name, content in FILES_OF_NO_USE.items():
         (tmp_path / name).write_bytes(content)
     for name, (content, _) in CONFIGS.items():
@@ -110,7 +112,7 @@ def out_of(command):
 @pytest.mark.parametrize("name", FILES_OF_NO_USE)
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "generate"])
 def test_a_file_that_holds_no_structures(command, name, refused):
-    given = [name if word == "good.xyz" else word for word in COMPLETE[command]]
+    given = [name if word in ("good.xyz", "good.smi") else word for word in COMPLETE[command]]
     assert f"{name}: " in refused(command, *given, "--out", out_of(command))
 
 
