@@ -19,9 +19,8 @@ def add_targets(parser: Parser) -> None:
     """Options ``--target``, ``--candidates`` and ``--property_model``."""
     parser.add_argument(
         "--target",
-        action="extend",
+        action="extend",  # which older jsonargparse does not take together with a type
         nargs="*",
-        type=str,
         default=[],
         metavar="NAME=VALUE",
         help="what the molecules are to be like, of what the model was trained with: properties in "
