@@ -16,10 +16,7 @@ with ``smiles`` and ``level`` in their info, and the energy (eV) of GFN2-xTB.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import warnings
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,22 +27,20 @@ import ase
 import numpy as np
 import pandas as pd
 from ase.calculators.singlepoint import SinglePointCalculator
-from rdkit import Chem, rdBase
+from rdkit import Chem
 from rdkit.Chem import AllChem
-from tqdm import tqdm
+from smiles_records import records_of
 
-from schnetgen_pyg.chem.bonds import connectivity
-from schnetgen_pyg.data.writers import file_format, write
-from schnetgen_pyg.parallel import Failure, each_in_processes, in_order
+from schnetgen_pyg.chem.bonds import bond_pairs, connectivity
+from schnetgen_pyg.data.writers import write
 from schnetgen_pyg.relaxation.single import RelaxConfig, relax_one
-from schnetgen_pyg.storage.resumable import ResumableFile
 
 #: Largest force (eV/Å) and time (s) of a relaxation with GFN2-xTB.
 FMAX, SECONDS = 0.05, 300.0
 
 
 def bonds(mol: Chem.Mol) -> set[frozenset[int]]:
-    return {frozenset((b.GetBeginAtomIdx(), b.GetEndAtomIdx())) for b in mol.GetBonds()}
+    return {*map(frozenset, bond_pairs(mol).tolist())}
 
 
 def make(text: str, level: str, seed: int) -> dict[str, Any]:
@@ -77,24 +72,6 @@ def make(text: str, level: str, seed: int) -> dict[str, Any]:
     return record | {"numbers": numbers, "positions": np.round(positions, 4).tolist()}
 
 
-def make_all(texts: list[str], level: str, seed: int) -> list[str]:
-    warnings.filterwarnings("ignore")
-    with rdBase.BlockLogs():
-        return [json.dumps(make(text, level, seed)) for text in texts]
-
-
-def lines_of(texts: list[str], done: int, options: argparse.Namespace) -> Iterator[str]:
-    """A line of every SMILES after those that are done, in their order."""
-    waiting = texts[done:]
-    work = partial(make_all, level=options.level, seed=options.seed)
-    results = each_in_processes(work, waiting, size=1, jobs=options.jobs, timeout=4 * SECONDS)
-    progress = tqdm(in_order(results), total=len(texts), initial=done)
-    for text, line in zip(waiting, progress, strict=True):
-        if isinstance(line, Failure):
-            line = json.dumps({"smiles": text, "failure": line.reason})
-        yield f"{line}\n"
-
-
 def molecule(record: dict[str, Any], level: str) -> ase.Atoms:
     """What a line says."""
     info = {"smiles": record["smiles"], "level": level}
@@ -120,14 +97,8 @@ def main() -> None:
     texts = table.iloc[order[options.first : options.first + options.num]].tolist()
     settings = {"level": options.level, "first": options.first, "seed": options.seed}
     settings["num"] = options.num
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    file_format(options.out)
-    log = options.out.with_name(f"{options.out.name.partition('.')[0]}.jsonl")
-    file = ResumableFile(log, "jsonl", settings)
-    if not file.finished:
-        file.extend(lines_of(texts, file.done, options))
-        file.publish()
-    records = [json.loads(line) for line in log.read_text().splitlines()]
+    work = partial(make, level=options.level, seed=options.seed)
+    records = records_of(texts, work, options.out, settings, options.jobs, 4 * SECONDS)
     made = [molecule(record, options.level) for record in records if "failure" not in record]
     write(options.out, made)
     print(f"{len(made)} molecules of {len(records)} SMILES in {options.out}")

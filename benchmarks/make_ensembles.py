@@ -19,9 +19,7 @@ with what failed. In ``--out`` a conformer has ``molecule`` (the number of its l
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -36,9 +34,9 @@ import numpy as np
 import pandas as pd
 from ase.calculators.singlepoint import SinglePointCalculator
 from make_druglike import bonds
-from rdkit import Chem, rdBase
+from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdMolDescriptors
-from tqdm import tqdm
+from smiles_records import records_of
 
 from schnetgen_pyg import load
 from schnetgen_pyg.chem.bonds import connectivity
@@ -47,10 +45,8 @@ from schnetgen_pyg.chem.identity import smiles
 from schnetgen_pyg.chem.molecular_graphs import MolecularGraph
 from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE, known_or_perceived
 from schnetgen_pyg.data.conversion import to_ase
-from schnetgen_pyg.data.writers import file_format, write
-from schnetgen_pyg.parallel import Failure, each_in_processes, in_order
+from schnetgen_pyg.data.writers import write
 from schnetgen_pyg.relaxation.single import RelaxConfig, relax_one
-from schnetgen_pyg.storage.resumable import ResumableFile
 
 #: Largest force (eV/Å), and time of one relaxation and of a molecule (s).
 FMAX, SECONDS, ALTOGETHER = 0.05, 300.0, 7200.0
@@ -117,24 +113,6 @@ def make(text: str, most: int, method: str, seed: int) -> dict[str, Any]:
     }
 
 
-def make_all(texts: list[str], most: int, method: str, seed: int) -> list[str]:
-    warnings.filterwarnings("ignore")
-    with rdBase.BlockLogs():
-        return [json.dumps(make(text, most, method, seed)) for text in texts]
-
-
-def lines_of(texts: list[str], done: int, options: argparse.Namespace) -> Iterator[str]:
-    """A line of every molecule after those that are done, in their order."""
-    waiting = texts[done:]
-    work = partial(make_all, most=options.conformers, method=options.method, seed=options.seed)
-    results = each_in_processes(work, waiting, size=1, jobs=options.jobs, timeout=ALTOGETHER)
-    progress = tqdm(in_order(results), total=len(texts), initial=done)
-    for text, line in zip(waiting, progress, strict=True):
-        if isinstance(line, Failure):
-            line = json.dumps({"smiles": text, "failure": line.reason})
-        yield f"{line}\n"
-
-
 def conformers(record: dict[str, Any], number: int) -> Iterator[ase.Atoms]:
     """What a line says."""
     graph = MolecularGraph.of_mol(Chem.MolFromMolBlock(record["block"], removeHs=False))
@@ -178,14 +156,8 @@ def main() -> None:
     texts = molecules(options.molecules, options.first, options.num, options.seed)
     names = ("molecules", "first", "num", "conformers", "method", "seed")
     settings = {name: getattr(options, name) for name in names}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    file_format(options.out)
-    log = options.out.with_name(f"{options.out.name.partition('.')[0]}.jsonl")
-    file = ResumableFile(log, "jsonl", settings)
-    if not file.finished:
-        file.extend(lines_of(texts, file.done, options))
-        file.publish()
-    records = [json.loads(line) for line in log.read_text().splitlines()]
+    work = partial(make, most=options.conformers, method=options.method, seed=options.seed)
+    records = records_of(texts, work, options.out, settings, options.jobs, ALTOGETHER)
     good = [(k, record) for k, record in enumerate(records) if "failure" not in record]
     made = [atoms for number, record in good for atoms in conformers(record, number)]
     write(options.out, made)

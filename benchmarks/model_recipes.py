@@ -196,6 +196,12 @@ POTENTIAL: dict[str, Any] = {
 PAINN = {"hidden_channels": 64, "num_interactions": 3, "num_radial": 20, "cutoff": 4.0}
 SCHNET = {"num_interactions": 4, "cutoff": 5.0, "num_gaussians": 40}
 
+
+def _potential(**settings: Any) -> Recipe:
+    """Of a bundled potential: `POTENTIAL` with what is its own."""
+    return Recipe(FIRST, (LABEL, Stage("fit-potential", settings | POTENTIAL)))
+
+
 #: By the name of the bundled model.
 RECIPES: dict[str, Recipe] = {
     "c7h10o2": Recipe(
@@ -279,28 +285,20 @@ RECIPES: dict[str, Recipe] = {
             ),
         ),
     ),
-    "c7h10o2-painn-potential": Recipe(
-        FIRST,
-        (
-            LABEL,
-            Stage(
-                "fit-potential",
-                {"representation": "painn", "settings": PAINN, "steps": 5_000, "warmup": 500}
-                | {"learning_rate": 1e-3, "validation_interval": 500}
-                | POTENTIAL,
-            ),
-        ),
+    "c7h10o2-painn-potential": _potential(
+        representation="painn",
+        settings=PAINN,
+        steps=5_000,
+        warmup=500,
+        learning_rate=1e-3,
+        validation_interval=500,
     ),
-    "c7h10o2-schnet-potential": Recipe(
-        FIRST,
-        (
-            LABEL,
-            Stage(
-                "fit-potential",
-                {"representation": "schnet", "settings": SCHNET, "steps": 14_500, "warmup": 300}
-                | {"learning_rate": 5e-4, "validation_interval": 1_000}
-                | POTENTIAL,
-            ),
-        ),
+    "c7h10o2-schnet-potential": _potential(
+        representation="schnet",
+        settings=SCHNET,
+        steps=14_500,
+        warmup=300,
+        learning_rate=5e-4,
+        validation_interval=1_000,
     ),
 }

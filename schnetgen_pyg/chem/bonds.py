@@ -3,6 +3,7 @@ sum of their covalent radii."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import ase
@@ -15,9 +16,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import to_dense_batch
 
-from schnetgen_pyg.chem.elements import (
-    COVALENT_RADII,
-)
+from schnetgen_pyg.chem.elements import COVALENT_RADII
 
 #: Bonds are shorter than this times the sum of the covalent radii.
 COVALENT_FACTOR = 1.15
@@ -42,6 +41,20 @@ def connectivity(atoms: ase.Atoms) -> Chem.Mol:
         factor = float(_factors(atoms.numbers)[0])
         rdDetermineBonds.DetermineConnectivity(mol, useVdw=True, covFactor=factor)
     return mol.GetMol()
+
+
+def bond_pairs(mol: Chem.Mol) -> np.ndarray:
+    """Atoms of every bond, in RDKit's order [num_bonds, 2]."""
+    pairs = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
+    return np.array(pairs, dtype=int).reshape(-1, 2)
+
+
+def set_bond_orders(mol: Chem.Mol, orders: Iterable[int], charges: Iterable[int]) -> None:
+    """Give bonds their orders and atoms their formal charges (e), in RDKit's order."""
+    for bond, order in zip(mol.GetBonds(), orders, strict=True):
+        bond.SetBondType(Chem.BondType.values[int(order)])
+    for atom, charge in zip(mol.GetAtoms(), charges, strict=True):
+        atom.SetFormalCharge(int(charge))
 
 
 def _factors(numbers: np.ndarray, structure: ArrayLike = 0) -> np.ndarray:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import ase.data
 import ase.formula
+import numpy as np
 
 from schnetgen_pyg.chem.elements import refuse_beyond_numbers
 from schnetgen_pyg.errors import InputError
@@ -16,6 +18,8 @@ from schnetgen_pyg.errors import InputError
 PART = re.compile(r"([A-Z][a-wyz]?)(\d+-\d+|\d+|x)?")
 #: A charge at the end: +, --, or ^2-.
 CHARGE = re.compile(r"(?:\^(\d+)([+-])|(\++|-+))$")
+#: Whole numbers, one or an array of them.
+Count = TypeVar("Count", int, np.ndarray)
 #: More atoms of an element than any molecule that is built here has.
 ANY = 10_000
 
@@ -94,6 +98,11 @@ class FormulaPattern:
             least, most = self.range(z)
             counts[z] = max(least, number), most
         return replace(self, counts=counts, taken=taken)
+
+    def most_hydrogens(self, free: Count) -> Count:
+        """Of a molecule whose other atoms, as a tree, have so many bonds free beside those of a
+        chain: what a fragment has taken is not there, and each positive charge is one more."""
+        return 2 + free - self.taken + max(0, self.charge)
 
     def matches(self, counts: Mapping[int, int]) -> bool:
         """Whether a molecule with so many atoms of each element has such a composition."""

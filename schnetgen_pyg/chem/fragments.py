@@ -13,10 +13,16 @@ from rdkit import Chem, rdBase
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from schnetgen_pyg.chem.bonds import adjacency, bond_limits, connectivity
+from schnetgen_pyg.chem.bonds import (
+    adjacency,
+    bond_limits,
+    bond_pairs,
+    connectivity,
+    set_bond_orders,
+)
 from schnetgen_pyg.chem.elements import COVALENT_RADII
 from schnetgen_pyg.chem.lewis import STATES, lewis_structure
-from schnetgen_pyg.chem.molecules import known_or_perceived
+from schnetgen_pyg.chem.molecules import to_rdkit
 from schnetgen_pyg.chem.pairing import pair
 from schnetgen_pyg.chem.perception import RING_SIZES
 from schnetgen_pyg.errors import InputError
@@ -116,8 +122,9 @@ class Fragment:
         place = np.full(len(self), -1)
         place[kept] = np.arange(len(kept))
         inside = (place[self.bonds] >= 0).all(1)
-        own = {f.name: getattr(self, f.name)[kept] for f in fields(self)[:2] + fields(self)[4:]}
-        return Fragment(bonds=place[self.bonds[inside]], orders=self.orders[inside], **own)
+        names = {field.name for field in fields(self)} - {"bonds", "orders"}
+        of_atoms = {name: getattr(self, name)[kept] for name in names}
+        return Fragment(bonds=place[self.bonds[inside]], orders=self.orders[inside], **of_atoms)
 
     @classmethod
     def of_mol(cls, mol: Chem.Mol, attach: Sequence[int] = (), where: str = "fragment") -> Fragment:
@@ -175,8 +182,7 @@ class Fragment:
             InputError: as `of_mol`, or if no bond orders are found.
         """
         mol = Chem.RWMol(connectivity(atoms))
-        ends = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
-        bonds = np.array(ends, dtype=int).reshape(-1, 2)
+        bonds = bond_pairs(mol)
         lengths = np.linalg.norm(
             atoms.positions[bonds[:, 0]] - atoms.positions[bonds[:, 1]], axis=1
         )
@@ -199,12 +205,8 @@ class Fragment:
                 "close all shells but those that lack a bond; give it as SDF, as SMILES or as an "
                 "RDKit molecule, or correct its charge"
             )
-        for bond, order in zip(mol.GetBonds(), found.orders.tolist(), strict=False):
-            bond.SetBondType(Chem.BondType.values[order])
-        for atom, formal, number in zip(
-            mol.GetAtoms(), found.charges.tolist(), lacking.tolist(), strict=False
-        ):
-            atom.SetFormalCharge(formal)
+        set_bond_orders(mol, found.orders[: len(bonds)], found.charges[: len(atoms)])
+        for atom, number in zip(mol.GetAtoms(), lacking.tolist(), strict=True):
             atom.SetNumRadicalElectrons(number)
         return cls.of_mol(mol, attach, where)
 
@@ -219,13 +221,7 @@ class Fragment:
         Raises:
             InputError: if it is no valid molecule, or nothing is removed or left.
         """
-        found = known_or_perceived(atoms)
-        if found.mol is None:
-            raise InputError(
-                f"{where}: is no valid molecule ({found.failure}), so that its bond orders are not "
-                "known; correct it"
-            )
-        mol = Chem.RWMol(found.mol)
+        mol = Chem.RWMol(to_rdkit(atoms, where))
         Chem.Kekulize(mol, clearAromaticFlags=True)
         if beyond := [k for k in removed if not 0 <= k < mol.GetNumAtoms()]:
             raise InputError(
@@ -288,19 +284,16 @@ def _checked(
         raise InputError(f"{where}: has no atoms; give some to build upon")
     place = np.full(mol.GetNumAtoms(), -1)
     place[kept] = np.arange(len(kept))
-    ends = [
-        (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), round(bond.GetBondTypeAsDouble()))
-        for bond in mol.GetBonds()
-    ]
-    rows = np.array(ends, dtype=int).reshape(-1, 3)
-    rows = rows[(place[rows[:, :2]] >= 0).all(1)]
+    bonds = place[bond_pairs(mol)]
+    orders = np.array([round(bond.GetBondTypeAsDouble()) for bond in mol.GetBonds()], dtype=int)
+    inside = (bonds >= 0).all(1)
+    bonds, orders = bonds[inside], orders[inside]
     numbers = np.array([mol.GetAtomWithIdx(int(k)).GetAtomicNum() for k in kept])
     positions = np.array(mol.GetConformer().GetPositions())[kept]
-    bonds = place[rows[:, :2]]
     _require_bonds(numbers, positions, bonds, kept, where)
     formal = np.array([mol.GetAtomWithIdx(int(k)).GetFormalCharge() for k in kept])
     of_atoms = (values[kept] for values in (lacking, joined, hydrogens))
-    return Fragment(numbers, positions, bonds, rows[:, 2], formal, *of_atoms)
+    return Fragment(numbers, positions, bonds, orders, formal, *of_atoms)
 
 
 def _require_bonds(

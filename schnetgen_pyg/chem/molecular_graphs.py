@@ -19,6 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import shortest_path
 
 from schnetgen_pyg.chem.bonds import COVALENT_FACTOR
+from schnetgen_pyg.chem.conformers import with_conformers
 from schnetgen_pyg.chem.elements import COVALENT_RADII, MAX_ATOMIC_NUMBER
 
 #: What is said of an atom, and how many values each can have. ``ring`` is the size of its smallest
@@ -167,11 +168,7 @@ class MolecularGraph:
         finds it in them."""
         if not self.handed and not self.sided:
             return True
-        built = Chem.Mol(self.mol)
-        built.RemoveAllConformers()
-        conformer = Chem.Conformer(len(self))
-        conformer.SetPositions(np.ascontiguousarray(pos, dtype=float))
-        built.AddConformer(conformer)
+        built = with_conformers(self.mol, [pos])
         Chem.AssignStereochemistryFrom3D(built)
         atoms = zip(self.mol.GetAtoms(), built.GetAtoms(), strict=True)
         tags = [(one.GetChiralTag(), other.GetChiralTag()) for one, other in atoms]

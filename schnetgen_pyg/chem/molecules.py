@@ -10,7 +10,7 @@ import ase
 import numpy as np
 from rdkit import Chem, rdBase
 
-from schnetgen_pyg.chem.bonds import connectivity
+from schnetgen_pyg.chem.bonds import bond_pairs, connectivity, set_bond_orders
 from schnetgen_pyg.chem.pairing import pair
 from schnetgen_pyg.chem.perception import Perception, perceive
 from schnetgen_pyg.errors import InputError
@@ -19,12 +19,13 @@ from schnetgen_pyg.errors import InputError
 FORMAL_CHARGE, VALENCE = "formal_charge", "valence"
 
 
-def to_rdkit(atoms: ase.Atoms) -> Chem.Mol:
+def to_rdkit(atoms: ase.Atoms, where: str = "") -> Chem.Mol:
     """The molecule with bond orders, formal charges, stereochemistry, explicit hydrogens and its
     conformer: as it was generated, or else as it is perceived.
 
     Args:
         atoms: with arrays ``formal_charge`` and ``valence`` [num_atoms] of a generator, or without.
+        where: what messages call it, instead of its formula.
 
     Raises:
         InputError: if it is no valid molecule.
@@ -32,8 +33,9 @@ def to_rdkit(atoms: ase.Atoms) -> Chem.Mol:
     found = known_or_perceived(atoms)
     if found.mol is None:
         raise InputError(
-            f"{atoms.get_chemical_formula()}: is no valid molecule ({found.failure}); "
-            "schnetgen_pyg.evaluate says which are"
+            f"{where or atoms.get_chemical_formula()}: is no valid molecule ({found.failure}), so "
+            "that its bond orders are not known; correct it (schnetgen_pyg.evaluate finds the "
+            "valid ones of many)"
         )
     return found.mol
 
@@ -48,16 +50,12 @@ def known_or_perceived(atoms: ase.Atoms) -> Perception:
 def _known(atoms: ase.Atoms) -> Chem.Mol | None:
     with rdBase.BlockLogs():
         mol = Chem.RWMol(connectivity(atoms))
-        ends = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
-        bonds = np.array(ends, dtype=int).reshape(-1, 2)
+        bonds = bond_pairs(mol)
         left = atoms.arrays[VALENCE] - np.bincount(bonds.ravel(), minlength=len(atoms))
         orders = pair(left, bonds)
         if orders is None or len(Chem.GetMolFrags(mol)) > 1:
             return None
-        for bond, order in zip(mol.GetBonds(), (orders + 1).tolist(), strict=True):
-            bond.SetBondType(Chem.BondType.values[order])
-        for atom, formal in zip(mol.GetAtoms(), atoms.arrays[FORMAL_CHARGE].tolist(), strict=True):
-            atom.SetFormalCharge(int(formal))
+        set_bond_orders(mol, orders + 1, atoms.arrays[FORMAL_CHARGE])
         if Chem.SanitizeMol(mol, catchErrors=True):
             return None
         if any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):

@@ -15,7 +15,7 @@ import numpy as np
 from rdkit import Chem, rdBase
 from scipy.spatial.distance import pdist
 
-from schnetgen_pyg.chem.bonds import connectivity
+from schnetgen_pyg.chem.bonds import bond_pairs, connectivity, set_bond_orders
 from schnetgen_pyg.chem.electrons import stated
 from schnetgen_pyg.chem.lewis import lewis_structure, most_neighbors
 
@@ -75,8 +75,7 @@ def perceive(atoms: ase.Atoms) -> Perception:
 
 def _lewis(mol: Chem.Mol, atoms: ase.Atoms, charge: int) -> Chem.Mol | None:
     """The molecule with the bond orders and formal charges of its Lewis structure."""
-    ends = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
-    bonds = np.array(ends, dtype=int).reshape(-1, 2)
+    bonds = bond_pairs(mol)
     lengths = np.linalg.norm(atoms.positions[bonds[:, 0]] - atoms.positions[bonds[:, 1]], axis=1)
     Chem.GetSymmSSSR(mol)
     rings = [np.array(ring) for ring in mol.GetRingInfo().BondRings() if len(ring) in RING_SIZES]
@@ -84,8 +83,5 @@ def _lewis(mol: Chem.Mol, atoms: ase.Atoms, charge: int) -> Chem.Mol | None:
     if found is None:
         return None
     result = Chem.RWMol(mol)
-    for bond, order in zip(result.GetBonds(), found.orders.tolist(), strict=True):
-        bond.SetBondType(Chem.BondType.values[order])
-    for atom, formal in zip(result.GetAtoms(), found.charges.tolist(), strict=True):
-        atom.SetFormalCharge(formal)
+    set_bond_orders(result, found.orders, found.charges)
     return result.GetMol()

@@ -83,22 +83,9 @@ def _whole(options: Namespace, own: int) -> str | None:
     return f"{own + least}-{own + most}"
 
 
-def vary(arguments: Sequence[str]) -> None:
-    """remove a part of a molecule and draw it anew"""
-    from schnetgen_pyg.commands.output import say
-    from schnetgen_pyg.commands.progress import progress
-    from schnetgen_pyg.data.readers import read
-    from schnetgen_pyg.data.writers import file_format, write
-    from schnetgen_pyg.errors import InputError
-    from schnetgen_pyg.generator.model import SchNetGen
+def _add_variation(parser: Parser) -> None:
     from schnetgen_pyg.generator.sampling.config import SamplingConfig
-    from schnetgen_pyg.generator.sampling.variation import vary as varied
 
-    parser = command_parser(
-        "vary",
-        "Remove a part of a molecule and draw it anew, many times; different molecules come "
-        "once, the most probable first.",
-    )
     parser.add_argument("file", type=str, help="structure file, whose first structure is varied")
     parser.add_argument(
         "--remove",
@@ -134,6 +121,25 @@ def vary(arguments: Sequence[str]) -> None:
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
     add_out(parser, "structure file, such as .sdf or .csv")
     parser.add_class_arguments(SamplingConfig, skip={"log_prob"})
+
+
+def vary(arguments: Sequence[str]) -> None:
+    """remove a part of a molecule and draw it anew"""
+    from schnetgen_pyg.commands.output import say
+    from schnetgen_pyg.commands.progress import progress
+    from schnetgen_pyg.data.readers import read
+    from schnetgen_pyg.data.writers import file_format, write
+    from schnetgen_pyg.errors import InputError
+    from schnetgen_pyg.generator.model import SchNetGen
+    from schnetgen_pyg.generator.sampling.config import SamplingConfig
+    from schnetgen_pyg.generator.sampling.variation import vary as varied
+
+    parser = command_parser(
+        "vary",
+        "Remove a part of a molecule and draw it anew, many times; different molecules come "
+        "once, the most probable first.",
+    )
+    _add_variation(parser)
     options = parser.parse_args(arguments)
     if bool(options.remove) == (options.remove_random is not None):
         raise InputError("give either --remove with atoms or --remove_random with their number")

@@ -17,10 +17,9 @@ from schnetgen_pyg.chem.bonds import bond_reaches
 from schnetgen_pyg.chem.fragments import Fragment
 from schnetgen_pyg.data.conversion import as_data, check, to_ase
 from schnetgen_pyg.data.electrons import electrons
-from schnetgen_pyg.data.fragments import WITH_BONDS
 from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.readers import read
-from schnetgen_pyg.data.readers.sdf import read_mols
+from schnetgen_pyg.data.readers.sdf import WITH_BONDS, read_mols
 from schnetgen_pyg.errors import InputError
 
 #: Molecules of a structure at most: their random numbers are told apart by that.

@@ -11,17 +11,15 @@ import ase
 from rdkit import Chem, rdBase
 from torch_geometric.data import Data
 
+from schnetgen_pyg.chem.conformers import with_conformers
 from schnetgen_pyg.chem.fragments import Fragment
 from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data, check, to_ase
 from schnetgen_pyg.data.electrons import electrons
 from schnetgen_pyg.data.readers import READERS, read
-from schnetgen_pyg.data.readers.sdf import read_mols
+from schnetgen_pyg.data.readers.sdf import WITH_BONDS, read_mols
 from schnetgen_pyg.data.readers.smiles import embedded
 from schnetgen_pyg.errors import InputError
-
-#: Files that have bond orders.
-WITH_BONDS = (".sdf", ".mol")
 
 
 def fragment(source: Any, attach: Sequence[int] = (), where: str = "fragment") -> Fragment:
@@ -92,7 +90,7 @@ def _of_text(source: str | os.PathLike[str], attach: Sequence[int], where: str) 
         structures = read(path)
         if not len(structures):
             raise InputError(f"{path}: holds no structure; give a file with the fragment")
-        return fragment(structures[0], attach, str(path))
+        return _fragment(structures[0], attach, str(path))
     if isinstance(source, os.PathLike) or suffix in READERS or (os.sep in str(source) and suffix):
         raise InputError(f"{path}: there is no such file")
     with rdBase.BlockLogs():
@@ -129,8 +127,4 @@ def _with_conformer(mol: Chem.Mol, where: str) -> Chem.Mol:
         found = embedded(whole.GetMol())
     if found is None:
         raise InputError(f"{where}: no coordinates fit its bonds; give a file with positions")
-    result = Chem.Mol(mol)
-    conformer = Chem.Conformer(mol.GetNumAtoms())
-    conformer.SetPositions(found.GetConformer().GetPositions()[: mol.GetNumAtoms()].copy())
-    result.AddConformer(conformer)
-    return result
+    return with_conformers(mol, [found.GetConformer().GetPositions()[: mol.GetNumAtoms()]])

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from rdkit import Chem, rdBase
 
-from schnetgen_pyg.data.readers.sdf import read_mols
+from schnetgen_pyg.data.readers.sdf import WITH_BONDS, read_mols
 from schnetgen_pyg.data.readers.smiles import smiles_in
 from schnetgen_pyg.errors import InputError
 
-#: Files of molecules with bond orders, and of SMILES.
-WITH_BONDS, WITH_SMILES = (".sdf", ".mol"), (".smi", ".csv")
+#: Files of SMILES.
+WITH_SMILES = (".smi", ".csv")
 
 
 class Given(NamedTuple):

@@ -148,8 +148,7 @@ class _Possible:
     def __init__(self, composition: Composition, pattern: FormulaPattern):
         self.elements, self.degrees = composition.elements, composition.degrees
         self.options = composition.options
-        self.ranges, self.charge = self._ranges(composition, pattern), pattern.charge
-        self.taken = pattern.taken
+        self.ranges, self.pattern = self._ranges(composition, pattern), pattern
         most = sum(high for _, high in self.ranges[:-1])
         self.heavy = max(1, pattern.heavy[0]), min(pattern.heavy[1], most)
         # States: heavy atoms, parity of their electrons, and free places beside a chain's.
@@ -157,10 +156,10 @@ class _Possible:
         shape = (most + 1, 2, most * (1 + max([2, *self.degrees])) + 1)
         low, high = self.ranges[-1]
         free = np.arange(shape[2]) - self.offset
-        largest = np.minimum(high, self._room(free))
+        largest = np.minimum(high, pattern.most_hydrogens(free))
         final = np.zeros(shape, dtype=bool)
         for parity in range(2):
-            smallest = low + (low - parity - self.charge) % 2
+            smallest = low + (low - parity - pattern.charge) % 2
             final[self.heavy[0] : self.heavy[1] + 1, parity] = smallest <= largest
         self.ways = [final]
         for place in reversed(range(len(self.elements) - 1)):
@@ -198,11 +197,6 @@ class _Possible:
             found.append((low, min(high, n)))
         return found
 
-    def _room(self, free: np.ndarray) -> np.ndarray:
-        """Most hydrogens: those of a tree but for what a fragment has taken, and one more for each
-        positive charge."""
-        return 2 + free - self.taken + max(0, self.charge)
-
     def _moved(self, ways: np.ndarray, place: int, number: int) -> np.ndarray:
         """From which states so many atoms of an element lead to one of ``ways``."""
         extra = number * (self.degrees[place] - 2)
@@ -231,8 +225,8 @@ class _Possible:
         low, high = self.ranges[place]
         within = (number >= low) & (number <= high)
         if place == len(self.elements) - 1:
-            fits = number % 2 == (parity[:, None] + self.charge) % 2
-            fits &= number <= self._room(free[:, None])
+            fits = number % 2 == (parity[:, None] + self.pattern.charge) % 2
+            fits &= number <= self.pattern.most_hydrogens(free[:, None])
             return torch.from_numpy(fits & within)
         ways = self.ways[place + 1]
         more = np.minimum(heavy[:, None] + number, ways.shape[0] - 1)

@@ -24,7 +24,7 @@ from ase.data import chemical_symbols
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from torch_geometric.data import Data
 
-from schnetgen_pyg.chem.bonds import connectivity
+from schnetgen_pyg.chem.bonds import bond_pairs, connectivity
 from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.data.conversion import from_ase, to_ase
 from schnetgen_pyg.evaluation.distributions import QUANTITIES, Distributions
@@ -172,11 +172,10 @@ def construction(model: SchNetGen, atoms: ase.Atoms) -> dict[str, Any]:
             step["focus_p"] = [round(p, 3) for p in record.focus_log_prob[0].exp().tolist()]
         steps.append(step)
     placed = to_ase(data)
-    bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in connectivity(placed).GetBonds()]
     return {
         "z": [chemical_symbols[n] for n in data.z.tolist()],
         "pos": [[round(x, 3) for x in row] for row in data.pos.tolist()],
-        "bonds": bonds,
+        "bonds": bond_pairs(connectivity(placed)).tolist(),
         "spacing": model.distance.bins.spacing,
         "steps": steps,
     }

@@ -151,7 +151,6 @@ def report(
     run = Path(run)
     require(max_molecules >= 1, "num", max_molecules, "at least 1")
     sources = Sources.find(run)
-    beside = run.with_suffix(".html") if run.is_file() else run / "report.html"
     structures = judgeable(sources.structures) if sources.structures else []
     notes: dict[str, str] = {}
     evaluation, model = Evaluation([]), None
@@ -160,12 +159,10 @@ def report(
         made_here = _made_here(structures, sources)
         own = sources.checkpoint() if made_here else None
         if sources.training and not made_here:
-            notes["the training shown is not of their generator but that in"] = str(
-                sources.training
-            )
-        references: dict[str, Any] = {
-            name: load(*files) for name, files in (("train", train), ("test", test)) if files
-        }
+            other = "the training shown is not of their generator but that in"
+            notes[other] = str(sources.training)
+        named = {"train": train, "test": test}
+        references: dict[str, Any] = {name: load(*files) for name, files in named.items() if files}
         if not references and made_here:
             references = _training_references(sources, notes)
         evaluation = evaluate(
@@ -189,6 +186,7 @@ def report(
         notes=notes,
         max_molecules=max_molecules,
     )
+    beside = run.with_suffix(".html") if run.is_file() else run / "report.html"
     path = Path(out) if out is not None else beside
     write_page(path, data)
     return path

@@ -102,6 +102,14 @@ class PolynomialCutoff(nn.Module):
         return polynomial * (x < 1.0).to(x.dtype)
 
 
+def silent_linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
+    """A last layer that says nothing before it has learned: all its weights are zero."""
+    layer = nn.Linear(inputs, outputs, bias)
+    for weight in layer.parameters():
+        nn.init.zeros_(weight)
+    return layer
+
+
 def mlp(
     widths: Sequence[int], activation: type[nn.Module] = ShiftedSoftplus, bias: bool = True
 ) -> nn.Sequential:

@@ -101,52 +101,16 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
     Raises:
         InputError: naming the settings that differ.
     """
-    here, there = flat(model.config), flat(parent.config)
-    old, new = there.pop("elements"), here.pop("elements")
-    states = [list(config.pop("states", ())) for config in (there, here)]
-    counts = [config.pop("max_counts", ()) for config in (there, here)]
-    read = [config.pop("conditions", ()) for config in (there, here)]
-    properties = [list(config.pop("properties", ())) for config in (there, here)]
-    for config in (there, here):
-        config.pop("targets", None)
+    _check_same(model, parent, name)
+    (old, new), states, counts, properties = (
+        [list(flat(one.config).get(part, ())) for one in (parent, model)]
+        for part in ("elements", "states", "max_counts", "properties")
+    )
     shared = _shared_targets(model, parent)
-    differing = [n for n in sorted(here.keys() | there.keys()) if here.get(n) != there.get(n)]
-    if differing:
-        told = ", ".join(f"{n} is {there.get(n)!r} there, {here.get(n)!r} here" for n in differing)
-        raise InputError(
-            f"{name}: its weights are for another architecture: {told}; leave these settings out, "
-            "as they come with the weights"
-        )
-    missing = [number for number in old if number not in new]
-    if missing:
-        raise InputError(
-            f"{name}: is also for {hill_formula(missing)}; build the model with elements "
-            f"{sorted({*old, *new})}"
-        )
-    if len(old) == len(new) and tuple(old) != tuple(new):
-        raise InputError(
-            f"{name}: has the elements in the order {list(old)}, here they are {list(new)}; give "
-            "them in that order"
-        )
-    if missing := [state for state in states[0] if state not in states[1]]:
-        raise InputError(
-            f"{name}: also has the valence states {missing[:3]}; build the model with its and "
-            "those of the data"
-        )
-    if missing := [one for one in read[0] if one not in read[1]]:
-        raise InputError(
-            f"{name}: also knows the conditions {', '.join(missing)}; build the model with "
-            f"conditions {[*read[0], *(one for one in read[1] if one not in read[0])]}"
-        )
-    if missing := [one for one in properties[0] if one not in properties[1]]:
-        raise InputError(
-            f"{name}: also knows {missing[0]}; build the model with its properties "
-            "(model.config.properties), which come with the weights, and further ones"
-        )
     rows = [states[1].index(one) for one in states[0]]
     # Rows of elements, of valence states, and of these with one for what is not known.
     grown = {
-        len(new): [tuple(new).index(number) for number in old],
+        len(new): [new.index(number) for number in old],
         len(states[1]): rows,
         len(states[1]) + 1: [*rows, len(states[1])],
     }
@@ -168,6 +132,51 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
         rank_zero_warn(
             f"{name} has never seen {hill_formula(further)}: what belongs to these elements alone "
             "starts from new weights"
+        )
+
+
+def _check_same(model: Any, parent: Any, name: str) -> None:
+    """Refuse weights of another architecture, or of what the new model has not."""
+    here, there = flat(model.config), flat(parent.config)
+    (old, new), states, read, properties = (
+        [list(config.pop(part, ())) for config in (there, here)]
+        for part in ("elements", "states", "conditions", "properties")
+    )
+    for config in (there, here):
+        config.pop("max_counts", None)
+        config.pop("targets", None)
+    differing = [n for n in sorted(here.keys() | there.keys()) if here.get(n) != there.get(n)]
+    if differing:
+        told = ", ".join(f"{n} is {there.get(n)!r} there, {here.get(n)!r} here" for n in differing)
+        raise InputError(
+            f"{name}: its weights are for another architecture: {told}; leave these settings out, "
+            "as they come with the weights"
+        )
+    missing = [number for number in old if number not in new]
+    if missing:
+        raise InputError(
+            f"{name}: is also for {hill_formula(missing)}; build the model with elements "
+            f"{sorted({*old, *new})}"
+        )
+    if len(old) == len(new) and old != new:
+        raise InputError(
+            f"{name}: has the elements in the order {old}, here they are {new}; give "
+            "them in that order"
+        )
+    if missing := [state for state in states[0] if state not in states[1]]:
+        raise InputError(
+            f"{name}: also has the valence states {missing[:3]}; build the model with its and "
+            "those of the data"
+        )
+    if missing := [one for one in read[0] if one not in read[1]]:
+        raise InputError(
+            f"{name}: also knows the conditions {', '.join(missing)}; build the model with "
+            f"conditions {[*read[0], *(one for one in read[1] if one not in read[0])]}"
+        )
+    if missing := [one for one in properties[0] if one not in properties[1]]:
+        raise InputError(
+            f"{name}: also knows {missing[0]}; build the model with its properties "
+            "(model.config.properties), which come with the weights, and further ones"
         )
 
 

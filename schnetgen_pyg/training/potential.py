@@ -134,11 +134,9 @@ def fit_potential(
     if init is not None:
         correct_references(model, fitted)
     model.fit_statistics(fitted, [n for n, head in model.heads.items() if not head.fitted])
-    infos = data.only("info") if isinstance(data, StoredStructures) else data
-    methods = sorted({str((d.get("info") or {}).get("method", "not stated")) for d in infos})
     model.provenance = {
         "training": asdict(config),
-        "method": ", ".join(methods),
+        "method": _methods(data),
         "num_training": len(parts["train"]),
     }
     model.provenance |= parent | provenance()
@@ -153,6 +151,14 @@ def fit_potential(
         if trainer.is_global_zero:
             trained.save(out / MODEL)
     return trained
+
+
+def _methods(structures: Sequence[Data]) -> str:
+    """By which the labels were computed, as the structures say."""
+    if isinstance(structures, StoredStructures):
+        structures = structures.only("info")
+    told = {str((data.get("info") or {}).get("method", "not stated")) for data in structures}
+    return ", ".join(sorted(told))
 
 
 def _check_weights(config: PotentialTrainingConfig, targets: Mapping[str, Target]) -> None:

@@ -27,6 +27,8 @@ from schnetgen_pyg.errors import InputError
 
 #: The counts line, fourth of a record, which names the version of the format.
 COUNTS = re.compile(r"^.{6}.*V[23]000\s*$")
+#: Suffixes of files whose molecules have bond orders.
+WITH_BONDS = (".sdf", ".mol")
 END, SEPARATOR = "M  END", "$$$$"
 
 #: The header of a property, with its name.
@@ -237,16 +239,8 @@ def _information(record: _Record, where: str) -> dict[str, Any]:
 
 
 def _set_labels(data: Data, where: str) -> None:
-    """Make labels of properties that state their unit; those of others may be one that holds all,
-    as JSON."""
-    if str(data.info.get("units", "")).startswith("{"):
-        with contextlib.suppress(json.JSONDecodeError):
-            data.info["units"] = json.loads(data.info["units"])
-            for name in data.info["units"]:
-                if isinstance(text := data.info.get(name), str):
-                    with contextlib.suppress(ValueError):
-                        rows = [[float(word) for word in row.split()] for row in text.splitlines()]
-                        data.info[name] = rows if len(rows) > 1 else rows[0]
+    """Make labels of properties that state their unit."""
+    _set_units(data.info)
     for name in list(data.info):
         stated = WITH_UNIT.fullmatch(name)
         if stated is None:
@@ -256,7 +250,7 @@ def _set_labels(data: Data, where: str) -> None:
             data.info["log_prob"] = value
             continue
         try:
-            rows = [[float(word) for word in row.split()] for row in str(value).splitlines()]
+            rows = _rows(str(value))
         except ValueError:
             raise InputError(
                 f"{where}: {name} must be numbers, got {value!r}; correct it, or leave it out"
@@ -265,6 +259,28 @@ def _set_labels(data: Data, where: str) -> None:
             raise InputError(f"{where}: {name} is empty; give it a value, or leave it out")
         data[stated[1]] = torch.tensor(rows if stated[1] == "forces" else rows[0])
         data.units = {**data.get("units", {}), stated[1]: stated[2]}
+
+
+def _set_units(info: dict[str, Any]) -> None:
+    """Read the property ``units``, where it says the units of others as JSON, and the arrays among
+    these."""
+    try:
+        units = json.loads(str(info.get("units")))
+    except json.JSONDecodeError:
+        return
+    if not isinstance(units, dict):
+        return
+    info["units"] = units
+    for name in units:
+        if isinstance(text := info.get(name), str) and text:
+            with contextlib.suppress(ValueError):
+                rows = _rows(text)
+                info[name] = rows if len(rows) > 1 else rows[0]
+
+
+def _rows(text: str) -> list[list[float]]:
+    """Numbers of every line."""
+    return [[float(word) for word in row.split()] for row in text.splitlines()]
 
 
 def _number(text: str) -> str | int | float:

@@ -8,7 +8,7 @@ To add one, write a file with a subclass of `Condition` and name it here, or fro
 from schnetgen_pyg.generator.conditions.base import Condition
 from schnetgen_pyg.generator.conditions.fingerprint import Fingerprint
 from schnetgen_pyg.generator.conditions.given_atoms import GivenAtoms
-from schnetgen_pyg.generator.conditions.graph import Graph
+from schnetgen_pyg.generator.conditions.graph import GivenGraph
 from schnetgen_pyg.generator.conditions.properties import Properties
 from schnetgen_pyg.generator.conditions.remaining_formula import RemainingFormula
 from schnetgen_pyg.generator.conditions.valence_states import ValenceStates
@@ -23,7 +23,7 @@ CONDITIONS: Registry[type[Condition]] = Registry(
         "given_atoms": GivenAtoms,
         "properties": Properties,
         "fingerprint": Fingerprint,
-        "graph": Graph,
+        "graph": GivenGraph,
     },
 )
 
@@ -32,7 +32,7 @@ __all__ = [
     "Condition",
     "Fingerprint",
     "GivenAtoms",
-    "Graph",
+    "GivenGraph",
     "Properties",
     "RemainingFormula",
     "ValenceStates",

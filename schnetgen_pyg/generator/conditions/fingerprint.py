@@ -19,7 +19,7 @@ from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.data.fingerprints import fingerprints_of
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.conditions.base import Condition
-from schnetgen_pyg.representations.layers import mlp
+from schnetgen_pyg.representations.layers import mlp, silent_linear
 
 if TYPE_CHECKING:
     from schnetgen_pyg.generator.config import GeneratorConfig
@@ -40,8 +40,10 @@ class Fingerprint(Condition):
     def __init__(self, config: GeneratorConfig):
         super().__init__(config)
         self.layers = mlp([BITS, WIDTH, WIDTH, WIDTH])
-        self.features = _zeros(config.hidden_channels)
-        self.composition = _zeros(config.hidden_channels) if config.max_counts else None
+        self.features = silent_linear(WIDTH, config.hidden_channels)
+        self.composition = (
+            silent_linear(WIDTH, config.hidden_channels) if config.max_counts else None
+        )
 
     def absent(self, name: str) -> Tensor:
         return torch.zeros(BYTES, dtype=torch.uint8)
@@ -79,14 +81,6 @@ class Fingerprint(Condition):
         known = packed.any(1, keepdim=True)
         told: Tensor = last(self.layers(bits.to(last.weight))) * known
         return told
-
-
-def _zeros(channels: int) -> nn.Linear:
-    """A last layer that says nothing before it has learned."""
-    layer = nn.Linear(WIDTH, channels)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def _molecule(given: Any) -> Chem.Mol:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.molecular_graphs import PARITY, MolecularGraph
@@ -15,6 +15,7 @@ from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.conditions.base import Condition
 from schnetgen_pyg.generator.graph_rules import known_of_graph
 from schnetgen_pyg.representations.graph_encoder import GraphEncoder
+from schnetgen_pyg.representations.layers import silent_linear
 
 if TYPE_CHECKING:
     from schnetgen_pyg.generator.config import GeneratorConfig
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 ATOMS, MOLECULES = "graph_atoms", "graph_molecules"
 
 
-class Graph(Condition):
+class GivenGraph(Condition):
     """Vectors of a `GraphEncoder`: of the molecule (``partial.graph_molecule``
     [num_graphs, channels]), of the placed atoms (``partial.graph_atoms`` [num_nodes, channels]) and
     of the one that comes (``partial.graph_next`` [num_graphs, channels]).
@@ -38,7 +39,7 @@ class Graph(Condition):
         super().__init__(config)
         self.encoder = GraphEncoder(config.encoder)
         widths = self.encoder.channels, config.hidden_channels
-        self.molecule, self.atom, self.next = (_zeros(*widths) for _ in range(3))
+        self.molecule, self.atom, self.next = (silent_linear(*widths, bias=False) for _ in range(3))
 
     def prepare(
         self, partial: Data, molecules: Data, generator: torch.Generator | None = None
@@ -93,13 +94,6 @@ class Graph(Condition):
     def new_atom(self, step: Step) -> Tensor:
         told: Tensor = self.next(step.partial.graph_next)
         return told
-
-
-def _zeros(inputs: int, channels: int) -> nn.Linear:
-    """A last layer that says nothing before it has learned."""
-    layer = nn.Linear(inputs, channels, bias=False)
-    nn.init.zeros_(layer.weight)
-    return layer
 
 
 def _mirrored(graphs: GraphBatch, turned: Tensor) -> GraphBatch:

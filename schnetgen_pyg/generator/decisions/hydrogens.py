@@ -97,8 +97,8 @@ class Hydrogens(Decision):
         final = adjacency(draft.z, draft.pos)[:, :size, size:].cpu() & later.unsqueeze(1)
         final = final.sum(2)
         z, room = draft.z[:, :size], draft.state.room[:, :size]
-        own = torch.where(known, draft.valences(size), valences(z))
-        free = (torch.where(room < 0, own, room) - draft.bonds.sum(2)).cpu().numpy()
+        own = torch.where(known | (room >= 0), draft.valences(size), valences(z))
+        free = (own - draft.bonds.sum(2)).cpu().numpy()
         pairs, totals = draft.raisable(size).triu().cpu(), later.sum(1).tolist()
         undecided = (~known & (draft.z[:, :size] > 1)).any(1).cpu()
         for row in undecided.nonzero().flatten().tolist():

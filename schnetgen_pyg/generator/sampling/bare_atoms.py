@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from schnetgen_pyg.chem.fragments import Fragment
 from schnetgen_pyg.chem.valence_states import state_table
-from schnetgen_pyg.data.bare import bare_structure
+from schnetgen_pyg.data.bare import MOST, bare_structure
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.draft import Draft, State
 from schnetgen_pyg.generator.model import SchNetGen
@@ -52,9 +52,9 @@ def add_hydrogens(
 
     Args:
         model: a generator that decides on valence states and hydrogens.
-        structures: files (of which all structures are taken), SMILES are none; RDKit molecules with
-            a conformer, ASE ``Atoms``, ``Data``. RDKit molecules and SDF files say their bond
-            orders; of others they are found by bond lengths.
+        structures: RDKit molecules with a conformer, which say their bond orders; ASE ``Atoms`` or
+            ``Data``, whose bond orders are found by bond lengths. Those of a file
+            `schnetgen_pyg.data.bare.read_bare` reads.
         seed: the hydrogens of structure k are the same whatever comes beside it.
         config: sampling settings; keyword arguments replace its fields.
         progress: wraps the structures, e.g. ``tqdm.tqdm``.
@@ -78,7 +78,7 @@ def add_hydrogens(
     for group in grouped(items, TOGETHER):
         bare = [bare_structure(one, f"structure {number + k}") for k, one in enumerate(group)]
         jobs = [
-            _Job(1_000 * (number + k) + part, fragment, one.where)
+            _Job(MOST * (number + k) + part, fragment, one.where)
             for k, one in enumerate(bare)
             for part, fragment in enumerate(one.molecules)
         ]
@@ -155,10 +155,7 @@ def _batch(
         if bool(hydrogens.at_once(model, config, z[:, :size]).all()):
             hydrogens.add_hydrogens(builder)
         builder.run()
-        pos = state.pos
-        if model.refinement is not None and config.refinement_steps:
-            steps = config.refinement_steps
-            pos = model.refinement.refined(state.z, pos, state.valence_state, steps, size)
+        builder.refine(size)
     there = (state.z[:, size:] > 0).cpu().numpy()
-    rows = pos[:, size:].double().cpu().numpy()
+    rows = state.pos[:, size:].double().cpu().numpy()
     return [row[own] for row, own in zip(rows, there, strict=True)]

@@ -113,6 +113,16 @@ class Builder:
         return graph, self.cache.add(graph, draft.z[:, :size] == 0)
 
     @torch.inference_mode()
+    def refine(self, fixed: int = 0) -> None:
+        """Move the atoms of finished molecules to where the model's refinement would have them,
+        where it has one; the first ``fixed`` stay."""
+        draft, refinement = self.draft, self.model.refinement
+        steps = draft.config.refinement_steps
+        if refinement is not None and steps:
+            now = draft.z, draft.pos, draft.valence_state
+            draft.pos.copy_(refinement.refined(*now, steps, fixed))
+
+    @torch.inference_mode()
     def dead_ends(self) -> Tensor:
         """Scaffolds that no hydrogens can complete [count]: an atom has not the neighbors that
         were foretold, parts of a fragment are not joined, or valences are left that no double bonds
@@ -121,9 +131,9 @@ class Builder:
         table, state, z = draft.table, draft.valence_state[:, :size], draft.z[:, :size]
         draft.see_bonds(size)
         to_heavy = (draft.bonds & (z != 1).unsqueeze(1)).sum(2)
-        there, known = draft.hydrogens_there(size), state != UNKNOWN
+        there, known = draft.hydrogens_there(size).masked_fill(z <= 1, 0), state != UNKNOWN
         foretold = torch.where(known, table.hydrogens[state], there).masked_fill(z <= 1, 0)
-        free = (draft.z[:, size:] == 1).sum(1) - (foretold - there.masked_fill(z <= 1, 0)).sum(1)
+        free = (draft.z[:, size:] == 1).sum(1) - (foretold - there).sum(1)
         dead = (known & (to_heavy != table.neighbors[state])).any(1)
         dead |= table.charge[state].sum(1) != draft.state.charge
         left = (draft.valences(size) - to_heavy - foretold).masked_fill(z <= 1, 0)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import ase
 import numpy as np
-import torch
 from torch import Tensor
 
 from schnetgen_pyg.chem.elements import hill_formula
@@ -18,30 +17,10 @@ from schnetgen_pyg.data.units import conversion
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.formulas import Formulas, patterns_of
+from schnetgen_pyg.generator.sampling.property_models import AT_ONCE, PropertyModel, predicted
 from schnetgen_pyg.generator.sampling.targets import targets_of
 from schnetgen_pyg.parallel import grouped
 from schnetgen_pyg.storage.models import weights_digest
-
-#: Molecules whose properties are predicted at once.
-AT_ONCE = 256
-
-
-class PropertyModel(Protocol):
-    """What predicts properties, such as a `schnetgen_pyg.Potential` for them."""
-
-    @property
-    def targets(self) -> Mapping[str, Any]:
-        """What it predicts, each with a ``unit``, by name."""
-
-    @property
-    def elements(self) -> Sequence[int]:
-        """Atomic numbers that it knows."""
-
-    def __call__(self, z: Tensor, pos: Tensor, batch: Tensor) -> Mapping[str, Tensor]:
-        """Predictions [num_molecules] by name, of atoms z, pos (Å) [num_atoms, …]."""
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Its weights."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +65,8 @@ class Candidates:
         patterns = patterns_of(formula)
         wanted = targets_of(model, targets, num_molecules)
         scales = self._scales(model, wanted, patterns)
-        known = [one for one in model.config.properties if one.name in scales]
-        factors = {one.name: self._factor(one) for one in known}
+        judged = [one for one in model.config.properties if one.name in scales]
+        factors = {one.name: self._factor(one) for one in judged}
         each = {name: self._each(value, num_molecules) for name, value in targets.items()}
         molecules = sample(
             model,
@@ -100,8 +79,9 @@ class Candidates:
         def chosen() -> Iterator[ase.Atoms]:
             done = 0
             for some in grouped(molecules, self.number * max(1, AT_ONCE // self.number)):
-                found = {name: value.numpy() for name, value in self.predict(some).items()}
-                found |= {name: factors[name] * found[name] for name in scales}
+                atoms = [one.numbers for one in some], [one.positions for one in some]
+                known = predicted(self.judge, *atoms)
+                found = {name: factors[name] * known[name] for name in scales}
                 missed = np.zeros(len(some))
                 for name, scale in scales.items():
                     asked = wanted[name][done : done + len(some) // self.number].double().numpy()
@@ -109,11 +89,10 @@ class Candidates:
                     missed += np.where(np.isnan(asked.repeat(self.number)), 0.0, error)
                 table = np.nan_to_num(missed, nan=np.inf).reshape(-1, self.number)
                 for place, best in enumerate(table.argmin(1).tolist()):
-                    atoms = some[place * self.number + best]
+                    row = place * self.number + best
                     for name in scales:
-                        value = found[name][place * self.number + best]
-                        atoms.info[f"{name}_predicted"] = float(value)
-                    yield atoms
+                        some[row].info[f"{name}_predicted"] = float(found[name][row])
+                    yield some[row]
                 done += len(table)
 
         return chosen()
@@ -157,20 +136,6 @@ class Candidates:
         """From the judge's unit of a property to the model's, where both state one."""
         unit = self.judge.targets[one.name].unit
         return conversion(unit, one.unit) if unit and one.unit else 1.0
-
-    def predict(self, molecules: Sequence[ase.Atoms]) -> dict[str, Tensor]:
-        """Predictions [num_molecules] by name (float64)."""
-        device = next(iter(self.judge.state_dict().values())).device
-        numbers = np.concatenate([atoms.numbers for atoms in molecules])
-        positions = np.concatenate([atoms.positions for atoms in molecules])
-        counts = torch.tensor([len(atoms) for atoms in molecules])
-        with torch.no_grad():
-            found = self.judge(
-                torch.as_tensor(numbers, dtype=torch.long, device=device),
-                torch.as_tensor(positions, dtype=torch.float32, device=device),
-                torch.repeat_interleave(counts).to(device),
-            )
-        return {name: value.detach().cpu().double() for name, value in found.items()}
 
 
 def candidates_of(number: int, judge: PropertyModel | None) -> Candidates | None:

@@ -150,9 +150,7 @@ def _attempt(
             _add_hydrogens(later, widths)
         else:
             later.run()
-        if model.refinement is not None and config.refinement_steps:
-            steps = config.refinement_steps
-            some.pos.copy_(model.refinement.refined(some.z, some.pos, some.valence_state, steps))
+        later.refine()
     results: list[np.ndarray | str] = [BONDS] * len(jobs)
     sound = _bonded_as_asked(some, some.z.shape[1]).cpu().tolist()
     for k, row in enumerate(alive.tolist()):

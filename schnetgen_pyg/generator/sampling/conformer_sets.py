@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import ase
 import ase.units
 import numpy as np
-import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from rdkit import Chem
 
@@ -18,7 +17,6 @@ from schnetgen_pyg.chem.identity import smiles
 from schnetgen_pyg.chem.molecular_graphs import MolecularGraph
 from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE
 from schnetgen_pyg.generator.model import SchNetGen
-from schnetgen_pyg.generator.sampling.candidates import PropertyModel
 from schnetgen_pyg.generator.sampling.conformer_batches import (
     BONDS,
     STEREO,
@@ -26,9 +24,8 @@ from schnetgen_pyg.generator.sampling.conformer_batches import (
     log_prob_of_conformers,
 )
 from schnetgen_pyg.generator.sampling.given_graphs import Known
+from schnetgen_pyg.generator.sampling.property_models import PropertyModel, predicted
 
-#: Conformers that a potential judges at once.
-AT_ONCE = 256
 #: What stands for the reasons in messages.
 REASONS = {
     BONDS: "as an atom found no place where it is bonded as the graph says",
@@ -143,7 +140,8 @@ class Judge:
         if isinstance(self.rank, str):
             found = log_prob_of_conformers(self.model, known, positions, self.seed, number.tolist())
             return found.value.double().numpy(), None
-        return None, _energies(self.rank, known.graph.numbers, positions)
+        atoms = [known.graph.numbers] * len(positions)
+        return None, predicted(self.rank, atoms, positions)["energy"]
 
     def _weights(self, count: np.ndarray, energy: np.ndarray | None) -> np.ndarray:
         """Populations."""
@@ -153,19 +151,3 @@ class Judge:
             weight = np.exp(-relative / (ase.units.kB * self.kelvin))
         total: np.ndarray = weight / max(weight.sum(), 1e-300)
         return total
-
-
-def _energies(
-    potential: PropertyModel, numbers: np.ndarray, positions: Sequence[np.ndarray]
-) -> np.ndarray:
-    """Energies of conformers in eV."""
-    first = next(iter(potential.state_dict().values()))
-    found = []
-    for start in range(0, len(positions), AT_ONCE):
-        some = np.stack(positions[start : start + AT_ONCE])
-        z = torch.from_numpy(numbers).repeat(len(some)).to(first.device)
-        pos = torch.from_numpy(some).flatten(0, 1).to(first.device, torch.float32)
-        batch = torch.arange(len(some), device=first.device).repeat_interleave(len(numbers))
-        with torch.no_grad():
-            found.append(potential(z, pos, batch)["energy"].detach().double().cpu().numpy())
-    return np.concatenate(found)

@@ -17,17 +17,14 @@ from schnetgen_pyg.chem.valence_states import UNKNOWN
 from schnetgen_pyg.data.given_molecules import Given, given_molecules
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.model import SchNetGen
-from schnetgen_pyg.generator.sampling.candidates import PropertyModel
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.conformer_batches import draw, log_prob_of_conformers
 from schnetgen_pyg.generator.sampling.conformer_sets import Conformers, Judge
 from schnetgen_pyg.generator.sampling.formulas import check_seen
-from schnetgen_pyg.generator.sampling.given_graphs import (
-    MOST_ATOMS,
-    Known,
-    known_to,
-)
+from schnetgen_pyg.generator.sampling.fragments import refuse_states
+from schnetgen_pyg.generator.sampling.given_graphs import MOST_ATOMS, Known, known_to
 from schnetgen_pyg.generator.sampling.likelihood import LogProb
+from schnetgen_pyg.generator.sampling.property_models import PropertyModel
 from schnetgen_pyg.storage.models import require_finite_weights
 
 #: Conformers are the same that are closer than this (Å): the threshold of CREST (Pracht, Bohle,
@@ -181,16 +178,10 @@ def _known(model: SchNetGen, given: Sequence[Given]) -> list[Known]:
 
 def _check_states(known: Known, where: str) -> None:
     graph = known.graph
-    unseen = (known.state == UNKNOWN).numpy() & (graph.numbers != 1)
-    if unseen.any():
-        atom = int(unseen.argmax())
-        hydrogens = int((graph.adjacency[atom] & (graph.numbers == 1)).sum())
-        raise InputError(
-            f"{where}: the model has never seen {hill_formula([graph.numbers[atom]])} with charge "
-            f"{graph.formal_charge[atom]:+d}, {graph.valence[atom]} bond orders, {hydrogens} "
-            f"hydrogens and {graph.adjacency[atom].sum() - hydrogens} other neighbours, as atom "
-            f"{atom} has them; train the model on such molecules"
-        )
+    hydrogen = graph.numbers == 1
+    unseen = (known.state == UNKNOWN).numpy() & ~hydrogen
+    bonded = (graph.adjacency[:, kind].sum(1) for kind in (hydrogen, ~hydrogen))
+    refuse_states(where, unseen, graph.numbers, graph.formal_charge, graph.valence, *bonded)
 
 
 def _check_rank(rank: Any, given: Sequence[Given]) -> None:

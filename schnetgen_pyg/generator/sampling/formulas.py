@@ -21,7 +21,7 @@ from schnetgen_pyg.generator.composition import STEP
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.random_numbers import choose, random_keys
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
-from schnetgen_pyg.generator.sampling.fragments import holding, leaves_room
+from schnetgen_pyg.generator.sampling.fragments import holding, hydrogen_room
 
 #: What may be asked for: a formula or a pattern (see `FormulaPattern.parse`), atomic numbers
 #: [num_atoms], several of them, or nothing: any formula.
@@ -163,7 +163,7 @@ def _draw(
     fitting = [
         (numbers, count)
         for numbers, count in zip(known, seen.values(), strict=True)
-        if pattern.matches(Counter(numbers)) and leaves_room(model, pattern, Counter(numbers))
+        if pattern.matches(own := Counter(numbers)) and own[1] <= hydrogen_room(model, pattern, own)
     ]
     if not fitting:
         usual = ", ".join(sorted(seen, key=lambda name: -seen[name])[:3])

@@ -47,15 +47,48 @@ class Placed:
         return cls(fragment, z, pos, _states(fragment, table), room.long())
 
 
+def _described(fragment: Fragment) -> tuple[np.ndarray, ...]:
+    """Of the atoms of a finished molecule: element, charge, bond orders, hydrogens and other
+    neighbours [num_atoms]."""
+    hydrogens = fragment.neighbors(hydrogen=True) + np.maximum(fragment.hydrogens, 0)
+    others = fragment.neighbors(hydrogen=False) + np.maximum(fragment.joined, 0)
+    return fragment.numbers, fragment.formal_charge, fragment.valence, hydrogens, others
+
+
 def _states(fragment: Fragment, table: StateTable) -> Tensor:
-    numbers = [
-        torch.from_numpy(fragment.neighbors(kind) + np.maximum(more, 0)).long()
-        for kind, more in ((True, fragment.hydrogens), (False, fragment.joined))
-    ]
-    own = (fragment.numbers, fragment.formal_charge, fragment.valence)
-    z, charge, valence = (torch.from_numpy(values).long() for values in own)
-    state = table.index(z, charge, valence, *numbers)
+    z, *rest = (torch.from_numpy(values).long() for values in _described(fragment))
+    state = table.index(z, *rest)
     return state.masked_fill(torch.from_numpy(fragment.open) | (z == 1), UNKNOWN)
+
+
+def refuse_states(
+    where: str,
+    unseen: np.ndarray,
+    numbers: np.ndarray,
+    charge: np.ndarray,
+    valence: np.ndarray,
+    hydrogens: np.ndarray,
+    others: np.ndarray,
+) -> None:
+    """Refuse atoms that are to be in states that a model has never seen.
+
+    Args:
+        where: what messages call the molecule.
+        unseen: which [num_atoms].
+        numbers, charge, valence, hydrogens, others: the states: atomic numbers, formal charges (e),
+            bond orders, hydrogens and other neighbours [num_atoms].
+
+    Raises:
+        InputError: naming the first of them.
+    """
+    if unseen.any():
+        atom = int(unseen.argmax())
+        raise InputError(
+            f"{where}: the model has never seen {hill_formula([numbers[atom]])} with charge "
+            f"{charge[atom]:+d}, {valence[atom]} bond orders, {hydrogens[atom]} hydrogens and "
+            f"{others[atom]} other neighbours, as atom {atom} is to have them; change it, or train "
+            "the model on such molecules"
+        )
 
 
 def check_fragment(model: SchNetGen, fragment: Fragment, where: str = "fragment") -> None:
@@ -68,19 +101,7 @@ def check_fragment(model: SchNetGen, fragment: Fragment, where: str = "fragment"
         return
     state = _states(fragment, state_table(model.config.states, torch.device("cpu")))
     unseen = (state == UNKNOWN).numpy() & ~fragment.open & (fragment.numbers != 1)
-    if unseen.any():
-        atom = int(unseen.argmax())
-        symbol, charge = hill_formula([fragment.numbers[atom]]), fragment.formal_charge[atom]
-        hydrogens, neighbors = (
-            fragment.neighbors(kind)[atom] + max(more[atom], 0)
-            for kind, more in ((True, fragment.hydrogens), (False, fragment.joined))
-        )
-        raise InputError(
-            f"{where}: the model has never seen {symbol} with charge {charge:+d}, "
-            f"{fragment.valence[atom]} bond orders, {hydrogens} hydrogens and {neighbors} other "
-            f"neighbours, as atom {atom} is to have them; change it, or train the model "
-            "on such molecules"
-        )
+    refuse_states(where, unseen, *_described(fragment))
 
 
 def learned_fragments(model: SchNetGen) -> bool:
@@ -164,25 +185,20 @@ def _taken(model: SchNetGen, fragment: Fragment) -> int:
     return sum(degrees.get(z, UNLIMITED) - 2 for z in heavy) - _free(fragment)
 
 
-def leaves_room(model: SchNetGen, pattern: FormulaPattern, counts: Mapping[int, int]) -> bool:
-    """Whether so many atoms of each element are no more hydrogens than the others, and what a
-    fragment in the pattern has taken, leave room for."""
+def hydrogen_room(model: SchNetGen, pattern: FormulaPattern, counts: Mapping[int, int]) -> int:
+    """Most hydrogens of a molecule with so many atoms of each other element."""
     degrees = _degrees(model)
     free = sum((degrees.get(z, UNLIMITED) - 2) * number for z, number in counts.items() if z != 1)
-    return counts.get(1, 0) <= 2 + free - pattern.taken + max(0, pattern.charge)
+    return pattern.most_hydrogens(free)
 
 
 def _check_exact(model: SchNetGen, pattern: FormulaPattern, fragment: Fragment, own: int) -> None:
     """Refuse a formula whose other atoms do not go with the fragment."""
-    degrees = _degrees(model)
-    others = Counter(pattern.numbers)
-    others.subtract(fragment.numbers[fragment.numbers != 1].tolist())
-    hydrogens = others.pop(1, 0)
-    number = sum(others.values())
-    room = 2 + _free(fragment) + max(0, pattern.charge)
-    room += sum((degrees.get(z, UNLIMITED) - 2) * count for z, count in others.items())
+    counts = Counter(pattern.numbers)
+    hydrogens, room = counts[1], hydrogen_room(model, pattern, counts)
+    number = counts.total() - hydrogens - own
     formula, name = hill_formula(pattern.numbers), _told(fragment)
-    if not leaves_room(model, pattern, Counter(pattern.numbers)):
+    if hydrogens > room:
         raise InputError(
             f"no molecule {formula} has the fragment {name}: with {number} other atoms beside "
             f"hydrogen it has room for {room} hydrogens, not {hydrogens}; ask for fewer"

@@ -21,11 +21,7 @@ from schnetgen_pyg.data.fragments import fragment as as_fragment
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.draft import State
 from schnetgen_pyg.generator.model import SchNetGen
-from schnetgen_pyg.generator.sampling.candidates import (
-    Candidates,
-    PropertyModel,
-    candidates_of,
-)
+from schnetgen_pyg.generator.sampling.candidates import Candidates, candidates_of
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import (
     Formulas,
@@ -35,6 +31,7 @@ from schnetgen_pyg.generator.sampling.formulas import (
     patterns_of,
 )
 from schnetgen_pyg.generator.sampling.fragments import check_fragment, unlearned
+from schnetgen_pyg.generator.sampling.property_models import PropertyModel
 from schnetgen_pyg.generator.sampling.restarts import Asked, How, assemble
 from schnetgen_pyg.generator.sampling.targets import shown, targets_of, told_of, unusual_targets
 from schnetgen_pyg.parallel import Failure, in_order, in_processes, job_count

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from schnetgen_pyg.chem.molecular_graphs import MolecularGraph
 from schnetgen_pyg.chem.valence_states import UNKNOWN, state_table
-from schnetgen_pyg.generator.conditions.graph import ATOMS, MOLECULES, Graph
+from schnetgen_pyg.generator.conditions.graph import ATOMS, MOLECULES, GivenGraph
 from schnetgen_pyg.generator.draft import State
 from schnetgen_pyg.generator.graph_rules import BONDED, REACH, SIDES, most_rules, side_rules
 from schnetgen_pyg.generator.model import SchNetGen
@@ -67,7 +67,7 @@ def known_to(model: SchNetGen, graphs: Sequence[MolecularGraph], at_once: int = 
         some = graphs[start : start + at_once]
         vectors: Sequence[Tensor | None] = [None] * len(some)
         whole: Sequence[Tensor | None] = vectors
-        if isinstance(condition, Graph):
+        if isinstance(condition, GivenGraph):
             atoms, molecules = condition.encode(some)
             vectors, whole = atoms.split([len(graph) for graph in some]), molecules.unbind()
         found += [

@@ -66,12 +66,7 @@ def _finish(run: _Run, result: State, rows: Tensor, at_once: bool) -> None:
     if at_once:
         hydrogens.add_hydrogens(builder)
     builder.run()
-    if run.model.refinement is not None and run.how.config.refinement_steps:
-        steps = run.how.config.refinement_steps
-        refined = run.model.refinement.refined(
-            state.z, state.pos, state.valence_state, steps, run.fixed
-        )
-        state.pos.copy_(refined)
+    builder.refine(run.fixed)
     if run.how.config.log_prob:
         _add_log_prob(run, state)
     result.write(rows, places, state)

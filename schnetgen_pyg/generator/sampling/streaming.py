@@ -15,6 +15,7 @@ import ase.io
 import numpy as np
 import torch
 
+from schnetgen_pyg.chem.fragments import Fragment
 from schnetgen_pyg.data.fragments import fragment as as_fragment
 from schnetgen_pyg.data.writers import file_format, keep_whole_frames, write
 from schnetgen_pyg.generator.model import SchNetGen
@@ -29,7 +30,6 @@ from schnetgen_pyg.storage.resumable import ResumableFile
 
 #: Settings that do not change the molecules.
 COSMETIC = ("batch_size", "jobs", "max_elements")
-
 
 #: What a partial file is already.
 PLAIN = (".extxyz", ".xyz")
@@ -55,13 +55,14 @@ def _run_settings(
     model: SchNetGen,
     formula: Formulas,
     seed: int,
-    fragment: Any,
+    fragment: Fragment | None,
     targets: Mapping[str, Any] | None,
     config: SamplingConfig,
 ) -> dict[str, Any]:
     """What decides which molecules a run makes, as JSON can hold it."""
-    own = None if fragment is None else as_fragment(fragment)
-    placed = None if own is None else {f.name: getattr(own, f.name).tolist() for f in fields(own)}
+    placed = None
+    if fragment is not None:
+        placed = {field.name: getattr(fragment, field.name).tolist() for field in fields(fragment)}
     return {
         "model": weights_digest(model.state_dict()),
         "formula": [
@@ -88,8 +89,23 @@ def _left(value: Any, done: int, total: int) -> Any:
     return value[done:] if each and len(value) == total else value
 
 
-def _finished(molecules: Iterator[ase.Atoms], polish: Finish, fragment: Any) -> Iterator[ase.Atoms]:
-    fixed = 0 if fragment is None else len(as_fragment(fragment))
+def _rest(
+    model: SchNetGen,
+    formula: Formulas,
+    done: int,
+    num_molecules: int,
+    targets: Mapping[str, Any] | None,
+    **settings: Any,
+) -> Iterator[ase.Atoms]:
+    """The molecules of a run that are left, as `sample` makes them; what there is to say was said
+    before the first."""
+    left = {name: _left(value, done, num_molecules) for name, value in (targets or {}).items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return sample(model, formula, num_molecules - done, first=done, targets=left, **settings)
+
+
+def _finished(molecules: Iterator[ase.Atoms], polish: Finish, fixed: int) -> Iterator[ase.Atoms]:
     for batch in grouped(molecules, polish.batch_size):
         yield from polish(batch, fixed)
 
@@ -129,12 +145,12 @@ def generate_file(
     """
     config = config or SamplingConfig()
     path = Path(path)
+    fragment = None if fragment is None else as_fragment(fragment)
     plain = file_format(path) == "extxyz" and path.suffix in ("", *PLAIN)
     common: dict[str, Any] = {"seed": seed, "fragment": fragment, "config": config}
-    common["targets"] = targets
     # Refuses what is wrong, builds nothing.
-    sample(model, formula, num_molecules, candidates=candidates, **common)
-    settings = _run_settings(model, formula, **common)
+    sample(model, formula, num_molecules, candidates=candidates, targets=targets, **common)
+    settings = _run_settings(model, formula, targets=targets, **common)
     settings["candidates"] = None if candidates is None else candidates.settings
     settings["polish"] = None if polish is None else polish.settings
     asked = {"num_molecules": num_molecules}
@@ -145,20 +161,11 @@ def generate_file(
         return False
     done = file.done
     if done < num_molecules:
-        # Of a value for each molecule those that are left.
-        left = {name: _left(value, done, num_molecules) for name, value in (targets or {}).items()}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what there is to say was said above
-            molecules: Any = sample(
-                model,
-                formula,
-                num_molecules - done,
-                first=done,
-                candidates=candidates,
-                **common | {"targets": left},
-            )
+        molecules: Any = _rest(
+            model, formula, done, num_molecules, targets, candidates=candidates, **common
+        )
         if polish is not None:
-            molecules = _finished(molecules, polish, fragment)
+            molecules = _finished(molecules, polish, 0 if fragment is None else len(fragment))
         if progress:
             molecules = progress(molecules, initial=done, total=num_molecules)
         file.extend(map(_frame, molecules))

@@ -12,13 +12,14 @@ import ase
 import networkx as nx
 import numpy as np
 
+from schnetgen_pyg.chem.bonds import bond_pairs
 from schnetgen_pyg.chem.formulas import FormulaPattern
 from schnetgen_pyg.chem.fragments import Fragment
 from schnetgen_pyg.chem.identity import smiles
-from schnetgen_pyg.chem.molecules import known_or_perceived
+from schnetgen_pyg.chem.molecules import known_or_perceived, to_rdkit
 from schnetgen_pyg.data.conversion import as_data, to_ase
 from schnetgen_pyg.data.electrons import electrons
-from schnetgen_pyg.errors import InputError, require
+from schnetgen_pyg.errors import require
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import Formulas
@@ -120,22 +121,11 @@ def random_parts(atoms: ase.Atoms, size: int, number: int, seed: int) -> list[tu
     Raises:
         InputError: if the molecule is not valid or too small.
     """
-    found = known_or_perceived(atoms)
-    if found.mol is None:
-        raise InputError(
-            f"molecule: is no valid one ({found.failure}), so that its bond orders are not known; "
-            "correct it"
-        )
-    heavy = [atom.GetIdx() for atom in found.mol.GetAtoms() if atom.GetAtomicNum() != 1]
+    mol = to_rdkit(atoms, "molecule")
+    heavy = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() != 1]
     fits = 1 <= size < len(heavy)
     require(fits, "removed", size, f"1 to {len(heavy) - 1}, as it has {len(heavy)} heavy atoms")
-    graph = nx.Graph()
-    graph.add_nodes_from(heavy)
-    graph.add_edges_from(
-        (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())
-        for bond in found.mol.GetBonds()
-        if bond.GetBeginAtomIdx() in graph and bond.GetEndAtomIdx() in graph
-    )
+    graph = nx.Graph(bond_pairs(mol).tolist()).subgraph(heavy)
     generator = np.random.default_rng(seed)
     parts: list[tuple[int, ...]] = []
     while len(parts) < number:
