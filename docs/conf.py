@@ -1,10 +1,12 @@
 """How Sphinx builds the documentation: ``make docs``."""
 
+import re
 import shutil
 from importlib import import_module
 from inspect import getdoc
 from pathlib import Path
 from pkgutil import walk_packages
+from typing import Any
 
 import schnetgen_pyg
 
@@ -42,6 +44,22 @@ exclude_patterns = ["_build"]
 
 
 HERE = Path(__file__).parent
+
+
+def setup(app: Any) -> None:
+    app.connect("autodoc-process-docstring", one_name_each, priority=600)  # after napoleon
+
+
+def one_name_each(*event: Any) -> None:
+    """Attributes that are described together, each for itself: of ``low, high`` Sphinx would take
+    the first for a type."""
+    lines = event[-1]
+    several = re.compile(r"^:ivar (\w+(?:, \w+)+):(.*(?:\n +.*)*)", re.MULTILINE)
+
+    def each(found: re.Match[str]) -> str:
+        return "\n".join(f":ivar {name}:{found[2]}" for name in found[1].split(", "))
+
+    lines[:] = several.sub(each, "\n".join(lines)).split("\n")
 
 
 def page(title: str, *parts: str) -> str:

@@ -1,6 +1,7 @@
 """Ensembles of conformers from SMILES."""
 
 import json
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -42,5 +43,5 @@ def test_ensembles_are_different_minima_of_the_molecule(script, tmp_path, monkey
         assert {smiles(to_rdkit(atoms), stereo=True) for atoms in own} == {own[0].info["smiles"]}
     assert len(found) > 2
     # A run that goes on has nothing left to do.
-    monkeypatch.setattr(ensembles, "make", None)
+    monkeypatch.setattr(ensembles, "make", Mock(side_effect=AssertionError))
     assert run(3, "all.extxyz") == records

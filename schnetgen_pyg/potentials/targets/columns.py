@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from scipy.stats import mannwhitneyu
+from scipy import stats
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
@@ -98,7 +98,7 @@ class Probability(Target):
         positive, negative = said[wanted > 0.5], said[wanted <= 0.5]
         result = {f"{self.name}_accuracy": float(self.measured(said, wanted).value)}
         if len(positive) and len(negative):
-            above = mannwhitneyu(positive.numpy(), negative.numpy()).statistic
+            above = stats.mannwhitneyu(positive.numpy(), negative.numpy()).statistic
             result[f"{self.name}_roc_auc"] = float(above) / (len(positive) * len(negative))
         return result
 

@@ -1,4 +1,5 @@
-"""The electronic spatial extent ⟨R²⟩ = Σ_i (q_i |r_i − r_c|² + t_i), r_c the centre of mass.
+"""The electronic spatial extent ``⟨R²⟩ = Σ_i (q_i |r_i − r_c|² + t_i)``, r_c the centre of
+mass.
 
 The first term is that of Schütt, Unke, Gastegger (ICML 2021). The second, a constant of the
 element, is what the electrons of an atom have about their own nucleus.
