@@ -102,6 +102,15 @@ def of_smiles(text: str, name: str = "", where: str = "molecule") -> Given:
     Raises:
         InputError: with what is wrong in it.
     """
+    return _checked(parsed(text, where), name, where)
+
+
+def parsed(text: str, where: str = "molecule") -> Chem.Mol:
+    """What RDKit reads in a SMILES: salts, radicals and single atoms, too.
+
+    Raises:
+        InputError: with what is wrong in it.
+    """
     with rdBase.BlockLogs():
         raw = Chem.MolFromSmiles(text, sanitize=False)
         if raw is None or not raw.GetNumAtoms():
@@ -109,8 +118,7 @@ def of_smiles(text: str, name: str = "", where: str = "molecule") -> Given:
         problems = Chem.DetectChemistryProblems(raw)
         if problems:
             raise InputError(f"{where}: {text!r}: {problems[0].Message()}; correct it")
-        mol = Chem.MolFromSmiles(text)
-    return _checked(mol, name, where)
+        return Chem.MolFromSmiles(text)
 
 
 def _checked(mol: Chem.Mol, name: str, where: str) -> Given:

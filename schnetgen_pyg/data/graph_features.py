@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from rdkit import Chem
 from torch import Tensor
 from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.molecular_graphs import ATOM_FIELDS, BOND_FIELDS, MolecularGraph
 from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE, known_or_perceived
 from schnetgen_pyg.data.conversion import to_ase
+from schnetgen_pyg.data.given_molecules import parsed
 from schnetgen_pyg.data.lewis_structures import FEW, GROUP, SECONDS
 from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.errors import InputError
@@ -76,6 +78,15 @@ class GraphBatch(NamedTuple):
         found = bonds[target, slot]
         source = place[ptr[batch[target]] + found[:, 0]]
         return cls(atoms, torch.stack([source, target]), found[:, 1:], batch)
+
+
+def graph_of_smiles(text: str, where: str = "molecule") -> MolecularGraph:
+    """The graph of what a SMILES is, with all its hydrogens; of salts and radicals, too.
+
+    Raises:
+        InputError: with what is wrong in it.
+    """
+    return MolecularGraph.of_mol(Chem.AddHs(parsed(text, where)))
 
 
 def graph_rows(graph: MolecularGraph) -> np.ndarray:
