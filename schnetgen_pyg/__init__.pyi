@@ -1,9 +1,7 @@
 from .chem.molecules import to_rdkit as to_rdkit
 from .data.datasets import load as load
 from .errors import InputError as InputError
-from .evaluation.evaluation import Evaluation as Evaluation
 from .evaluation.evaluation import evaluate as evaluate
-from .generator.model import GeneratorConfig as GeneratorConfig
 from .generator.model import SchNetGen as SchNetGen
 from .generator.sampling.config import SamplingConfig as SamplingConfig
 from .generator.sampling.conformers import conformers as conformers

@@ -19,6 +19,7 @@ from schnetgen_pyg.data.conversion import as_data, check, to_ase
 from schnetgen_pyg.data.electrons import electrons
 from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.readers import read
+from schnetgen_pyg.data.readers.packed import suffix_of
 from schnetgen_pyg.data.readers.sdf import WITH_BONDS, read_mols
 from schnetgen_pyg.errors import InputError
 
@@ -56,7 +57,7 @@ class BareStructure:
 def read_bare(path: Path) -> list[Any]:
     """The structures of a file as `bare_structure` takes them: with bond orders where it has
     them."""
-    return list(read_mols(path)) if path.suffix.lower() in WITH_BONDS else read(path)
+    return list(read_mols(path)) if suffix_of(path) in WITH_BONDS else read(path)
 
 
 def bare_structure(source: Any, where: str = "structure") -> BareStructure:

@@ -17,6 +17,7 @@ from schnetgen_pyg.data.coincidence import require_distinct
 from schnetgen_pyg.data.conversion import as_data, check, to_ase
 from schnetgen_pyg.data.electrons import electrons
 from schnetgen_pyg.data.readers import READERS, read
+from schnetgen_pyg.data.readers.packed import suffix_of
 from schnetgen_pyg.data.readers.sdf import WITH_BONDS, read_mols
 from schnetgen_pyg.data.readers.smiles import embedded
 from schnetgen_pyg.errors import InputError
@@ -80,7 +81,7 @@ def _fragment(source: Any, attach: Sequence[int], where: str) -> Fragment:
 def _of_text(source: str | os.PathLike[str], attach: Sequence[int], where: str) -> Fragment:
     """Of a file or SMILES."""
     path = Path(source)
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     if path.is_file():
         if suffix in WITH_BONDS:
             mol = next(read_mols(path), None)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from rdkit import Chem, rdBase
 
+from schnetgen_pyg.data.readers.packed import suffix_of
 from schnetgen_pyg.data.readers.sdf import WITH_BONDS, read_mols
 from schnetgen_pyg.data.readers.smiles import smiles_in
 from schnetgen_pyg.errors import InputError
@@ -57,8 +58,7 @@ def _of(item: Any, number: int) -> Iterator[Given]:
             f"{type(item).__name__}"
         )
     path = Path(item)
-    suffixes = [suffix for suffix in path.suffixes if suffix.lower() != ".gz"]
-    suffix = suffixes[-1].lower() if suffixes else ""
+    suffix = suffix_of(path)
     if suffix in (*WITH_BONDS, *WITH_SMILES) and (path.is_file() or suffix != ".csv"):
         yield from _of_file(path, suffix)
     elif path.is_file() or isinstance(item, os.PathLike):

@@ -1,10 +1,15 @@
 """Molecules that are given without positions."""
 
+from pathlib import Path
+
 import pytest
 from rdkit import Chem
 
 from schnetgen_pyg import InputError
+from schnetgen_pyg.data.bare import read_bare
+from schnetgen_pyg.data.fragments import fragment
 from schnetgen_pyg.data.given_molecules import given_molecules
+from schnetgen_pyg.data.readers.packed import PACKED
 from schnetgen_pyg.data.writers import write
 from tests.molecules import embedded
 
@@ -21,6 +26,33 @@ def test_smiles_molecules_and_files_of_both(tmp_path):
     assert not any(one.mol.GetNumConformers() for one in found)
     assert found[1].mol.GetAtomWithIdx(1).GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED
     assert f"{lines}: line 3" in found[1].where
+
+
+@pytest.mark.parametrize("name", ["a.sdf", "a.sd", "A.SD.GZ", "a.sdf.bz2", "a.mol.xz"])
+def test_bond_orders_are_those_of_the_file_under_any_name(tmp_path, name):
+    """What is written as an ylide would be perceived as methylene imine."""
+    mol = Chem.AddHs(Chem.MolFromSmiles("[CH2+][NH-]"))
+    Chem.rdDistGeom.EmbedMolecule(mol, randomSeed=0)
+    text = f"{Chem.MolToMolBlock(Chem.RemoveHs(mol))}$$$$\n"
+    packer = PACKED.get(Path(name.lower()).suffix, open)
+    with packer(tmp_path / name, "wb") as file:
+        file.write(text.encode())
+    (given,) = given_molecules(tmp_path / name)
+    (bare,) = read_bare(tmp_path / name)
+    for found in (given.mol, bare):
+        assert found.GetBondBetweenAtoms(0, 1).GetBondType() == Chem.BondType.SINGLE
+    assert fragment(tmp_path / name).formal_charge.tolist() == [1, -1]
+
+
+@pytest.mark.parametrize("name", ["a.smi.gz", "a.csv.xz"])
+def test_packed_smiles(tmp_path, name):
+    with PACKED[Path(name).suffix](tmp_path / name, "wb") as file:
+        file.write(b"smiles,name\nCCO,7\n" if "csv" in name else b"CCO 7\n")
+    (found,) = given_molecules(tmp_path / name)
+    assert (Chem.MolToSmiles(Chem.RemoveHs(found.mol)), found.name) == ("CCO", "7")
+    (tmp_path / name).write_bytes(b"not packed")
+    with pytest.raises(InputError, match=rf"{name}: cannot be unpacked"):
+        given_molecules(tmp_path / name)
 
 
 def test_drawings_keep_their_wedges(tmp_path):

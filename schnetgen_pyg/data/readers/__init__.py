@@ -14,17 +14,10 @@ units than the library's it may leave as they are and name the unit
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from shutil import copyfileobj
-from typing import Any
 
 from ase.io.formats import UnknownFileTypeError
 from torch_geometric.data import Data
@@ -36,8 +29,9 @@ from schnetgen_pyg.data.origin import keep_origin
 from schnetgen_pyg.data.readers.ase_formats import read_ase
 from schnetgen_pyg.data.readers.database import read_database
 from schnetgen_pyg.data.readers.npz import read_npz
+from schnetgen_pyg.data.readers.packed import is_packed, unpacked
 from schnetgen_pyg.data.readers.qm9 import read_qm9
-from schnetgen_pyg.data.readers.sdf import read_sdf
+from schnetgen_pyg.data.readers.sdf import WITH_BONDS, read_sdf
 from schnetgen_pyg.data.readers.smiles import read_smiles, read_smiles_table
 from schnetgen_pyg.data.readers.stored import read_stored
 from schnetgen_pyg.data.readers.xyz import read_xyz
@@ -58,9 +52,7 @@ READERS: Registry[Reader] = Registry(
         ".db": read_database,
         ".json": read_database,
         ".npz": read_npz,
-        ".sdf": read_sdf,
-        ".sd": read_sdf,
-        ".mol": read_sdf,
+        **dict.fromkeys(WITH_BONDS, read_sdf),
         ".smi": read_smiles,
         ".csv": read_smiles_table,
         ".safetensors": read_stored,
@@ -73,9 +65,6 @@ READERS: Registry[Reader] = Registry(
 #: Most kinds of texts in place of labels that are told of a file.
 MAX_WARNINGS = 3
 
-#: Files that are unpacked before they are read, unless a reader knows the whole suffix.
-PACKED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-
 #: Structures that are checked together.
 CHUNK = 500
 
@@ -86,19 +75,6 @@ def find_reader(name: str) -> Reader | None:
     return READERS[max(known, key=len)] if known else None
 
 
-@contextmanager
-def _unpacked(path: Path) -> Iterator[Path]:
-    """The file as it was before it was packed, in a folder for the time being."""
-    with tempfile.TemporaryDirectory() as folder:
-        inner = Path(folder) / path.stem
-        try:
-            with PACKED[path.suffix.lower()](path, "rb") as packed, inner.open("wb") as file:
-                copyfileobj(packed, file)
-        except EOFError as error:
-            raise InputError(f"the archive is truncated ({error}); fetch it again") from error
-        yield inner
-
-
 def _structures(path: Path, reader: Reader | None, labels: Labels) -> Iterator[Data]:
     """The checked structures of a file; what is wrong is said without its name."""
     if not path.is_file():
@@ -106,8 +82,8 @@ def _structures(path: Path, reader: Reader | None, labels: Labels) -> Iterator[D
     if path.stat().st_size == 0:
         raise InputError("the file is empty")
     known = find_reader(path.name)
-    if known is None and path.suffix.lower() in PACKED:
-        with _unpacked(path) as inner:
+    if known is None and is_packed(path):
+        with unpacked(path) as inner:
             yield from _structures(inner, reader, labels)
         return
     found, there, first, count, texts = set(), set(), None, 0, _Texts()

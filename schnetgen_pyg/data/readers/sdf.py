@@ -22,13 +22,14 @@ from rdkit import Chem, rdBase
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.electrons import state_electrons
+from schnetgen_pyg.data.readers.packed import unpacked
 from schnetgen_pyg.data.readers.text import lines_of
 from schnetgen_pyg.errors import InputError
 
 #: The counts line, fourth of a record, which names the version of the format.
 COUNTS = re.compile(r"^.{6}.*V[23]000\s*$")
 #: Suffixes of files whose molecules have bond orders.
-WITH_BONDS = (".sdf", ".mol")
+WITH_BONDS = (".sdf", ".sd", ".mol")
 END, SEPARATOR = "M  END", "$$$$"
 
 #: The header of a property, with its name.
@@ -81,8 +82,8 @@ def read_sdf(path: Path) -> Iterator[Data]:
 
 
 def read_mols(path: Path, drawings: bool = False) -> Iterator[Chem.Mol]:
-    """The records of an SDF or mol file as RDKit molecules with their bond orders, as they are; a
-    record's title and properties are theirs.
+    """The records of an SDF or mol file, packed or not, as RDKit molecules with their bond orders,
+    as they are; a record's title and properties are theirs.
 
     Args:
         drawings: also those without 3-D coordinates.
@@ -91,8 +92,9 @@ def read_mols(path: Path, drawings: bool = False) -> Iterator[Chem.Mol]:
         InputError: naming a record that RDKit cannot read, or that has no 3-D coordinates.
     """
     try:
-        for number, record in enumerate(_records(lines_of(path))):
-            yield _mol(record, f"structure {number}", drawings)
+        with unpacked(path) as inner:
+            for number, record in enumerate(_records(lines_of(inner))):
+                yield _mol(record, f"structure {number}", drawings)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

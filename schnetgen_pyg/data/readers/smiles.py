@@ -21,6 +21,7 @@ from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.electrons import state_electrons
+from schnetgen_pyg.data.readers.packed import suffix_of, unpacked
 from schnetgen_pyg.data.readers.text import lines_of
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.parallel import Failure, grouped, in_order, in_processes, job_count
@@ -85,9 +86,10 @@ def _rows_of_table(path: Path) -> Iterator[_Row]:
 
 def smiles_in(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
     """The number of the line, the SMILES and what is said beside it, of lines or of a table
-    (``.csv``): nothing is embedded."""
-    table = path.name.lower().endswith((".csv", ".csv.gz"))
-    yield from _rows_of_table(path) if table else _rows_of_lines(path)
+    (``.csv``), packed or not: nothing is embedded."""
+    rows = _rows_of_table if suffix_of(path) == ".csv" else _rows_of_lines
+    with unpacked(path) as inner:
+        yield from rows(inner)
 
 
 def _structures(path: Path, rows: Iterable[_Row]) -> Iterator[Data]:

@@ -227,18 +227,16 @@ def _check_reach(model: SchNetGen, pattern: FormulaPattern, fragment: Fragment, 
         for other in range(one + 1, number):
             gaps[one, other] = cdist(places[one], places[other]).min()
     widest = float(minimum_spanning_tree(gaps).max())
-    most = min(pattern.heavy[1], sum(min(high, ANY) for _, high in pattern.counts.values()))
-    known = sum(model.config.max_counts[k] for k, z in _heavy(model)) if model.composition else ANY
-    more = min(most if not pattern.others else pattern.heavy[1], max(known, own)) - own
-    if pattern.exact:
-        more = sum(z != 1 for z in pattern.numbers) - own
+    seen = model.composition is not None and not pattern.exact
+    each = [
+        min(pattern.range(z)[1], model.config.max_counts[k] if seen else ANY)
+        for k, z in enumerate(model.config.elements)
+        if z != 1
+    ]
+    more = min(pattern.heavy[1], sum(each)) - own
     longest = model.distance.longest_bond * (more + 1)
     if widest > longest:
         raise InputError(
             f"the parts of the fragment are {widest:.1f} Å apart, and {more} other atoms reach "
             f"{longest:.1f} Å at most; bring them together, or ask for more atoms"
         )
-
-
-def _heavy(model: SchNetGen) -> list[tuple[int, int]]:
-    return [(k, z) for k, z in enumerate(model.config.elements) if z != 1]

@@ -141,6 +141,9 @@ def test_parts_too_far_apart_are_refused():
     other.translate([40.0, 0.0, 0.0])
     with pytest.raises(InputError, match=r"are 40\.\d Å apart, and \d other atoms reach"):
         generate(model, None, 1, fragment=methyl + other)
+    other.translate([-32.0, 0.0, 0.0])
+    with pytest.raises(InputError, match=r"are 8\.\d Å apart, and 2 other atoms reach"):
+        generate(model, "C3-4H0-20", 1, fragment=methyl + other)
     far = ase.build.molecule("H2O")
     far.translate([0.0, 5.0, 0.0])
     with pytest.raises(InputError, match="parts that nothing can grow on"):
