@@ -81,6 +81,21 @@ def molecule(record: dict[str, Any], level: str) -> ase.Atoms:
     return atoms
 
 
+def made_of(
+    texts: list[str], level: str, seed: int, out: Path, asked: dict[str, Any], jobs: int
+) -> list[ase.Atoms]:
+    """The molecules of SMILES; ``NAME.jsonl`` beside ``out`` keeps what is made.
+
+    Args:
+        asked: what else says which SMILES these are.
+    """
+    settings = {"level": level, "seed": seed} | asked
+    records = records_of(
+        texts, partial(make, level=level, seed=seed), out, settings, jobs, 4 * SECONDS
+    )
+    return [molecule(record, level) for record in records if "failure" not in record]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--smiles", required=True, help="CSV with a column 'smiles'")
@@ -95,13 +110,10 @@ def main() -> None:
     table = pd.read_csv(options.smiles)["smiles"]
     order = np.random.default_rng(options.seed).permutation(len(table))
     texts = table.iloc[order[options.first : options.first + options.num]].tolist()
-    settings = {"level": options.level, "first": options.first, "seed": options.seed}
-    settings["num"] = options.num
-    work = partial(make, level=options.level, seed=options.seed)
-    records = records_of(texts, work, options.out, settings, options.jobs, 4 * SECONDS)
-    made = [molecule(record, options.level) for record in records if "failure" not in record]
+    asked = {"first": options.first, "num": options.num}
+    made = made_of(texts, options.level, options.seed, options.out, asked, options.jobs)
     write(options.out, made)
-    print(f"{len(made)} molecules of {len(records)} SMILES in {options.out}")
+    print(f"{len(made)} molecules of {len(texts)} SMILES in {options.out}")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,13 @@ from tables_of_molecules import (
     time_to_valid,
 )
 from tables_of_perception import perception
-from tables_of_potentials import potential, potentials_qm9, potentials_rmd17, potentials_speed
+from tables_of_potentials import (
+    potential,
+    potentials_qm9,
+    potentials_rmd17,
+    potentials_speed,
+    transfer,
+)
 from tables_of_speed import (
     accelerated,
     bfloat16,
@@ -75,6 +81,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "potentials_rmd17": potentials_rmd17,
     "potentials_qm9": potentials_qm9,
     "potentials_speed": potentials_speed,
+    "transfer": transfer,
     **OF_ANY,
     **OF_TARGETS,
 }

@@ -51,7 +51,7 @@ def distance_rows(distances: dict[str, Any] | None, prefix: str = "") -> dict[st
 
 
 def table(figures: dict[str, Any]) -> pandas.DataFrame:
-    """One column per set of structures, from `schnetgen_pyg.Evaluation.figures`."""
+    """One column per set of structures, from `Evaluation.figures`."""
     import pandas as pd
 
     sets = {"generated": figures} | figures.get("references", {})

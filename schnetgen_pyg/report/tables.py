@@ -32,7 +32,7 @@ MAX_REMARKS = 10
 def summary_rows(
     figures: Mapping[str, Any], relaxed: Mapping[int, Mapping[str, Any]], paper: bool
 ) -> list[dict[str, str]]:
-    """The table beside the paper's figures, from `schnetgen_pyg.Evaluation.figures`."""
+    """The table beside the paper's figures, from `Evaluation.figures`."""
     n = figures["n"]
     matches, references = figures.get("matches", {}), figures.get("references", {})
     seen = figures.get("seen")
