@@ -35,7 +35,7 @@ from schnetgen_pyg.commands.predicted import (
 if TYPE_CHECKING:
     from torch_geometric.data import Data
 
-    from schnetgen_pyg.potentials.targets import Target
+    from schnetgen_pyg.targets import Target
 
 
 def fit_potential(arguments: Sequence[str]) -> None:
@@ -45,7 +45,7 @@ def fit_potential(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.data import datasets
     from schnetgen_pyg.potentials.config import PotentialConfig
     from schnetgen_pyg.potentials.model import Potential
-    from schnetgen_pyg.potentials.targets import targets_in
+    from schnetgen_pyg.targets import targets_in
     from schnetgen_pyg.training.config import PotentialTrainingConfig
     from schnetgen_pyg.training.fine_tuning import settings_of
     from schnetgen_pyg.training.potential import fit_potential as fit
@@ -92,7 +92,7 @@ def fit_potential(arguments: Sequence[str]) -> None:
 
 def _unit(key: str, targets: Mapping[str, Target]) -> str:
     """Unit of an error by the name of its target, where the key does not say it itself."""
-    from schnetgen_pyg.potentials.prediction import with_derivatives
+    from schnetgen_pyg.targets.prediction import with_derivatives
 
     name = key.removeprefix("validation_").removesuffix("_mae")
     known = with_derivatives(targets)
@@ -108,10 +108,10 @@ def predict(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.data.stored import StoredStructures, is_stored
     from schnetgen_pyg.data.writers import file_format, write
     from schnetgen_pyg.potentials.ensemble import Ensemble
-    from schnetgen_pyg.potentials.labels import errors
     from schnetgen_pyg.potentials.model import Potential
-    from schnetgen_pyg.potentials.prediction import annotated, predict_each
-    from schnetgen_pyg.potentials.prediction import predict as evaluate
+    from schnetgen_pyg.targets.labels import errors
+    from schnetgen_pyg.targets.prediction import annotated, predict_each
+    from schnetgen_pyg.targets.prediction import predict as evaluate
 
     parser = command_parser(
         "predict",

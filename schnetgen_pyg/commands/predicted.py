@@ -13,7 +13,7 @@ from schnetgen_pyg.errors import InputError
 
 def add_predicted(parser: Parser) -> None:
     """Options ``--targets``, ``--extensive``, ``--classify`` and ``--weights``."""
-    from schnetgen_pyg.potentials.targets import TARGETS
+    from schnetgen_pyg.targets import TARGETS
 
     known = [name for name, target in TARGETS.items() if target.derivative_of is None]
     parser.add_argument(

@@ -7,9 +7,9 @@ from typing import Any
 
 from schnetgen_pyg.chem.elements import MAX_ATOMIC_NUMBER
 from schnetgen_pyg.errors import InputError, require
-from schnetgen_pyg.potentials.targets import Column, as_targets
-from schnetgen_pyg.potentials.targets.columns import as_column
 from schnetgen_pyg.representations import REPRESENTATIONS
+from schnetgen_pyg.targets import Column, as_targets
+from schnetgen_pyg.targets.columns import as_column
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class PotentialConfig:
         representation: a name in `schnetgen_pyg.representations.REPRESENTATIONS`.
         settings: arguments of the representation, such as ``{"hidden_channels": 64}``.
         elements: atomic numbers the model is for.
-        targets: what is predicted, names in `schnetgen_pyg.potentials.targets.TARGETS` or columns
-            of numbers (`schnetgen_pyg.potentials.targets.targets_in`); with the energy come its
+        targets: what is predicted, names in `schnetgen_pyg.targets.TARGETS` or columns
+            of numbers (`schnetgen_pyg.targets.targets_in`); with the energy come its
             derivatives, forces and stress.
     """
 

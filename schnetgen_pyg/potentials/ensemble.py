@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.prediction import Prediction
+from schnetgen_pyg.targets.prediction import Prediction
 
 
 class Ensemble(nn.Module):

@@ -11,7 +11,7 @@ from torch_geometric.data import Batch, Data
 
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.targets import TARGETS, Column, Target
+from schnetgen_pyg.targets import TARGETS, Column, Target
 from schnetgen_pyg.testing.expect import expect
 
 ELEMENTS = (1, 6, 8)
@@ -26,7 +26,7 @@ def check_target(target: Target | Column, representation: str = "schnet") -> Non
     (NaN) counts for nothing; and a saved potential is the same one.
 
     Args:
-        target: registered in `schnetgen_pyg.potentials.targets.TARGETS`, or a column.
+        target: registered in `schnetgen_pyg.targets.TARGETS`, or a column.
         representation: that its features come from.
 
     Raises:

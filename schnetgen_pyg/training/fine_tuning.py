@@ -20,10 +20,10 @@ from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.potentials.config import PotentialConfig
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.prediction import predict_each
-from schnetgen_pyg.potentials.targets.atomwise import Atomwise
 from schnetgen_pyg.representations import REPRESENTATIONS
 from schnetgen_pyg.storage.models import find_model, load_model
+from schnetgen_pyg.targets.atomwise import Atomwise
+from schnetgen_pyg.targets.prediction import predict_each
 from schnetgen_pyg.training.checkpoints import LAST, MODEL
 
 #: Settings of a training that those that start from its model do not take over.

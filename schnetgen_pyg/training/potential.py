@@ -15,12 +15,12 @@ from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.splits import split
 from schnetgen_pyg.data.stored import StoredStructures, taken, with_label
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.potentials.labels import errors, labelled, trained_targets
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.prediction import predict
-from schnetgen_pyg.potentials.targets import Target
 from schnetgen_pyg.registry import nearest
 from schnetgen_pyg.storage.provenance import provenance
+from schnetgen_pyg.targets import Target
+from schnetgen_pyg.targets.labels import errors, labelled, trained_targets
+from schnetgen_pyg.targets.prediction import predict
 from schnetgen_pyg.training.checkpoints import MODEL
 from schnetgen_pyg.training.config import PotentialTrainingConfig
 from schnetgen_pyg.training.fine_tuning import begin, correct_references

@@ -7,7 +7,7 @@ import pytest
 from schnetgen_pyg import Potential
 from schnetgen_pyg.cli import main
 from schnetgen_pyg.data.conversion import to_ase
-from tests.potentials.test_labels import springs
+from tests.targets.test_labels import springs
 
 QUICK = ["--steps=3", "--num_validation=4", "--num_test=4", "--accelerator=cpu"]
 QUICK += ["--settings.cutoff=4.0", "--settings.hidden_channels=8"]

@@ -19,9 +19,9 @@ from schnetgen_pyg.data.properties import numeric_names
 from schnetgen_pyg.data.stored import StoredStructures, taken
 from schnetgen_pyg.data.units import conversion
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.potentials.prediction import forget_labels, with_derivatives
-from schnetgen_pyg.potentials.targets import TARGETS, Target, as_targets
 from schnetgen_pyg.registry import nearest
+from schnetgen_pyg.targets import TARGETS, Target, as_targets
+from schnetgen_pyg.targets.prediction import forget_labels, with_derivatives
 
 #: Derivatives that are trained on where all structures have them.
 TRAINED_DERIVATIVES = ("forces",)

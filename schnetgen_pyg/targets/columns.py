@@ -18,9 +18,9 @@ from torch_geometric.data import Data
 from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.data.properties import none_has, property_values
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features, Joined
-from schnetgen_pyg.potentials.targets.base import Target
-from schnetgen_pyg.potentials.targets.table import TARGETS
+from schnetgen_pyg.targets.atomwise import Atomwise, Features, Joined
+from schnetgen_pyg.targets.base import Target
+from schnetgen_pyg.targets.table import TARGETS
 
 #: Largest rate of a class, and least, that a read-out starts from.
 RATES = (0.001, 0.999)
