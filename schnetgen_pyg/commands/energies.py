@@ -60,9 +60,9 @@ def fit_potential(arguments: Sequence[str]) -> None:
     add_labels(parser)
     parser.add_argument("--out", type=str, required=True, help="folder of the run")
     parser.add_class_arguments(PotentialConfig, skip={"elements", "targets"})
-    add_predicted(parser)
+    add_predicted(parser, ["energy"], "; the energy has energy_weight")
     parser.add_class_arguments(PotentialTrainingConfig, skip={"weights"})
-    add_init(parser)
+    add_init(parser, ". A generator gives its representation, for other read-outs")
     init, start = given(arguments, "init").get("init"), {}
     if init:
         start = settings_of(init, "potential", PotentialConfig, PotentialTrainingConfig)

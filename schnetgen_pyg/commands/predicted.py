@@ -1,4 +1,4 @@
-"""Options of `fit-potential` that say what is predicted."""
+"""Options of trainings that say what is predicted."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from schnetgen_pyg.commands.parser import Parser
 from schnetgen_pyg.errors import InputError
 
 
-def add_predicted(parser: Parser) -> None:
-    """Options ``--targets``, ``--extensive``, ``--classify`` and ``--weights``."""
+def add_predicted(parser: Parser, default: Sequence[str], of_energy: str) -> None:
+    """Options ``--targets``, ``--extensive``, ``--classify`` and ``--weights``.
+
+    Args:
+        default: targets that need not be asked for.
+        of_energy: what the help says of the energy's weight.
+    """
     from schnetgen_pyg.targets import TARGETS
 
     known = [name for name, target in TARGETS.items() if target.derivative_of is None]
     parser.add_argument(
         "--targets",
-        nargs="+",
+        nargs="+" if default else "*",
         type=str,
-        default=["energy"],
+        default=list(default),
         help=f"what is predicted: {', '.join(known)}, or any number of a molecule by the name that "
         "it has in the data, in the unit that they state",
     )
@@ -47,12 +52,12 @@ def add_predicted(parser: Parser) -> None:
         default=[],
         metavar="NAME=VALUE",
         help="of targets in the loss, such as gap=1 mu=0.1; by default 1. Each is divided by its "
-        "variance in the training data, so that units do not decide; the energy has energy_weight",
+        f"variance in the training data, so that units do not decide{of_energy}",
     )
 
 
 def predicted_before(targets: Sequence[str | Mapping[str, Any]]) -> dict[str, list[str]]:
-    """The options for the targets of a trained potential."""
+    """The options for the targets of a trained model."""
     columns = [one for one in targets if not isinstance(one, str)]
     return {
         "targets": [one if isinstance(one, str) else one["name"] for one in targets],

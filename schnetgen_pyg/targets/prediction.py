@@ -25,8 +25,8 @@ OF_CALCULATORS = ("energy", "forces", "stress")
 
 
 class Predicts(Protocol):
-    """What predicts quantities of structures: a `schnetgen_pyg.targets.predictor.Predictor`, such as
-    a `schnetgen_pyg.Potential`, or a committee of them."""
+    """What predicts quantities of structures: a `schnetgen_pyg.targets.predictor.Predictor`, such
+    as a `schnetgen_pyg.Potential`, or a committee."""
 
     @property
     def targets(self) -> Mapping[str, Target]:
@@ -86,7 +86,7 @@ def predict(
     Returns:
         copies of the structures with what was predicted in place of their labels, such as
         ``energy`` [1] (eV) and ``forces`` [num_atoms, 3] (eV/Å); of an ensemble also
-        ``energy_variance`` and so on.
+        ``energy_variance`` and so on. ``info["units"]`` has the units of what is not ASE's.
 
     Raises:
         InputError: naming the structure with a charge, unpaired spin or elements that the model
@@ -130,6 +130,7 @@ def predict_each(
                 where = named(data, f"structure {start + index}")
                 require_finite(data, data[name], name, where)
             forget_labels(data, found)
+            _tell_units(data, [targets[name] for name in found if name in targets])
         yield from part
 
 
@@ -149,6 +150,16 @@ def forget_labels(data: Data, names: Iterable[str]) -> None:
     if isinstance(units, Mapping):
         left["units"] = {key: unit for key, unit in units.items() if key not in names}
     data.info = {key: value for key, value in left.items() if key != "units" or value}
+
+
+def _tell_units(data: Data, targets: Iterable[Target]) -> None:
+    """State in a structure's ``info`` the units of what was predicted; those of ASE need none."""
+    units = {
+        one.name: plain_unit(one.unit) for one in targets if one.unit and one.name not in LIBRARY
+    }
+    if units:
+        info = data.get("info") or {}
+        data.info = info | {"units": {**(info.get("units") or {}), **units}}
 
 
 def _require_usable(model: Predicts, structures: Sequence[Data], first: int) -> None:

@@ -1,8 +1,8 @@
 """Quantities of structures: a representation, and heads that read its features.
 
-It may be the representation of a potential, or that of a generator: of the finished molecule, without
-a new atom. Forces and stress are derivatives of the energy by the vectors between atoms: all that a
-representation sees of the positions.
+The representation may be a potential's, or a generator's, which then sees the finished molecule
+without a new atom. Forces and stress are derivatives of the energy by the vectors between atoms:
+all that a representation sees of the positions.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
@@ -42,15 +42,41 @@ from schnetgen_pyg.training.config import TrainingConfig
 from schnetgen_pyg.training.fine_tuning import begin
 from schnetgen_pyg.training.module import RunModule, Terms
 from schnetgen_pyg.training.optional import with_optional
+from schnetgen_pyg.training.targets import (
+    check_weights,
+    labels_in,
+    start_heads,
+    target_terms,
+    variances,
+    with_targets,
+)
 from schnetgen_pyg.training.trainer import check_continues, make_trainer, run
 
 
 class GeneratorModule(RunModule):
-    """The sum of `schnetgen_pyg.generator.losses.losses`: for the paper's model, its loss."""
+    """The sum of `schnetgen_pyg.generator.losses.losses`: for the paper's model, its loss. With
+    targets also the errors of what is predicted of the whole molecules, each divided by its
+    variance, times its weight and `TrainingConfig.target_weight`.
 
-    def __init__(self, model: SchNetGen, config: TrainingConfig, data: Sequence[Data] = ()):
+    Args:
+        model: the generator.
+        config: of the run.
+        data: of the training.
+        variances: of the targets and their derivatives that have labels, in unit².
+    """
+
+    def __init__(
+        self,
+        model: SchNetGen,
+        config: TrainingConfig,
+        data: Sequence[Data] = (),
+        variances: Mapping[str, float] | None = None,
+    ):
         super().__init__(model, config)
         self.data = data
+        known = variances or {}
+        weights = {name: config.weights.get(name, 1.0) / known[name] for name in known}
+        self.weights = {name: config.target_weight * weight for name, weight in weights.items()}
 
     def terms(self, batch: Data, *seed: int) -> Terms:
         found = loss_terms(
@@ -62,7 +88,12 @@ class GeneratorModule(RunModule):
             num_hydrogen_steps=self.config.hydrogen_steps,
             fragments=self.config.fragments,
         )
-        return Terms(found, {f"{name}_loss": mean for name, mean in found.items()})
+        terms = Terms(found, {f"{name}_loss": mean for name, mean in found.items()})
+        if not self.weights:
+            return terms
+        own = target_terms(self.model.predictor, batch, labels_in(batch), self.weights)
+        loss = {f"target {name}": mean for name, mean in own.loss.items()}
+        return Terms({**terms.loss, **loss}, {**terms.logged, **own.logged})
 
     def on_validation_batch_end(
         self, outputs: Any, batch: Data, batch_idx: int, dataloader_idx: int = 0
@@ -258,6 +289,8 @@ def fit(
     data, beyond = _with_states(model, data)
     data = _with_graphs(model, data)
     data = with_optional(model, data, whole, known=bool(init or model.provenance))
+    data, labels, targets = with_targets(model, data, whole)
+    check_weights(config.weights, targets)
     if not isinstance(data, StoredStructures):
         for single, name in product(data, (CHARGE, SPIN)):
             single.pop(name, None)  # their Lewis structures say it
@@ -276,11 +309,16 @@ def fit(
         taken(data, numbers)
         for numbers in (parts["train"], parts["validation"], parts["train"] + parts["validation"])
     )
+    scales: dict[str, float] = {}
+    if targets:
+        known = taken(labels, parts["train"])
+        start_heads(model.predictor, known, init is not None)
+        scales = variances(targets, known, model.config.elements)
     if trainer.is_global_zero:  # which writes the files
         model.training_set = _seen(model, both, out)
     model.provenance = {"training": asdict(config), "num_training": len(train)} | beyond
     model.provenance |= parent | provenance()
-    run(trainer, GeneratorModule(model, config, train), train, validation)
+    run(trainer, GeneratorModule(model, config, train, scales), train, validation)
     trained = SchNetGen.from_pretrained(out / MODEL)
     if trainer.is_global_zero and metrics(trainer):
         trained.provenance["metrics"] = metrics(trainer)
