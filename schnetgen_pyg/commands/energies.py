@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
@@ -29,6 +29,7 @@ from schnetgen_pyg.commands.predicted import (
     add_predicted,
     kinds_asked,
     predicted_before,
+    predictor_of,
     weights_asked,
 )
 
@@ -101,21 +102,20 @@ def _unit(key: str, targets: Mapping[str, Target]) -> str:
 
 
 def predict(arguments: Sequence[str]) -> None:
-    """energies and forces of structures by a potential"""
+    """energies and forces of structures by a trained model"""
     from schnetgen_pyg.commands.output import say
     from schnetgen_pyg.commands.progress import progress
     from schnetgen_pyg.data import datasets
     from schnetgen_pyg.data.stored import StoredStructures, is_stored
     from schnetgen_pyg.data.writers import file_format, write
     from schnetgen_pyg.potentials.ensemble import Ensemble
-    from schnetgen_pyg.potentials.model import Potential
     from schnetgen_pyg.targets.labels import errors
     from schnetgen_pyg.targets.prediction import annotated, predict_each
     from schnetgen_pyg.targets.prediction import predict as evaluate
 
     parser = command_parser(
         "predict",
-        "Energies (eV) and forces (eV/Å), or what else a potential was trained for.",
+        "Energies (eV) and forces (eV/Å), or what else a model was trained for.",
     )
     parser.add_argument("files", nargs="+", type=str, help="structure files")
     add_labels(parser)
@@ -124,7 +124,8 @@ def predict(arguments: Sequence[str]) -> None:
         nargs="+",
         type=str,
         default=[DEFAULT_POTENTIAL],
-        help="name of a bundled potential, or model.safetensors; several are an ensemble, whose "
+        help="name of a bundled potential, or model.safetensors, also of a generator that was "
+        "trained with --targets; several are an ensemble, whose "
         "standard deviation is energy_std, forces_std, gap_std and so on in the file",
     )
     parser.add_argument("--batch_size", type=int, default=64)
@@ -134,8 +135,8 @@ def predict(arguments: Sequence[str]) -> None:
 
     file_format(options.out)
     writing = claim(options, options.out)
-    members = [Potential.from_pretrained(name) for name in options.checkpoint]
-    potential = members[0] if len(members) == 1 else Ensemble(members)
+    members = [predictor_of(name) for name in options.checkpoint]
+    potential: Any = members[0] if len(members) == 1 else Ensemble(members)
     potential = potential.to(usable_device(options.device))
     data = datasets.load(*options.files, **reading(options))
     found: Sequence[Data]

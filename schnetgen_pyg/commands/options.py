@@ -124,13 +124,14 @@ def add_init(parser: Parser, also: str = "") -> None:
         type=str | None,
         default=None,
         help="trained model to start from, the name of a bundled one or a model.safetensors; its "
-        f"settings are the defaults, and what the data hold of other elements is learned anew{also}",
+        "settings are the defaults, and what the data hold of other elements is learned anew"
+        f"{also}",
     )
 
 
 def elements_of(structures: Sequence[Any], init: str | None, kind: Any) -> tuple[int, ...]:
-    """Elements of a new model of this ``kind``: those of the model that its training starts from, if
-    there is one, and those of the structures."""
+    """Elements of a new model of this ``kind``: those of the model that its training starts from,
+    if there is one, and those of the structures."""
     from schnetgen_pyg.data.stored import elements_in
     from schnetgen_pyg.training.fine_tuning import trained
 

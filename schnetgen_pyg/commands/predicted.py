@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
 from schnetgen_pyg.commands.parser import Parser
 from schnetgen_pyg.errors import InputError
+
+if TYPE_CHECKING:
+    from schnetgen_pyg.targets.predictor import Predictor
 
 
 def add_predicted(parser: Parser, default: Sequence[str], of_energy: str) -> None:
@@ -54,6 +57,21 @@ def add_predicted(parser: Parser, default: Sequence[str], of_energy: str) -> Non
         help="of targets in the loss, such as gap=1 mu=0.1; by default 1. Each is divided by its "
         f"variance in the training data, so that units do not decide{of_energy}",
     )
+
+
+def predictor_of(name: str) -> Predictor:
+    """What predicts, of a bundled model or a file: a potential, or a generator with targets.
+
+    Raises:
+        InputError: for a generator without, or if there is no such model.
+    """
+    from schnetgen_pyg.generator.model import SchNetGen
+    from schnetgen_pyg.potentials.model import Potential
+    from schnetgen_pyg.storage.models import kind_of
+
+    if kind_of(name) == "generator":
+        return SchNetGen.from_pretrained(name).predictor
+    return Potential.from_pretrained(name)
 
 
 def predicted_before(targets: Sequence[str | Mapping[str, Any]]) -> dict[str, list[str]]:

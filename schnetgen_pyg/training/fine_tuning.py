@@ -116,8 +116,8 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
     Raises:
         InputError: naming the settings that differ.
     """
-    configs = _settings(parent, model), flat(model.config)
-    _check_same(*map(dict, configs), name)
+    there, here = configs = _settings(parent, model), flat(model.config)
+    _check_same(dict(there), dict(here), name)
     (old, new), states, counts, properties = (
         [list(config.get(part, ())) for config in configs]
         for part in ("elements", "states", "max_counts", "properties")

@@ -192,7 +192,8 @@ def test_labels_are_converted_once(tmp_path):
         assert results[-1] < 6
     assert results[0] == pytest.approx(results[1], rel=1e-4)
     found = predict(model, data)
-    assert found[2].info == {}  # what was said of the label is not so of the prediction
+    # What was said of the label is not so of the prediction.
+    assert found[2].info == {"units": {"alpha": "bohr^3"}}
     told = errors(found, data, model.targets)["alpha_mae (bohr³)"]
     missed = [float(one.alpha) - 6.748334 * (2 + 0.1 * k) for k, one in enumerate(found)]
     assert told == pytest.approx(sum(map(abs, missed)) / 16, rel=1e-4)
