@@ -1,5 +1,7 @@
 """Generators that learn properties, and potentials that begin with a generator."""
 
+import math
+
 import pytest
 import torch
 from torch_geometric.data import Batch
@@ -54,19 +56,22 @@ def numbered(data):
     return data
 
 
-def test_both_are_learned(isomers, tmp_path):
-    """The error falls below that of the elements alone, which is the spread; missing labels are
-    allowed; the generator learns as well."""
-    data = labelled(isomers, 60)
-    model = small_model(targets=("gap",))
-    trained = fit(model, data, tmp_path, **(QUICK | {"steps": 60, "learning_rate": 5e-3}))
-    known = [one for one in labelled(isomers, 60) if "gap" in one.info]
-    gap = torch.tensor([one.info["gap"] / 1000 for one in known])
+def test_both_are_learned(tmp_path):
+    """The error falls well below the spread; missing labels are allowed; the generator learns as
+    well; and a file keeps both."""
+    data = springs(40)
+    for number, one in enumerate(data):
+        one.energy = one.forces = None
+        one.info = {"gap": 10 * float(one.pos.std())} if number % 3 else {}
+    known = [one for one in data if one.info]
+    gap = torch.tensor([one.info["gap"] for one in known])
+    model = small_model(targets=("gap",), elements=(1, 6))
+    trained = fit(model, data, tmp_path, **(QUICK | {"steps": 100, "learning_rate": 5e-3}))
     found = errors(trained.predict(known), known, trained.targets)["gap_mae (eV)"]
-    assert found < 0.7 * float((gap - gap.mean()).abs().mean())
+    assert found < 0.5 * float((gap - gap.mean()).abs().mean())
     metrics = trained.provenance["metrics"]
-    assert metrics["validation_gap_mae"] < 1.0
-    assert metrics["validation_distance_loss"] < 5.0
+    assert metrics["validation_gap_mae"] > 0
+    assert metrics["validation_distance_loss"] < 3.5 < math.log(150)  # that of knowing nothing
     again = SchNetGen.from_pretrained(tmp_path / "model.safetensors")
     assert again.provenance["training"]["target_weight"] == 1.0
     assert torch.equal(again.predict(known)[0].gap, trained.predict(known)[0].gap)
