@@ -30,6 +30,7 @@ from tables_of_molecules import (
 )
 from tables_of_perception import perception
 from tables_of_potentials import potential, potentials_qm9, potentials_rmd17, potentials_speed
+from tables_of_properties import TABLES as OF_PROPERTIES
 from tables_of_speed import (
     accelerated,
     bfloat16,
@@ -77,6 +78,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "potentials_speed": potentials_speed,
     **OF_ANY,
     **OF_TARGETS,
+    **OF_PROPERTIES,
 }
 #: Made of several records.
 SUMMARIES: dict[str, Callable[[], str]] = {"summary": summary}
