@@ -45,9 +45,8 @@ from schnetgen_pyg.training.optional import with_optional
 from schnetgen_pyg.training.targets import (
     check_weights,
     labels_in,
-    start_heads,
+    start_targets,
     target_terms,
-    variances,
     with_targets,
 )
 from schnetgen_pyg.training.trainer import check_continues, make_trainer, run
@@ -251,6 +250,28 @@ def _learnable(
     return [single for single in found if single is not None], failed, beyond
 
 
+def _learned(
+    model: SchNetGen, whole: Sequence[Data], known: bool
+) -> tuple[Sequence[Data], dict[str, Any]]:
+    """Structures with all that a model's decisions and conditions learn from, and for the
+    provenance what was left out.
+
+    Args:
+        model: the generator.
+        whole: the structures with everything that the user has given.
+        known: whether the model was trained before.
+    """
+    data = _with_required(model, whole)
+    _check_elements(model, data)
+    data, beyond = _with_states(model, data)
+    data = _with_graphs(model, data)
+    data = with_optional(model, data, whole, known)
+    if not isinstance(data, StoredStructures):
+        for single, name in product(data, (CHARGE, SPIN)):
+            single.pop(name, None)  # their Lewis structures say it
+    return data, beyond
+
+
 def fit(
     model: SchNetGen,
     structures: Any,
@@ -268,7 +289,7 @@ def fit(
     Args:
         model: the generator to train; in a run that continues, its weights are replaced.
         structures: ``Data``, ASE ``Atoms`` or a PyG dataset; a `StoredStructures` stays on the
-            disk.
+            disk. Of the labels of the model's targets any may be missing.
         out: folder of the run: ``model.safetensors``, ``last.ckpt`` and the ``previous.ckpt``
             before it, ``split.json`` (indices of the structures), ``logs/`` (CSV and TensorBoard).
         config: settings; keyword arguments replace its fields.
@@ -284,16 +305,9 @@ def fit(
     config = replace(config or TrainingConfig(), **changes)
     out = Path(out)
     whole = checked(structures)
-    data = _with_required(model, whole)
-    _check_elements(model, data)
-    data, beyond = _with_states(model, data)
-    data = _with_graphs(model, data)
-    data = with_optional(model, data, whole, known=bool(init or model.provenance))
+    data, beyond = _learned(model, whole, known=bool(init or model.provenance))
     data, labels, targets = with_targets(model, data, whole)
     check_weights(config.weights, targets)
-    if not isinstance(data, StoredStructures):
-        for single, name in product(data, (CHARGE, SPIN)):
-            single.pop(name, None)  # their Lewis structures say it
     out.mkdir(parents=True, exist_ok=True)
     check_continues(out, model)
     parent = begin(model, out, init)
@@ -309,15 +323,12 @@ def fit(
         taken(data, numbers)
         for numbers in (parts["train"], parts["validation"], parts["train"] + parts["validation"])
     )
-    scales: dict[str, float] = {}
-    if targets:
-        known = taken(labels, parts["train"])
-        start_heads(model.predictor, known, init is not None)
-        scales = variances(targets, known, model.config.elements)
+    known = taken(labels, parts["train"]) if targets else []
+    scales, numbers = start_targets(model, known, targets, init is not None)
     if trainer.is_global_zero:  # which writes the files
         model.training_set = _seen(model, both, out)
     model.provenance = {"training": asdict(config), "num_training": len(train)} | beyond
-    model.provenance |= parent | provenance()
+    model.provenance |= numbers | parent | provenance()
     run(trainer, GeneratorModule(model, config, train, scales), train, validation)
     trained = SchNetGen.from_pretrained(out / MODEL)
     if trainer.is_global_zero and metrics(trainer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,6 +68,26 @@ def start_heads(model: Predictor, structures: Sequence[Data], init: bool) -> Non
     if init:
         correct_references(model, structures)
     model.fit_statistics(structures, [n for n, head in model.heads.items() if not head.fitted])
+
+
+def start_targets(
+    model: SchNetGen, labels: Sequence[Data], targets: Mapping[str, Target], init: bool
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Give a generator's heads what they take from the training data (`start_heads`).
+
+    Args:
+        model: with the weights that the training starts from.
+        labels: structures of the training with their labels, from `with_targets`.
+        targets: and those of their derivatives that have labels.
+
+    Returns:
+        the variances of the targets in unit², and for the provenance how many labels there are.
+    """
+    if not targets:
+        return {}, {}
+    start_heads(model.predictor, labels, init)
+    numbers = {name: len(with_label(labels, name)) for name in targets}
+    return variances(targets, labels, model.config.elements), {"num_labels": numbers}
 
 
 def correct_references(model: Predictor, structures: Sequence[Data]) -> None:
