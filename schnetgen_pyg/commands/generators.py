@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ from schnetgen_pyg.generator.presets import DEFAULT_PRESET, PRESETS, preset
 
 if TYPE_CHECKING:
     from schnetgen_pyg.data.properties import Property
-    from schnetgen_pyg.generator.model import SchNetGen
+    from schnetgen_pyg.targets import Target
 
 #: What of the architecture comes from the data; settings of a network are options of their own.
 OF_THE_DATA = {"elements", "max_counts", "properties", "settings", "states", "targets"}
@@ -173,16 +173,16 @@ def _counts_of(data: Sequence[Any], elements: tuple[int, ...], init: str | None)
     return tuple(found.get(z, 0) for z in elements)
 
 
-def _say_targets(model: SchNetGen) -> None:
-    """How many labels there were, and the errors of the last validation."""
-    told = model.provenance
-    for name, target in model.targets.items():
-        number = told["num_labels"][name]
-        print(f"{name}: {number:,} labels in {told['num_training']:,} molecules")
-        key = f"validation_{name}_{target.measure}"
-        if (found := told.get("metrics", {}).get(key)) is not None:
+def _say_targets(targets: Mapping[str, Target], told: Mapping[str, Any]) -> None:
+    """How many labels there were, and the errors of the last validation, as the provenance of the
+    trained model has them."""
+    numbers, found = told.get("num_labels", {}), told.get("metrics", {})
+    for name, target in targets.items():
+        if name in numbers:
+            print(f"{name}: {numbers[name]:,} labels in {told['num_training']:,} molecules")
+        if (key := f"validation_{name}_{target.measure}") in found:
             unit = f" ({target.unit})" if target.unit and target.measure == "mae" else ""
-            print(f"{key}{unit}: {found:.5g}")
+            print(f"{key}{unit}: {found[key]:.5g}")
 
 
 def train(arguments: Sequence[str]) -> None:
@@ -217,7 +217,7 @@ def train(arguments: Sequence[str]) -> None:
     print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
     with recorded(options, out):
         trained = fit(model, data, out, settings, init=options.init)
-    _say_targets(trained)
+    _say_targets(model.targets, trained.provenance)
     print(f"wrote {out / 'model.safetensors'}")
     with contextlib.suppress(InputError):  # a run of a few steps has logged nothing
         report.draw_loss(out / "loss.png", out)
