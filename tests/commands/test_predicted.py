@@ -77,9 +77,16 @@ def test_refused(data, tmp_path, capsys, options, message):
     assert not out.exists()
 
 
-def test_a_generator_that_predicts(data, tmp_path, capsys):
+def test_a_generator_that_predicts(isomers, tmp_path, capsys):
     """From its training to tables of its own molecules and of others, and a potential that begins
     with it, all in the units of the data."""
+    frames = [to_ase(one) for one in isomers[:24]]
+    for number, atoms in enumerate(frames):
+        atoms.calc, width = None, float(atoms.positions.std())
+        atoms.info = {"gap": width, "odour": number % 2, "melting": 100 * width}
+        atoms.info["units"] = {"gap": "Hartree", "melting": "K"}
+    data = str(tmp_path / "mine.extxyz")
+    ase.io.write(data, frames)
     quick = ["--steps=4", "--num_validation=4", "--accelerator=cpu"]
     small = ["--preset=small", "--hidden_channels=8", "--num_interactions=1", "--num_gaussians=8"]
     names = ["--targets", "gap", "melting", "odour", "--classify", "odour", "--weights", "gap=2"]
@@ -94,7 +101,7 @@ def test_a_generator_that_predicts(data, tmp_path, capsys):
     assert trained.targets["melting"].unit == "K"
     assert trained.provenance["training"]["weights"] == {"gap": 2.0}
     made, others = tmp_path / "made.csv", tmp_path / "others.csv"
-    generate = ["generate", "--checkpoint", model, "--formula=CH4", "--num=2", "--predict"]
+    generate = ["generate", "--checkpoint", model, "--formula=C3H8O", "--num=2", "--predict"]
     assert main([*generate, "--out", str(made)]) == 0
     assert main(["predict", data, "--checkpoint", model, "--out", str(others)]) == 0
     for table in (made, others):
