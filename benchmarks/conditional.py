@@ -48,7 +48,7 @@ from schnetgen_pyg.evaluation.judging import perceive_all
 from schnetgen_pyg.generator.sampling.candidates import AT_ONCE, Candidates
 from schnetgen_pyg.generator.sampling.generate import sample
 from schnetgen_pyg.parallel import job_count
-from schnetgen_pyg.potentials.prediction import predict
+from schnetgen_pyg.targets.prediction import predict
 
 
 @dataclass(frozen=True)

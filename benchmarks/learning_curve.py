@@ -67,14 +67,20 @@ def row(
     start = time.perf_counter()
     model = fit(untrained(options.preset, kept, options.seed), kept, folder, config)
     seconds = None if continued else time.perf_counter() - start
-    sampling = SamplingConfig(jobs=options.jobs)
-    path = folder / "generated.extxyz"
-    made, _ = structures(model, options.num, path, options.seed, sampling, formula=None)
-    result = evaluate(made, model=model, judges=("edm",), jobs=options.jobs, progress=tqdm)
-    figures = result.figures()
     return {
         "training_seconds": seconds,
         "validation_loss": model.provenance.get("metrics", {}).get("validation_loss"),
+    } | quality(model, folder / "generated.extxyz", options.seed, options)
+
+
+def quality(model: SchNetGen, path: Path, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """What share of ``options.num`` molecules of any composition is valid, different and new; they
+    are kept in this file."""
+    sampling = SamplingConfig(jobs=options.jobs)
+    made, _ = structures(model, options.num, path, seed, sampling, formula=None)
+    result = evaluate(made, model=model, judges=("edm",), jobs=options.jobs, progress=tqdm)
+    figures = result.figures()
+    return {
         "valid": figures["valid"] / options.num,
         "unique": figures["uniqueness"],
         "novel": figures["novelty"],

@@ -41,7 +41,7 @@ from schnetgen_pyg.data.perceived import HASH, LEWIS, STATE
 from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.data.storing import Store
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.potentials.targets import Joined, fit_references
+from schnetgen_pyg.targets import Joined, fit_references
 
 #: Name here: name in the file, factor, unit.
 COLUMNS = {

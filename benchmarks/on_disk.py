@@ -34,7 +34,7 @@ from schnetgen_pyg.data.convert import convert
 from schnetgen_pyg.data.molecules import Molecules
 from schnetgen_pyg.data.perceived import stored_states, with_stored_lewis
 from schnetgen_pyg.data.stored import StoredStructures
-from schnetgen_pyg.potentials.prediction import predict_each
+from schnetgen_pyg.targets.prediction import predict_each
 
 #: Structures that are read one by one, batches of so many, steps of training, and structures that
 #: a potential judges or that are held in memory, for comparison.

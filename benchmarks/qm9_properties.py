@@ -28,7 +28,7 @@ from torch_geometric.data import Data
 from schnetgen_pyg import Potential, fit_potential, load
 from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.data.stored import StoredStructures, elements_in, taken
-from schnetgen_pyg.potentials.targets import targets_in
+from schnetgen_pyg.targets import targets_in
 from schnetgen_pyg.training.config import PotentialTrainingConfig
 
 #: By which networks are compared.

@@ -36,6 +36,7 @@ from tables_of_potentials import (
     potentials_speed,
     transfer,
 )
+from tables_of_properties import TABLES as OF_PROPERTIES
 from tables_of_speed import (
     accelerated,
     bfloat16,
@@ -84,6 +85,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "transfer": transfer,
     **OF_ANY,
     **OF_TARGETS,
+    **OF_PROPERTIES,
 }
 #: Made of several records.
 SUMMARIES: dict[str, Callable[[], str]] = {"summary": summary}

@@ -37,7 +37,7 @@ from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.data.readers import read
 from schnetgen_pyg.data.stored import elements_in
 from schnetgen_pyg.potentials.ensemble import Ensemble
-from schnetgen_pyg.potentials.prediction import predict
+from schnetgen_pyg.targets.prediction import predict
 from schnetgen_pyg.training.config import PotentialTrainingConfig
 
 KCAL = ase.units.kcal / ase.units.mol

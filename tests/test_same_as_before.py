@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from schnetgen_pyg import Potential, SchNetGen, fit, fit_potential, generate, load
-from schnetgen_pyg.potentials.prediction import predict
 from schnetgen_pyg.storage.atomic import replacing
+from schnetgen_pyg.targets.prediction import predict
 
 PATH = Path(__file__).parent / "same_as_before.json"
 #: Molecules that may differ: another processor rounds otherwise, which may turn a choice over.

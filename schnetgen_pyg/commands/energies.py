@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
@@ -29,13 +29,14 @@ from schnetgen_pyg.commands.predicted import (
     add_predicted,
     kinds_asked,
     predicted_before,
+    predictor_of,
     weights_asked,
 )
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
 
-    from schnetgen_pyg.potentials.targets import Target
+    from schnetgen_pyg.targets import Target
 
 
 def fit_potential(arguments: Sequence[str]) -> None:
@@ -45,7 +46,7 @@ def fit_potential(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.data import datasets
     from schnetgen_pyg.potentials.config import PotentialConfig
     from schnetgen_pyg.potentials.model import Potential
-    from schnetgen_pyg.potentials.targets import targets_in
+    from schnetgen_pyg.targets import targets_in
     from schnetgen_pyg.training.config import PotentialTrainingConfig
     from schnetgen_pyg.training.fine_tuning import settings_of
     from schnetgen_pyg.training.potential import fit_potential as fit
@@ -60,9 +61,9 @@ def fit_potential(arguments: Sequence[str]) -> None:
     add_labels(parser)
     parser.add_argument("--out", type=str, required=True, help="folder of the run")
     parser.add_class_arguments(PotentialConfig, skip={"elements", "targets"})
-    add_predicted(parser)
+    add_predicted(parser, ["energy"], "; the energy has energy_weight")
     parser.add_class_arguments(PotentialTrainingConfig, skip={"weights"})
-    add_init(parser)
+    add_init(parser, ". A generator gives its representation, for other read-outs")
     init, start = given(arguments, "init").get("init"), {}
     if init:
         start = settings_of(init, "potential", PotentialConfig, PotentialTrainingConfig)
@@ -92,7 +93,7 @@ def fit_potential(arguments: Sequence[str]) -> None:
 
 def _unit(key: str, targets: Mapping[str, Target]) -> str:
     """Unit of an error by the name of its target, where the key does not say it itself."""
-    from schnetgen_pyg.potentials.prediction import with_derivatives
+    from schnetgen_pyg.targets.prediction import with_derivatives
 
     name = key.removeprefix("validation_").removesuffix("_mae")
     known = with_derivatives(targets)
@@ -101,21 +102,20 @@ def _unit(key: str, targets: Mapping[str, Target]) -> str:
 
 
 def predict(arguments: Sequence[str]) -> None:
-    """energies and forces of structures by a potential"""
+    """energies and forces of structures by a trained model"""
     from schnetgen_pyg.commands.output import say
     from schnetgen_pyg.commands.progress import progress
     from schnetgen_pyg.data import datasets
     from schnetgen_pyg.data.stored import StoredStructures, is_stored
     from schnetgen_pyg.data.writers import file_format, write
     from schnetgen_pyg.potentials.ensemble import Ensemble
-    from schnetgen_pyg.potentials.labels import errors
-    from schnetgen_pyg.potentials.model import Potential
-    from schnetgen_pyg.potentials.prediction import annotated, predict_each
-    from schnetgen_pyg.potentials.prediction import predict as evaluate
+    from schnetgen_pyg.targets.labels import errors
+    from schnetgen_pyg.targets.prediction import annotated, predict_each
+    from schnetgen_pyg.targets.prediction import predict as evaluate
 
     parser = command_parser(
         "predict",
-        "Energies (eV) and forces (eV/Å), or what else a potential was trained for.",
+        "Energies (eV) and forces (eV/Å), or what else a model was trained for.",
     )
     parser.add_argument("files", nargs="+", type=str, help="structure files")
     add_labels(parser)
@@ -124,7 +124,8 @@ def predict(arguments: Sequence[str]) -> None:
         nargs="+",
         type=str,
         default=[DEFAULT_POTENTIAL],
-        help="name of a bundled potential, or model.safetensors; several are an ensemble, whose "
+        help="name of a bundled potential, or model.safetensors, also of a generator that was "
+        "trained with --targets; several are an ensemble, whose "
         "standard deviation is energy_std, forces_std, gap_std and so on in the file",
     )
     parser.add_argument("--batch_size", type=int, default=64)
@@ -134,8 +135,8 @@ def predict(arguments: Sequence[str]) -> None:
 
     file_format(options.out)
     writing = claim(options, options.out)
-    members = [Potential.from_pretrained(name) for name in options.checkpoint]
-    potential = members[0] if len(members) == 1 else Ensemble(members)
+    members = [predictor_of(name) for name in options.checkpoint]
+    potential: Any = members[0] if len(members) == 1 else Ensemble(members)
     potential = potential.to(usable_device(options.device))
     data = datasets.load(*options.files, **reading(options))
     found: Sequence[Data]

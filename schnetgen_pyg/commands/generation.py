@@ -104,6 +104,12 @@ def add_generation(parser: Parser) -> None:
     parser.add_argument(
         "--polish_steps", type=int, default=30, help="force calls of a molecule at most"
     )
+    parser.add_argument(
+        "--predict",
+        action="store_true",
+        help="write what the checkpoint predicts of each molecule beside it, with the units, where "
+        "it was trained with --targets",
+    )
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
     add_out(
         parser,
@@ -153,6 +159,7 @@ def write_generated(
         candidates=candidates_asked(options, model.device),
         config=chosen(SamplingConfig, options),
         polish=_polish(options, model, wanted),
+        predict=options.predict,
         progress=seen,
         overwrite=options.overwrite,
     )

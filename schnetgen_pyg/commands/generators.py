@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,20 @@ from schnetgen_pyg.commands.options import (
     reading,
     recorded,
 )
+from schnetgen_pyg.commands.predicted import (
+    add_predicted,
+    kinds_asked,
+    predicted_before,
+    weights_asked,
+)
 from schnetgen_pyg.generator.presets import DEFAULT_PRESET, PRESETS, preset
 
 if TYPE_CHECKING:
     from schnetgen_pyg.data.properties import Property
+    from schnetgen_pyg.targets import Target
 
 #: What of the architecture comes from the data; settings of a network are options of their own.
-OF_THE_DATA = {"elements", "max_counts", "properties", "settings", "states"}
+OF_THE_DATA = {"elements", "max_counts", "properties", "settings", "states", "targets"}
 
 
 def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
@@ -37,10 +44,8 @@ def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, An
     The representation decides which settings there are; the preset, or the model that the training
     starts from, which a file may name too, come first: what the user says overrides them.
     """
-    from schnetgen_pyg.errors import InputError
     from schnetgen_pyg.generator.model import GeneratorConfig
     from schnetgen_pyg.training.config import TrainingConfig
-    from schnetgen_pyg.training.fine_tuning import settings_of
 
     parser = command_parser("train", "Train a generator, or continue the run in --out.")
     add_data(parser, "structure files")
@@ -60,34 +65,23 @@ def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, An
         help="columns of the data, one number of each molecule, that may be asked for in "
         "generation, such as gap mu; molecules may lack some",
     )
+    add_predicted(parser, [], "; see target_weight for all of them")
     parser.add_argument("--out", type=str, required=True, help="folder of the run")
     names = {field.name for field in fields(GeneratorConfig)}
     parser.add_class_arguments(GeneratorConfig, skip=OF_THE_DATA & names)
-    parser.add_class_arguments(TrainingConfig)
+    parser.add_class_arguments(TrainingConfig, skip={"weights"})
     general = {action.dest for action in parser._actions}
 
     said = given(arguments, "preset", "representation", "init")
     init, chosen_preset = said.get("init"), said.get("preset")
-    if init and chosen_preset:
-        raise InputError(
-            f"--init {init} has settings of its own, --preset {chosen_preset} has others; give one"
-        )
-    if init:
-        source = f"the model {init}"
-        start = settings_of(init, "generator", GeneratorConfig, TrainingConfig)
-        start |= start.pop("settings", {})
-        for name in OF_THE_DATA - {"settings"}:
-            start.pop(name, None)  # files of earlier versions do not know all of them
-    else:
-        known = chosen_preset or DEFAULT_PRESET
-        known = known if known in PRESETS else DEFAULT_PRESET  # the parser refuses others
-        source, start = f"preset {known}", preset(known)
+    source, start, before = _beginning(init, chosen_preset)
     its_own = start.get("representation", "schnet")
     name = said.get("representation", its_own)
     network = add_network(parser, name)
     foreign = [key for key in start if key not in general] if name != its_own else []
     parser.set_defaults({key: value for key, value in start.items() if key not in foreign})
     options = parser.parse_args(arguments)
+    options.extensive, options.classify = kinds_asked(options, before)
     if init:
         del options["preset"]  # nothing is of it
     if foreign:
@@ -97,6 +91,36 @@ def _training_options(arguments: Sequence[str]) -> tuple[Namespace, dict[str, An
         )
     architecture = (names - OF_THE_DATA) | set(network)
     return options, {key: value for key, value in vars(options).items() if key in architecture}
+
+
+def _beginning(
+    init: str | None, chosen_preset: str | None
+) -> tuple[str, dict[str, Any], dict[str, list[str]]]:
+    """What a training starts from, in words; its settings, which are the defaults; and of a trained
+    model the options for its targets, which are among these.
+
+    Raises:
+        InputError: for a model and a preset.
+    """
+    from schnetgen_pyg.errors import InputError
+    from schnetgen_pyg.generator.model import GeneratorConfig
+    from schnetgen_pyg.training.config import TrainingConfig
+    from schnetgen_pyg.training.fine_tuning import settings_of
+
+    if not init:
+        known = chosen_preset or DEFAULT_PRESET
+        known = known if known in PRESETS else DEFAULT_PRESET  # the parser refuses others
+        return f"preset {known}", preset(known), {}
+    if chosen_preset:
+        raise InputError(
+            f"--init {init} has settings of its own, --preset {chosen_preset} has others; give one"
+        )
+    start = settings_of(init, "generator", GeneratorConfig, TrainingConfig)
+    start |= start.pop("settings", {})
+    before = predicted_before(start.get("targets", ()))
+    for name in OF_THE_DATA - {"settings"}:
+        start.pop(name, None)  # files of earlier versions do not know all of them
+    return f"the model {init}", start | before, before
 
 
 def _states_of(
@@ -149,6 +173,18 @@ def _counts_of(data: Sequence[Any], elements: tuple[int, ...], init: str | None)
     return tuple(found.get(z, 0) for z in elements)
 
 
+def _say_targets(targets: Mapping[str, Target], told: Mapping[str, Any]) -> None:
+    """How many labels there were, and the errors of the last validation, as the provenance of the
+    trained model has them."""
+    numbers, found = told.get("num_labels", {}), told.get("metrics", {})
+    for name, target in targets.items():
+        if name in numbers:
+            print(f"{name}: {numbers[name]:,} labels in {told['num_training']:,} molecules")
+        if (key := f"validation_{name}_{target.measure}") in found:
+            unit = f" ({target.unit})" if target.unit and target.measure == "mae" else ""
+            print(f"{key}{unit}: {found[key]:.5g}")
+
+
 def train(arguments: Sequence[str]) -> None:
     """train a generator on structure files"""
     import torch
@@ -157,26 +193,31 @@ def train(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.errors import InputError
     from schnetgen_pyg.generator.model import SchNetGen
     from schnetgen_pyg.report import pictures as report
+    from schnetgen_pyg.targets import targets_in
     from schnetgen_pyg.training.config import TrainingConfig
     from schnetgen_pyg.training.generator import fit
 
     options, architecture = _training_options(arguments)
     data = datasets.load(*options.data, path=options.path, **reading(options))
     elements = elements_of(data, options.init, SchNetGen)
-    settings = chosen(TrainingConfig, options)
+    options_of_run = Namespace(options.as_dict() | {"weights": weights_asked(options)})
+    settings = chosen(TrainingConfig, options_of_run)
     torch.manual_seed(settings.seed)
     data, states = _states_of(data, architecture, options.init)
     given = "parent" in architecture["decisions"]  # molecules: no formulas are drawn
     counts = () if given else _counts_of(data, elements, options.init)
     properties = _properties_of(data, architecture, options.properties, options.init)
+    targets = targets_in(data, options.targets, options.extensive, options.classify)
     of_the_data: dict[str, Any] = {"elements": elements, "max_counts": counts, "states": states}
-    model = SchNetGen(**of_the_data, properties=properties, **architecture)
+    of_the_data |= {"properties": properties, "targets": targets}
+    model = SchNetGen(**of_the_data, **architecture)
     out = Path(options.out)
     for one in properties:
         print(f"{one.name}: {one.low:g} to {one.text(one.high)}, mean {one.mean:g}")
     print(f"{len(data)} structures; {sum(p.numel() for p in model.parameters()):,} parameters")
     with recorded(options, out):
-        fit(model, data, out, settings, init=options.init)
+        trained = fit(model, data, out, settings, init=options.init)
+    _say_targets(model.targets, trained.provenance)
     print(f"wrote {out / 'model.safetensors'}")
     with contextlib.suppress(InputError):  # a run of a few steps has logged nothing
         report.draw_loss(out / "loss.png", out)

@@ -117,23 +117,25 @@ def claim(options: Namespace, *paths: str | Path | None) -> AbstractContextManag
     return recording(files, settings)
 
 
-def add_init(parser: Parser) -> None:
-    """Option ``--init`` of a training."""
+def add_init(parser: Parser, also: str = "") -> None:
+    """Option ``--init`` of a training; ``also`` says what else it may be."""
     parser.add_argument(
         "--init",
         type=str | None,
         default=None,
         help="trained model to start from, the name of a bundled one or a model.safetensors; its "
-        "settings are the defaults, and what the data hold of other elements is learned anew",
+        "settings are the defaults, and what the data hold of other elements is learned anew"
+        f"{also}",
     )
 
 
 def elements_of(structures: Sequence[Any], init: str | None, kind: Any) -> tuple[int, ...]:
-    """Elements of a new model: those of the model that its training starts from (of this ``kind``),
+    """Elements of a new model of this ``kind``: those of the model that its training starts from,
     if there is one, and those of the structures."""
     from schnetgen_pyg.data.stored import elements_in
+    from schnetgen_pyg.training.fine_tuning import trained
 
-    known = [] if init is None else list(kind.from_pretrained(init).config.elements)
+    known = [] if init is None else list(trained(kind, init).config.elements)
     found = elements_in(structures)
     return (*known, *sorted(found - {*known}))
 

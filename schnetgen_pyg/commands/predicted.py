@@ -1,26 +1,34 @@
-"""Options of `fit-potential` that say what is predicted."""
+"""Options of trainings that say what is predicted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
 from schnetgen_pyg.commands.parser import Parser
 from schnetgen_pyg.errors import InputError
 
+if TYPE_CHECKING:
+    from schnetgen_pyg.targets.predictor import Predictor
 
-def add_predicted(parser: Parser) -> None:
-    """Options ``--targets``, ``--extensive``, ``--classify`` and ``--weights``."""
-    from schnetgen_pyg.potentials.targets import TARGETS
+
+def add_predicted(parser: Parser, default: Sequence[str], of_energy: str) -> None:
+    """Options ``--targets``, ``--extensive``, ``--classify`` and ``--weights``.
+
+    Args:
+        default: targets that need not be asked for.
+        of_energy: what the help says of the energy's weight.
+    """
+    from schnetgen_pyg.targets import TARGETS
 
     known = [name for name, target in TARGETS.items() if target.derivative_of is None]
     parser.add_argument(
         "--targets",
-        nargs="+",
+        nargs="+" if default else "*",
         type=str,
-        default=["energy"],
+        default=list(default),
         help=f"what is predicted: {', '.join(known)}, or any number of a molecule by the name that "
         "it has in the data, in the unit that they state",
     )
@@ -47,12 +55,27 @@ def add_predicted(parser: Parser) -> None:
         default=[],
         metavar="NAME=VALUE",
         help="of targets in the loss, such as gap=1 mu=0.1; by default 1. Each is divided by its "
-        "variance in the training data, so that units do not decide; the energy has energy_weight",
+        f"variance in the training data, so that units do not decide{of_energy}",
     )
 
 
+def predictor_of(name: str) -> Predictor:
+    """What predicts, of a bundled model or a file: a potential, or a generator with targets.
+
+    Raises:
+        InputError: for a generator without, or if there is no such model.
+    """
+    from schnetgen_pyg.generator.model import SchNetGen
+    from schnetgen_pyg.potentials.model import Potential
+    from schnetgen_pyg.storage.models import kind_of
+
+    if kind_of(name) == "generator":
+        return SchNetGen.from_pretrained(name).predictor
+    return Potential.from_pretrained(name)
+
+
 def predicted_before(targets: Sequence[str | Mapping[str, Any]]) -> dict[str, list[str]]:
-    """The options for the targets of a trained potential."""
+    """The options for the targets of a trained model."""
     columns = [one for one in targets if not isinstance(one, str)]
     return {
         "targets": [one if isinstance(one, str) else one["name"] for one in targets],

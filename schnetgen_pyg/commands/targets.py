@@ -38,7 +38,8 @@ def add_targets(parser: Parser) -> None:
         "--property_model",
         type=str | None,
         default=None,
-        help="potential that predicts some of the targets: name of a bundled one, or a file",
+        help="potential that predicts some of the targets, or a generator that does: name of a "
+        "bundled one, or a file",
     )
 
 
@@ -68,10 +69,10 @@ def targets_asked(pairs: Sequence[str]) -> dict[str, Any]:
 
 def candidates_asked(options: Namespace, device: torch.device) -> Candidates | None:
     """What ``--candidates`` and ``--property_model`` ask for, if anything."""
+    from schnetgen_pyg.commands.predicted import predictor_of
     from schnetgen_pyg.generator.sampling.candidates import candidates_of
-    from schnetgen_pyg.potentials.model import Potential
 
     judge: Any = None
     if options.property_model is not None:
-        judge = Potential.from_pretrained(options.property_model).to(device)
+        judge = predictor_of(options.property_model).to(device)
     return candidates_of(options.candidates, judge)

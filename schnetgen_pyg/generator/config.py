@@ -16,6 +16,8 @@ from schnetgen_pyg.generator.presets import preset
 from schnetgen_pyg.registry import nearest
 from schnetgen_pyg.representations import REPRESENTATIONS
 from schnetgen_pyg.representations.graph_encoder import GRAPH_LAYERS
+from schnetgen_pyg.targets import Column
+from schnetgen_pyg.targets.columns import checked_targets
 
 #: Settings of SchNet in the paper, where they are not those of a `GeneratorConfig`.
 PAPER = {"num_filters": 128, "num_interactions": 9, "num_gaussians": 300, "original": True}
@@ -48,6 +50,9 @@ class GeneratorConfig:
             bond orders, hydrogens, heavier neighbours); by default the usual neutral ones.
         properties: of whole molecules that the condition ``properties`` tells, any of which may be
             asked for; `schnetgen_pyg.data.properties.properties_in` finds them in data.
+        targets: what the representation predicts of finished molecules, names in
+            `schnetgen_pyg.targets.TARGETS` or columns of numbers
+            (`schnetgen_pyg.targets.targets_in`).
         num_bins: bins of the distance distributions, from 0 to ``max_distance``.
         max_distance: in Å; the paper's is the diagonal of its grid, √3 · 8.8. The last Gaussian of
             SchNet is there, too.
@@ -68,6 +73,7 @@ class GeneratorConfig:
     encoder: str = "gine"
     states: tuple[tuple[int, ...], ...] = ()
     properties: tuple[Property, ...] = ()
+    targets: tuple[str | Column, ...] = ()
     num_bins: int = 300
     max_distance: float = 15.242
     label_width: float = 0.15966
@@ -91,6 +97,7 @@ class GeneratorConfig:
         states = self.states or usual_states(self.elements)
         object.__setattr__(self, "states", tuple(sorted(map(tuple, states))))
         object.__setattr__(self, "properties", tuple(map(_property, self.properties)))
+        object.__setattr__(self, "targets", checked_targets(self.targets))
         network = REPRESENTATIONS[self.representation]
         if self.cutoff is None and not network.complete_graphs:
             object.__setattr__(self, "cutoff", network.make_settings().cutoff)

@@ -15,7 +15,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
-from torch_geometric.nn import MessagePassing
 from torch_geometric.utils import cumsum
 
 from schnetgen_pyg.accelerated import enabled
@@ -26,6 +25,7 @@ from schnetgen_pyg.generator.composition import Composition
 from schnetgen_pyg.generator.conditions import CONDITIONS, Condition
 from schnetgen_pyg.generator.config import GeneratorConfig
 from schnetgen_pyg.generator.decisions import DECISIONS, Decision, Distance, Focus
+from schnetgen_pyg.generator.new_atom_product import NewAtomProduct
 from schnetgen_pyg.generator.presets import DEFAULT_PRESET
 from schnetgen_pyg.generator.refinement import Refinement
 from schnetgen_pyg.generator.step import Step
@@ -34,28 +34,12 @@ from schnetgen_pyg.generator.training_set import TrainingSet
 from schnetgen_pyg.graphs.graph import Graph
 from schnetgen_pyg.representations import REPRESENTATIONS, PairRepresentation, Representation
 from schnetgen_pyg.storage.models import load_model, restore, save_model
+from schnetgen_pyg.targets import Target, as_targets
+from schnetgen_pyg.targets.prediction import predict
+from schnetgen_pyg.targets.predictor import Predictor, heads_of
 
 #: Name of the record of what was seen, beside the weights in a file.
 SEEN = "training_set"
-
-
-class NewAtomProduct(MessagePassing):
-    """Feature-wise product of every placed atom with the new atom of its partial molecule.
-
-    A bipartite message from each new atom to the placed ones: x_j ∘ e_new (Gebauer et al. 2018,
-    figure 2).
-    """
-
-    def __init__(self) -> None:
-        super().__init__(aggr="add")
-
-    def forward(self, x: Tensor, new: Tensor, batch: Tensor) -> Tensor:
-        """x [num_nodes, channels], new [num_graphs, channels], batch [num_nodes]."""
-        nodes = torch.arange(x.shape[0], device=x.device)
-        return self.propagate(torch.stack([batch, nodes]), x=(new, x), size=(len(new), len(x)))
-
-    def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:
-        return x_i * x_j
 
 
 class SchNetGen(nn.Module):
@@ -103,6 +87,8 @@ class SchNetGen(nn.Module):
             self.composition = Composition(most, degrees, config.hidden_channels)
         #: What takes the last small errors off finished molecules, where the model has it.
         self.refinement = Refinement(len(config.states)) if config.refinement else None
+        #: Read-outs of what is predicted of finished molecules; none where nothing is.
+        self.heads = heads_of(self.representation, self.targets, config.elements)
         #: What is known about the training; saved with the weights.
         self.provenance: dict[str, Any] = {}
         #: What it was trained on, where that is known; saved with the weights.
@@ -116,6 +102,49 @@ class SchNetGen(nn.Module):
         fresh = SchNetGen(self.config).to(self.device)
         self.load_state_dict(fresh.state_dict())
         self.training_set = None
+
+    @property
+    def targets(self) -> dict[str, Target]:
+        """What is predicted of finished molecules, each with its ``unit``, by name."""
+        return as_targets(self.config.targets)
+
+    @property
+    def predictor(self) -> Predictor:
+        """What predicts properties of molecules, in the calling style of a `Potential`: this
+        model's representation, once, on the whole molecule without a new atom or any condition,
+        and its heads. Weights are shared, not copied.
+
+        Raises:
+            InputError: of a model without targets.
+        """
+        if not self.config.targets:
+            raise InputError(
+                "this model predicts no properties; train one that does (SchNetGen(targets=…), "
+                "schnetgen train --targets gap mu), which may start from this one"
+            )
+        elements = self.config.elements
+        found = Predictor(self.representation, self.targets, elements, self.heads)
+        return found.train(self.training)
+
+    def predict(
+        self, structures: Any, batch_size: int = 64, *, progress: Callable[..., Any] | None = None
+    ) -> list[Data]:
+        """Predict properties of molecules: `schnetgen_pyg.targets.prediction.predict` of the
+        `predictor`.
+
+        Args:
+            structures: ``Data`` or ASE ``Atoms``.
+            batch_size: structures at a time.
+            progress: such as ``tqdm``.
+
+        Returns:
+            copies of the structures with what was predicted in place of their labels, by the names
+            of `targets`, and the units in ``info["units"]``; energy in eV.
+
+        Raises:
+            InputError: of a model without targets, or naming a structure that it is not for.
+        """
+        return predict(self.predictor, structures, batch_size, progress=progress)
 
     @property
     def device(self) -> torch.device:

@@ -15,7 +15,7 @@ from schnetgen_pyg.data.electrons import require_neutral
 from schnetgen_pyg.errors import require
 from schnetgen_pyg.potentials.ensemble import Ensemble
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.prediction import evaluate, require_finite
+from schnetgen_pyg.targets.prediction import evaluate, require_finite
 
 
 class PotentialCalculator(Calculator):

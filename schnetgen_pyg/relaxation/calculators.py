@@ -30,7 +30,7 @@ from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.potentials.calculator import PotentialCalculator
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.prediction import predict
+from schnetgen_pyg.targets.prediction import predict
 
 #: Tight-binding methods by their name here and in tblite.
 XTB = {"gfn2-xtb": "GFN2-xTB", "gfn1-xtb": "GFN1-xTB"}

@@ -107,6 +107,16 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     return beside if not path.is_file() and beside.is_file() else path
 
 
+def kind_of(name_or_path: str | os.PathLike[str]) -> str | None:
+    """What a bundled model, or a file, holds: ``generator`` or ``potential``; nothing for what
+    `load_model` will refuse."""
+    try:
+        with safe_open(find_model(name_or_path), framework="pt") as file:
+            return _kind(_header(file))
+    except (SafetensorError, OSError, json.JSONDecodeError):
+        return None
+
+
 def load_model(name_or_path: str | os.PathLike[str], kind: str, config: type) -> Stored:
     """Read a bundled model by its name, or any file that `save_model` wrote.
 

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.targets import TARGETS, Column, Target
+from schnetgen_pyg.targets import TARGETS, Column, Target
+from schnetgen_pyg.targets.predictor import Predictor
 from schnetgen_pyg.testing.expect import expect
+from schnetgen_pyg.training.fine_tuning import as_potential, take_weights
 
 ELEMENTS = (1, 6, 8)
 
 
 def check_target(target: Target | Column, representation: str = "schnet") -> None:
-    """Whether a target does what potentials and their training count on.
+    """Whether a target does what potentials, generators and their training count on.
 
     A scalar is invariant under rotation, reflection and translation, a vector or tensor turns with
     the molecule; all follow a permutation of the atoms; the extensive adds up over distant
     fragments, the intensive is that of one of them; gradients reach its weights; a missing label
-    (NaN) counts for nothing; and a saved potential is the same one.
+    (NaN) counts for nothing; a saved potential is the same one; and a generator predicts what a
+    potential with its representation and read-out does.
 
     Args:
-        target: registered in `schnetgen_pyg.potentials.targets.TARGETS`, or a column.
+        target: registered in `schnetgen_pyg.targets.TARGETS`, or a column.
         representation: that its features come from.
 
     Raises:
@@ -42,12 +47,13 @@ def check_target(target: Target | Column, representation: str = "schnet") -> Non
     potential = Potential(representation, ELEMENTS, (given,), hidden_channels=16, cutoff=4.0)
     potential = potential.double().eval()
     batch = _molecules()
-    _check_fit(potential, target, batch)
+    structures = _check_fit(potential, target, batch)
     _check_symmetry(potential, target, batch)
     if target.extensive is not None:
         _check_fragments(potential, target, batch)
     _check_loss(potential, target, batch)
     _check_file(potential.float(), name, batch)
+    _check_generator(representation, given, structures, batch)
 
 
 def _molecules() -> Data:
@@ -64,14 +70,15 @@ def _molecules() -> Data:
     )
 
 
-def _value(potential: Potential, name: str, z: Tensor, pos: Tensor, batch: Tensor) -> Tensor:
+def _value(potential: Predictor, name: str, z: Tensor, pos: Tensor, batch: Tensor) -> Tensor:
     with torch.no_grad():
         found = potential(z, pos, batch)
     expect(name in found, f"{name}: a prediction has only {list(found)}")
     return found[name]
 
 
-def _check_fit(potential: Potential, target: Target, batch: Data) -> None:
+def _check_fit(potential: Potential, target: Target, batch: Data) -> list[Data]:
+    """The structures of the batch with labels."""
     size = batch.num_graphs if target.per == "graph" else batch.z.numel()
     label = _labels(target, size)
     structures = batch.to_data_list()
@@ -87,6 +94,7 @@ def _check_fit(potential: Potential, target: Target, batch: Data) -> None:
     expect(all(isinstance(e, float) for e in errors.values()), f"{target.name}: errors {errors}")
     variance = target.variance(structures, ELEMENTS)
     expect(variance > 0, f"{target.name}: the variance of its labels is {variance}")
+    return list(structures)
 
 
 def _labels(target: Target, size: int) -> Tensor:
@@ -168,3 +176,24 @@ def _check_file(potential: Potential, name: str, batch: Data) -> None:
     arguments = name, batch.z, batch.pos, batch.batch
     same = torch.equal(_value(potential, *arguments), _value(loaded, *arguments))
     expect(same, f"{name}: a saved and loaded potential predicts something else")
+
+
+def _check_generator(
+    representation: str, given: str | Column, structures: list[Data], batch: Data
+) -> None:
+    name = given if isinstance(given, str) else given.name
+    common: dict[str, Any] = {"hidden_channels": 16, "cutoff": 4.0, "elements": ELEMENTS}
+    generator = SchNetGen(representation=representation, targets=(given,), **common).eval()
+    generator.predictor.fit_statistics(structures)
+    potential = Potential(as_potential(generator.config)).eval()
+    take_weights(potential, generator, "the generator")
+    arguments = name, batch.z, batch.pos, batch.batch
+    value = _value(generator.predictor, *arguments)
+    same = torch.equal(value, _value(potential, *arguments))
+    expect(same, f"{name}: a potential with the weights of a generator predicts something else")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        generator.save(path)
+        loaded = SchNetGen.from_pretrained(path)
+    same = torch.equal(value, _value(loaded.predictor, *arguments))
+    expect(same, f"{name}: a saved and loaded generator predicts something else")

@@ -34,6 +34,9 @@ class RunConfig:
         devices: Lightning's number of devices, or auto.
         strategy: Lightning's name of how several devices share the work: auto, ddp, …
         precision: Lightning's name.
+        weights: of targets in the loss, such as ``{"gap": 1.0, "mu": 0.1}``; by default 1. Their
+            squared errors are divided by the variance in the training data of what the elements
+            alone leave unexplained, so that units do not decide.
     """
 
     steps: int = 20_000
@@ -53,12 +56,15 @@ class RunConfig:
     devices: int | str = "auto"
     strategy: str = "auto"
     precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed"] = "32-true"
+    weights: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         intervals = ("validation_interval", "checkpoint_interval")
         self._require_at_least(1, "steps", "batch_size", "plateau_patience", *intervals)
         self._require_at_least(0, "warmup", "patience", "gradient_clip", "num_validation", "seed")
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
+        for name, weight in self.weights.items():
+            require(0 < weight < math.inf, f"the weight of {name}", weight, "positive")
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "between 0 and 1")
         for name, kind in get_type_hints(type(self)).items():
             if get_origin(kind) is Literal:
@@ -84,6 +90,8 @@ class TrainingConfig(RunConfig):
             added, beside all to which something else is; 0 for all.
         fragments: share of the molecules that begin with a fragment of random atoms, often with
             their hydrogens: for models that complete fragments, join them or add hydrogens.
+        target_weight: of the loss of all targets (`GeneratorConfig.targets`), beside the
+            cross-entropies. Targets are read from the molecules as they are, without noise.
         num_samples: molecules generated at each validation (in single precision), for the share of
             valid ones.
     """
@@ -92,6 +100,7 @@ class TrainingConfig(RunConfig):
     partial_molecules: int = 0
     hydrogen_steps: int = 0
     fragments: float = 0.0
+    target_weight: float = 1.0
     num_samples: int = 100
 
     @classmethod
@@ -112,6 +121,8 @@ class TrainingConfig(RunConfig):
         super().__post_init__()
         self._require_at_least(0, "position_noise", "partial_molecules", "hydrogen_steps")
         self._require_at_least(0, "num_samples")
+        weight = self.target_weight
+        require(0 < weight < math.inf, "target_weight", weight, "positive")
         require(0 <= self.fragments <= 1, "fragments", self.fragments, "0 to 1")
 
 
@@ -124,9 +135,6 @@ class PotentialTrainingConfig(RunConfig):
     Attributes:
         energy_weight: ρ of the loss ρ(E − Ê)² + Σ_i‖F_i − F̂_i‖²/n in eV², eV²/Å² (Schütt et al.
             2017, equation 5).
-        weights: of other targets, such as ``{"gap": 1.0, "mu": 0.1}``; by default 1. Their squared
-            errors are divided by the variance in the training data of what the elements alone leave
-            unexplained, so that units do not decide.
         num_test: structures held out for the test errors.
         group_by: entry of the structures' ``info``, such as ``source`` of labelled files: those
             that share it stay on one side of the split.
@@ -140,7 +148,6 @@ class PotentialTrainingConfig(RunConfig):
     validation_interval: int = 500
     precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
     energy_weight: float = 0.01
-    weights: dict[str, float] = field(default_factory=dict)
     num_test: int = 0
     group_by: str | None = None
 
@@ -149,5 +156,3 @@ class PotentialTrainingConfig(RunConfig):
         self._require_at_least(1, "num_validation")
         self._require_at_least(0, "num_test")
         require(self.energy_weight > 0, "energy_weight", self.energy_weight, "positive")
-        for name, weight in self.weights.items():
-            require(0 < weight < math.inf, f"the weight of {name}", weight, "positive")

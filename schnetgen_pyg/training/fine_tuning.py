@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,15 @@ import safetensors.torch
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
-from torch_geometric.data import Data
 
 from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.generator.config import GeneratorConfig
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.potentials.config import PotentialConfig
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.prediction import predict_each
-from schnetgen_pyg.potentials.targets.atomwise import Atomwise
 from schnetgen_pyg.representations import REPRESENTATIONS
-from schnetgen_pyg.storage.models import find_model, load_model
+from schnetgen_pyg.storage.models import find_model, kind_of, load_model
 from schnetgen_pyg.training.checkpoints import LAST, MODEL
 
 #: Settings of a training that those that start from its model do not take over.
@@ -31,6 +28,9 @@ OF_THE_PLACE = ("accelerator", "devices", "strategy", "group_by", "weights")
 
 #: Weights of which each property has a row.
 PROPERTIES = "conditions.properties."
+
+#: Parts of a model that a potential may take from a generator.
+OF_PREDICTORS = ("representation", "heads")
 
 #: What a model tells of its parent's training.
 TOLD = ("step", "num_training", "data", "method", "date", "training", "stages", "parent")
@@ -45,7 +45,8 @@ def begin(model: Any, out: Path, init: str | os.PathLike[str] | None) -> dict[st
     Args:
         model: a generator or a potential that is about to be trained.
         out: folder of the run.
-        init: a bundled model by its name, or the file of one.
+        init: a bundled model by its name, or the file of one; a potential may begin with the
+            representation of a generator.
 
     Returns:
         for the provenance: ``parent``, if there is one, by its name, the SHA-256 of its file (or
@@ -57,7 +58,7 @@ def begin(model: Any, out: Path, init: str | os.PathLike[str] | None) -> dict[st
     if (out / LAST).is_file():
         return _continued(model, out, init)
     if init is not None:
-        parent = type(model).from_pretrained(init)
+        parent = trained(type(model), init)
         take_weights(model, parent, str(init))
         if isinstance(model, SchNetGen):
             model.training_set = parent.training_set
@@ -66,6 +67,19 @@ def begin(model: Any, out: Path, init: str | os.PathLike[str] | None) -> dict[st
         return {}
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
     return {"parent": _pedigree(model.provenance, safetensors.torch.save(weights))}
+
+
+def trained(kind: type, init: str | os.PathLike[str]) -> Any:
+    """The trained model that a training of this ``kind`` of model starts from: one of the same
+    kind, or for a potential also a generator.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if issubclass(kind, Potential) and kind_of(init) == "generator":
+        return SchNetGen.from_pretrained(init)
+    model: Any = kind
+    return model.from_pretrained(init)
 
 
 def _continued(model: Any, out: Path, init: str | os.PathLike[str] | None) -> dict[str, Any]:
@@ -85,7 +99,7 @@ def _continued(model: Any, out: Path, init: str | os.PathLike[str] | None) -> di
 
 def _record(kind: Any, init: str | os.PathLike[str]) -> dict[str, Any]:
     content = find_model(init).read_bytes()
-    return {"name": str(init)} | _pedigree(kind.from_pretrained(init).provenance, content)
+    return {"name": str(init)} | _pedigree(trained(kind, init).provenance, content)
 
 
 def _pedigree(provenance: dict[str, Any], content: bytes) -> dict[str, Any]:
@@ -96,14 +110,16 @@ def _pedigree(provenance: dict[str, Any], content: bytes) -> dict[str, Any]:
 def take_weights(model: Any, parent: Any, name: str) -> None:
     """Copy the weights of a trained model of the same architecture. The new one may have further
     elements, valence states, conditions and properties, and other targets; what belongs to them
-    alone stays as it is.
+    alone stays as it is. Of a generator a potential takes the representation, and the read-outs of
+    the targets that both have.
 
     Raises:
         InputError: naming the settings that differ.
     """
-    _check_same(model, parent, name)
+    there, here = configs = _settings(parent, model), flat(model.config)
+    _check_same(dict(there), dict(here), name)
     (old, new), states, counts, properties = (
-        [list(flat(one.config).get(part, ())) for one in (parent, model)]
+        [list(config.get(part, ())) for config in configs]
         for part in ("elements", "states", "max_counts", "properties")
     )
     shared = _shared_targets(model, parent)
@@ -117,9 +133,11 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
     state = model.state_dict()
     same_formulas = counts[0] == counts[1] and old == new
     for key, weights in parent.state_dict().items():
+        if type(parent) is not type(model) and key.split(".")[0] not in OF_PREDICTORS:
+            continue
         if "composition" in key.split(".") and not same_formulas:
             continue  # which formulas there are is learned anew, and how they follow conditions
-        if shared is not None and key.startswith("heads.") and key.split(".")[1] not in shared:
+        if key.startswith("heads.") and key.split(".")[1] not in shared:
             continue  # a read-out of another target
         if key.startswith(PROPERTIES):
             index = torch.tensor([properties[1].index(one) for one in properties[0]])
@@ -135,9 +153,22 @@ def take_weights(model: Any, parent: Any, name: str) -> None:
         )
 
 
-def _check_same(model: Any, parent: Any, name: str) -> None:
+def _settings(parent: Any, model: Any) -> dict[str, Any]:
+    """Of a trained model, as one of the new one's kind has them."""
+    same = type(parent) is type(model)
+    return flat(parent.config if same else as_potential(parent.config))
+
+
+def as_potential(config: GeneratorConfig) -> PotentialConfig:
+    """The potential that reads the same targets, or by default the energy, from the same
+    representation."""
+    settings = config.representation_settings()
+    targets = config.targets or PotentialConfig.targets
+    return PotentialConfig(config.representation, settings, config.elements, targets)
+
+
+def _check_same(there: dict[str, Any], here: dict[str, Any], name: str) -> None:
     """Refuse weights of another architecture, or of what the new model has not."""
-    here, there = flat(model.config), flat(parent.config)
     (old, new), states, read, properties = (
         [list(config.pop(part, ())) for config in (there, here)]
         for part in ("elements", "states", "conditions", "properties")
@@ -180,10 +211,8 @@ def _check_same(model: Any, parent: Any, name: str) -> None:
         )
 
 
-def _shared_targets(model: Any, parent: Any) -> set[str] | None:
-    """Names of the targets that two potentials predict in the same way; ``None``: they are none."""
-    if not isinstance(model, Potential):
-        return None
+def _shared_targets(model: Any, parent: Any) -> set[str]:
+    """Names of the targets that two models predict in the same way."""
     known = parent.targets
     return {name for name, target in model.targets.items() if known.get(name) == target}
 
@@ -204,33 +233,6 @@ def _enlarged(key: str, old: Tensor, new: Tensor, grown: dict[int, list[int]]) -
     return new.index_copy(differing[0], index, old.to(new))
 
 
-def correct_references(model: Potential, structures: Sequence[Data]) -> None:
-    """Bring the references of the elements to the labels that a trained potential is to learn, of
-    targets that it knows.
-
-    Args:
-        model: with the weights that the training starts from.
-        structures: of the training, with the labels.
-    """
-    heads = {
-        name: head
-        for name, head in model.heads.items()
-        if isinstance(head, Atomwise) and head.fitted
-    }
-    known: dict[str, list[Data]] = {name: [] for name in heads}
-    missed: dict[str, list[Tensor]] = {name: [] for name in heads}
-    found = predict_each(model, structures, forces=False)
-    for label, one in zip(structures, found, strict=True):
-        for name in heads:
-            difference = label[name].double() - one[name]
-            if bool(difference.isfinite().all()):
-                known[name].append(label)
-                missed[name].append(difference)
-    for name, head in heads.items():
-        if known[name]:
-            head.correct(known[name], torch.cat(missed[name]))
-
-
 def flat(config: Any) -> dict[str, Any]:
     """All settings of an architecture, those of the representation beside the others."""
     result = asdict(config)
@@ -242,7 +244,8 @@ def flat(config: Any) -> dict[str, Any]:
 
 def settings_of(init: str | os.PathLike[str], kind: str, config: type, run: type) -> dict[str, Any]:
     """Settings of a trained model, of its architecture and its training, as defaults of a training
-    that starts from it; not those of where it was trained, and on which groups of data.
+    that starts from it; not those of where it was trained, and on which groups of data. Of a
+    generator a potential takes those of the representation, and the targets that it has.
 
     Args:
         init: a bundled model by its name, or the file of one.
@@ -252,6 +255,9 @@ def settings_of(init: str | os.PathLike[str], kind: str, config: type, run: type
     Raises:
         InputError: if there is no such model.
     """
+    if kind == "potential" and kind_of(init) == "generator":
+        stored = load_model(init, "generator", GeneratorConfig)
+        return asdict(as_potential(GeneratorConfig(**stored.config)))
     stored = load_model(init, kind, config)
     names = {one.name for one in fields(run)} - {*OF_THE_PLACE}
     training = stored.provenance.get("training", {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
@@ -42,15 +42,40 @@ from schnetgen_pyg.training.config import TrainingConfig
 from schnetgen_pyg.training.fine_tuning import begin
 from schnetgen_pyg.training.module import RunModule, Terms
 from schnetgen_pyg.training.optional import with_optional
+from schnetgen_pyg.training.targets import (
+    check_weights,
+    labels_in,
+    start_targets,
+    target_terms,
+    with_targets,
+)
 from schnetgen_pyg.training.trainer import check_continues, make_trainer, run
 
 
 class GeneratorModule(RunModule):
-    """The sum of `schnetgen_pyg.generator.losses.losses`: for the paper's model, its loss."""
+    """The sum of `schnetgen_pyg.generator.losses.losses`: for the paper's model, its loss. With
+    targets also the errors of what is predicted of the whole molecules, each divided by its
+    variance, times its weight and `TrainingConfig.target_weight`.
 
-    def __init__(self, model: SchNetGen, config: TrainingConfig, data: Sequence[Data] = ()):
+    Args:
+        model: the generator.
+        config: of the run.
+        data: of the training.
+        variances: of the targets and their derivatives that have labels, in unit².
+    """
+
+    def __init__(
+        self,
+        model: SchNetGen,
+        config: TrainingConfig,
+        data: Sequence[Data] = (),
+        variances: Mapping[str, float] | None = None,
+    ):
         super().__init__(model, config)
         self.data = data
+        known = variances or {}
+        weights = {name: config.weights.get(name, 1.0) / known[name] for name in known}
+        self.weights = {name: config.target_weight * weight for name, weight in weights.items()}
 
     def terms(self, batch: Data, *seed: int) -> Terms:
         found = loss_terms(
@@ -62,7 +87,12 @@ class GeneratorModule(RunModule):
             num_hydrogen_steps=self.config.hydrogen_steps,
             fragments=self.config.fragments,
         )
-        return Terms(found, {f"{name}_loss": mean for name, mean in found.items()})
+        terms = Terms(found, {f"{name}_loss": mean for name, mean in found.items()})
+        if not self.weights:
+            return terms
+        own = target_terms(self.model.predictor, batch, labels_in(batch), self.weights)
+        loss = {f"target {name}": mean for name, mean in own.loss.items()}
+        return Terms({**terms.loss, **loss}, {**terms.logged, **own.logged})
 
     def on_validation_batch_end(
         self, outputs: Any, batch: Data, batch_idx: int, dataloader_idx: int = 0
@@ -220,6 +250,28 @@ def _learnable(
     return [single for single in found if single is not None], failed, beyond
 
 
+def _learned(
+    model: SchNetGen, whole: Sequence[Data], known: bool
+) -> tuple[Sequence[Data], dict[str, Any]]:
+    """Structures with all that a model's decisions and conditions learn from, and for the
+    provenance what was left out.
+
+    Args:
+        model: the generator.
+        whole: the structures with everything that the user has given.
+        known: whether the model was trained before.
+    """
+    data = _with_required(model, whole)
+    _check_elements(model, data)
+    data, beyond = _with_states(model, data)
+    data = _with_graphs(model, data)
+    data = with_optional(model, data, whole, known)
+    if not isinstance(data, StoredStructures):
+        for single, name in product(data, (CHARGE, SPIN)):
+            single.pop(name, None)  # their Lewis structures say it
+    return data, beyond
+
+
 def fit(
     model: SchNetGen,
     structures: Any,
@@ -237,7 +289,7 @@ def fit(
     Args:
         model: the generator to train; in a run that continues, its weights are replaced.
         structures: ``Data``, ASE ``Atoms`` or a PyG dataset; a `StoredStructures` stays on the
-            disk.
+            disk. Of the labels of the model's targets any may be missing.
         out: folder of the run: ``model.safetensors``, ``last.ckpt`` and the ``previous.ckpt``
             before it, ``split.json`` (indices of the structures), ``logs/`` (CSV and TensorBoard).
         config: settings; keyword arguments replace its fields.
@@ -253,14 +305,9 @@ def fit(
     config = replace(config or TrainingConfig(), **changes)
     out = Path(out)
     whole = checked(structures)
-    data = _with_required(model, whole)
-    _check_elements(model, data)
-    data, beyond = _with_states(model, data)
-    data = _with_graphs(model, data)
-    data = with_optional(model, data, whole, known=bool(init or model.provenance))
-    if not isinstance(data, StoredStructures):
-        for single, name in product(data, (CHARGE, SPIN)):
-            single.pop(name, None)  # their Lewis structures say it
+    data, beyond = _learned(model, whole, known=bool(init or model.provenance))
+    data, labels, targets = with_targets(model, data, whole)
+    check_weights(config.weights, targets)
     out.mkdir(parents=True, exist_ok=True)
     check_continues(out, model)
     parent = begin(model, out, init)
@@ -276,11 +323,13 @@ def fit(
         taken(data, numbers)
         for numbers in (parts["train"], parts["validation"], parts["train"] + parts["validation"])
     )
+    known = taken(labels, parts["train"]) if targets else []
+    scales, numbers = start_targets(model, known, targets, init is not None)
     if trainer.is_global_zero:  # which writes the files
         model.training_set = _seen(model, both, out)
     model.provenance = {"training": asdict(config), "num_training": len(train)} | beyond
-    model.provenance |= parent | provenance()
-    run(trainer, GeneratorModule(model, config, train), train, validation)
+    model.provenance |= numbers | parent | provenance()
+    run(trainer, GeneratorModule(model, config, train, scales), train, validation)
     trained = SchNetGen.from_pretrained(out / MODEL)
     if trainer.is_global_zero and metrics(trainer):
         trained.provenance["metrics"] = metrics(trainer)

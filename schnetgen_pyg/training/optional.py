@@ -32,16 +32,16 @@ def with_optional(
     """
     if not model.optional:
         return data
-    full = _full(data, whole)
+    complete = full(data, whole)
     learned: dict[str, Tensor] = {}
     for condition in model.conditions.values():
         if condition.optional:
-            learned |= condition.learn(full)
+            learned |= condition.learn(complete)
     for name, rows in learned.items():
         if bool(model.optional[name].is_absent(name, rows).all()):
             if not known:
-                raise InputError(none_has(name, full))
-            rank_zero_warn(f"{none_has(name, full)}. Training goes on without it")
+                raise InputError(none_has(name, complete))
+            rank_zero_warn(f"{none_has(name, complete)}. Training goes on without it")
     if isinstance(data, StoredStructures):
         return data.with_rows(**{name: _of_file(data, rows) for name, rows in learned.items()})
     for number, single in enumerate(data):
@@ -51,7 +51,7 @@ def with_optional(
     return data
 
 
-def _full(data: Sequence[Data], whole: Sequence[Data]) -> Sequence[Data]:
+def full(data: Sequence[Data], whole: Sequence[Data]) -> Sequence[Data]:
     """The structures ``data`` with all that ``whole`` and they themselves say."""
     if isinstance(data, StoredStructures):
         return data.with_everything()

@@ -10,22 +10,20 @@ from typing import Any
 
 from torch_geometric.data import Data
 
-from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.splits import split
-from schnetgen_pyg.data.stored import StoredStructures, taken, with_label
+from schnetgen_pyg.data.stored import StoredStructures, taken
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.potentials.labels import errors, labelled, trained_targets
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.prediction import predict
-from schnetgen_pyg.potentials.targets import Target
-from schnetgen_pyg.registry import nearest
 from schnetgen_pyg.storage.provenance import provenance
+from schnetgen_pyg.targets.labels import errors, labelled, trained_targets
+from schnetgen_pyg.targets.prediction import predict
 from schnetgen_pyg.training.checkpoints import MODEL
 from schnetgen_pyg.training.config import PotentialTrainingConfig
-from schnetgen_pyg.training.fine_tuning import begin, correct_references
+from schnetgen_pyg.training.fine_tuning import begin
 from schnetgen_pyg.training.module import RunModule, Terms
 from schnetgen_pyg.training.stored import numbered
+from schnetgen_pyg.training.targets import check_weights, start_heads, target_terms, variances
 from schnetgen_pyg.training.trainer import check_continues, make_trainer, run
 
 
@@ -52,23 +50,8 @@ class PotentialModule(RunModule):
 
     def terms(self, batch: Data, *seed: int) -> Terms:
         """Of the labels that the batch has."""
-        targets = trained_targets(batch, self.model.targets)
-        found = self.model(
-            batch.z,
-            batch.pos,
-            batch.batch,
-            batch.get("cell"),
-            batch.ptr.numel() - 1,
-            compute_forces=any(target.name == "forces" for target in targets),
-            create_graph=self.model.training,
-        )
-        loss, logged = {}, {}
-        for target in targets:
-            name = target.name
-            mean = target.loss(found[name], batch[name], batch)
-            loss[name] = Mean(self.weights.get(name, 1.0) * mean.total, mean.number)
-            logged[f"{name}_{target.measure}"] = target.measured(found[name], batch[name])
-        return Terms(loss, logged)
+        names = [target.name for target in trained_targets(batch, self.model.targets)]
+        return target_terms(self.model, batch, {n: batch[n] for n in names}, self.weights)
 
 
 def fit_potential(
@@ -110,7 +93,9 @@ def fit_potential(
     config = replace(config or PotentialTrainingConfig(), **changes)
     out = Path(out)
     targets = model.targets
-    _check_weights(config, targets)
+    if "energy" in config.weights:
+        raise InputError("weights: that of the energy is energy_weight; forces have 1")
+    check_weights(config.weights, targets)
     data = labelled(structures, model.elements, targets)
     further = labelled(test, model.elements, targets, "test structure") if len(test) else []
     _check_cells(model, data, "structure")
@@ -131,9 +116,7 @@ def fit_potential(
     fitted = parts["train"]
     if isinstance(fitted, StoredStructures):  # which is read several times
         fitted = fitted.only("z", "pos", "cell", "forces", *targets)
-    if init is not None:
-        correct_references(model, fitted)
-    model.fit_statistics(fitted, [n for n, head in model.heads.items() if not head.fitted])
+    start_heads(model, fitted, init is not None)
     model.provenance = {
         "training": asdict(config),
         "method": _methods(data),
@@ -142,7 +125,8 @@ def fit_potential(
     model.provenance |= parent | provenance()
     names = ["z", "pos", "cell", *(target.name for target in trained_targets(data[0], targets))]
     train, validation = (_with(names, data, chosen[part]) for part in ("train", "validation"))
-    module = PotentialModule(model, config, _variances(model, fitted))
+    others = {name: target for name, target in targets.items() if name != "energy"}
+    module = PotentialModule(model, config, variances(others, fitted, model.elements))
     run(trainer, module, train, validation, config.batch_size)
     trained = Potential.from_pretrained(out / MODEL)
     held_out = [*parts["test"], *further]
@@ -159,27 +143,6 @@ def _methods(structures: Sequence[Data]) -> str:
         structures = structures.only("info")
     told = {str((data.get("info") or {}).get("method", "not stated")) for data in structures}
     return ", ".join(sorted(told))
-
-
-def _check_weights(config: PotentialTrainingConfig, targets: Mapping[str, Target]) -> None:
-    """Refuse weights of what is not learned."""
-    for name in config.weights:
-        if name == "energy":
-            raise InputError("weights: that of the energy is energy_weight; forces have 1")
-        if name not in targets:
-            raise InputError(
-                f"weights: {name} is none of the targets{nearest(name, list(targets))}; there are "
-                f"{', '.join(targets)}"
-            )
-
-
-def _variances(model: Potential, structures: Sequence[Data]) -> dict[str, float]:
-    """Of the targets but the energy, in the training data."""
-    return {
-        name: target.variance(with_label(structures, name), model.elements)
-        for name, target in model.targets.items()
-        if name != "energy"
-    }
 
 
 def _with(names: list[str], structures: Sequence[Data], numbers: list[int]) -> Sequence[Data]:

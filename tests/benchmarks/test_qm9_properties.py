@@ -6,7 +6,7 @@ import sys
 import ase.io
 
 from schnetgen_pyg.data.conversion import to_ase
-from tests.potentials.test_columns import spread, with_info
+from tests.targets.test_columns import spread, with_info
 
 
 def test_rows(tmp_path, monkeypatch, script):

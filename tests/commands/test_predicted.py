@@ -4,10 +4,11 @@ import ase.io
 import numpy as np
 import pytest
 
-from schnetgen_pyg import Potential
+from schnetgen_pyg import Potential, SchNetGen
 from schnetgen_pyg.cli import main
 from schnetgen_pyg.data.conversion import to_ase
-from tests.potentials.test_labels import springs
+from schnetgen_pyg.targets import Column
+from tests.targets.test_labels import springs
 
 QUICK = ["--steps=3", "--num_validation=4", "--num_test=4", "--accelerator=cpu"]
 QUICK += ["--settings.cutoff=4.0", "--settings.hidden_channels=8"]
@@ -74,3 +75,46 @@ def test_refused(data, tmp_path, capsys, options, message):
     assert main(["fit-potential", "--data", data, "--out", str(out), *QUICK, *options]) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_generator_that_predicts(isomers, tmp_path, capsys):
+    """From its training to tables of its own molecules and of others, and a potential that begins
+    with it, all in the units of the data."""
+    frames = [to_ase(one) for one in isomers[:24]]
+    for number, atoms in enumerate(frames):
+        atoms.calc, width = None, float(atoms.positions.std())
+        atoms.info = {"gap": width, "odour": number % 2, "melting": 100 * width}
+        atoms.info["units"] = {"gap": "Hartree", "melting": "K"}
+    data = str(tmp_path / "mine.extxyz")
+    ase.io.write(data, frames)
+    quick = ["--steps=4", "--num_validation=4", "--accelerator=cpu"]
+    small = ["--preset=small", "--hidden_channels=8", "--num_interactions=1", "--num_gaussians=8"]
+    names = ["--targets", "gap", "melting", "odour", "--classify", "odour", "--weights", "gap=2"]
+    run = tmp_path / "run"
+    command = ["train", "--data", data, *quick, *small, *names, "--out", str(run)]
+    assert main([*command, "--validation_interval=2"]) == 0
+    told = capsys.readouterr().out
+    assert "gap: 20 labels in 20 molecules" in told
+    assert "validation_gap_mae (eV): " in told
+    model = str(run / "model.safetensors")
+    trained = SchNetGen.from_pretrained(model)
+    assert trained.targets["melting"].unit == "K"
+    assert trained.provenance["training"]["weights"] == {"gap": 2.0}
+    made, others = tmp_path / "made.csv", tmp_path / "others.csv"
+    generate = ["generate", "--checkpoint", model, "--formula=C3H8O", "--num=2", "--predict"]
+    assert main([*generate, "--out", str(made)]) == 0
+    assert main(["predict", data, "--checkpoint", model, "--out", str(others)]) == 0
+    for table in (made, others):
+        head = table.read_text().splitlines()[0]
+        assert "gap (eV)" in head
+        assert "melting (K)" in head
+        assert "odour" in head
+    again = ["train", "--data", data, *quick, "--init", model, "--out", str(tmp_path / "again")]
+    assert main([*again, "--targets", "odour"]) == 0
+    known = SchNetGen.from_pretrained(tmp_path / "again" / "model.safetensors").config.targets
+    assert known == (Column("odour", classify=True),)
+    fit = ["fit-potential", "--data", data, *QUICK[:4], "--init", model, "--targets", "melting"]
+    assert main([*fit, "--out", str(tmp_path / "fit")]) == 0
+    potential = Potential.from_pretrained(tmp_path / "fit" / "model.safetensors")
+    assert potential.representation.settings == trained.representation.settings
+    assert potential.provenance["parent"]["name"] == model

@@ -15,8 +15,8 @@ from schnetgen_pyg.data import cache
 from schnetgen_pyg.data.conversion import as_data
 from schnetgen_pyg.data.readers.npz import save_npz
 from schnetgen_pyg.generator.sampling.likelihood import log_prob
-from schnetgen_pyg.potentials.prediction import predict
 from schnetgen_pyg.relaxation.labelling import label_file
+from schnetgen_pyg.targets.prediction import predict
 from schnetgen_pyg.training.generator import fit
 from schnetgen_pyg.training.potential import fit_potential
 from tests.conftest import small_model

@@ -8,7 +8,7 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from schnetgen_pyg import InputError, load
-from schnetgen_pyg.potentials.labels import labelled
+from schnetgen_pyg.targets.labels import labelled
 
 
 def block(smiles: str, name: str = "", **options) -> str:

@@ -11,7 +11,7 @@ from schnetgen_pyg import InputError, SchNetGen, generate
 from schnetgen_pyg import log_prob as log_prob_of
 from schnetgen_pyg.accelerated import chunks
 from schnetgen_pyg.generator.losses import losses
-from schnetgen_pyg.generator.model import NewAtomProduct
+from schnetgen_pyg.generator.new_atom_product import NewAtomProduct
 from schnetgen_pyg.generator.placement import PENALTY
 from schnetgen_pyg.representations import REPRESENTATIONS
 from tests.conftest import batch_of, deciding, full_disk, small_model

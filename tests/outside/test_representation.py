@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from schnetgen_pyg import InputError, Potential, SchNetGen, fit, generate
-from schnetgen_pyg.potentials.prediction import predict
 from schnetgen_pyg.representations import REPRESENTATIONS, Representation
 from schnetgen_pyg.representations.base import check_width_and_cutoff
 from schnetgen_pyg.representations.layers import CosineCutoff, GaussianSmearing
+from schnetgen_pyg.targets.prediction import predict
 from schnetgen_pyg.testing import check_representation
 from tests.conftest import deciding
 

@@ -8,10 +8,10 @@ from torch import nn
 from schnetgen_pyg import fit_potential
 from schnetgen_pyg.cli import main
 from schnetgen_pyg.data.conversion import to_ase
-from schnetgen_pyg.potentials.labels import errors
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.prediction import predict
-from schnetgen_pyg.potentials.targets import TARGETS, Target
+from schnetgen_pyg.targets import TARGETS, Target
+from schnetgen_pyg.targets.labels import errors
+from schnetgen_pyg.targets.prediction import predict
 from schnetgen_pyg.testing.target import check_target
 
 

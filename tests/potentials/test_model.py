@@ -10,13 +10,13 @@ from schnetgen_pyg.potentials.calculator import PotentialCalculator
 from schnetgen_pyg.potentials.config import PotentialConfig
 from schnetgen_pyg.potentials.ensemble import Ensemble
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.prediction import predict
-from schnetgen_pyg.potentials.targets import Joined, fit_references
 from schnetgen_pyg.representations import REPRESENTATIONS, SchNet
 from schnetgen_pyg.storage.models import save_model
+from schnetgen_pyg.targets import Joined, fit_references
+from schnetgen_pyg.targets.prediction import predict
 from tests.conftest import METHANE, batch_of, needs_gpu, small_model
 from tests.potentials.small import SETTINGS, crystal, small_potential
-from tests.potentials.test_labels import springs
+from tests.targets.test_labels import springs
 
 
 def test_references_are_exact_on_linear_data():

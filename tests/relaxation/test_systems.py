@@ -12,11 +12,11 @@ from schnetgen_pyg.data.conversion import from_ase
 from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.data.electrons import electrons
 from schnetgen_pyg.potentials.calculator import PotentialCalculator
-from schnetgen_pyg.potentials.prediction import predict
 from schnetgen_pyg.relaxation.calculators import calculator, check_structure, prepared
 from schnetgen_pyg.relaxation.labelling import label_file
 from schnetgen_pyg.relaxation.many import relax
 from schnetgen_pyg.relaxation.single import RelaxConfig, relax_one
+from schnetgen_pyg.targets.prediction import predict
 
 SHORT = {"num_perturbed": 1, "equilibration": 2, "interval": 1, "jobs": 1}
 

@@ -7,7 +7,7 @@ import torch
 from schnetgen_pyg import SchNetGen, fit, fit_potential, load
 from schnetgen_pyg.potentials.model import Potential
 from tests.conftest import small_model
-from tests.potentials.test_labels import springs
+from tests.targets.test_labels import springs
 
 #: Five molecules in a batch: the shares of two processes are unequal.
 SETTINGS = {

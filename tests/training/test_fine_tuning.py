@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from schnetgen_pyg import InputError, Potential, SchNetGen, fit, fit_potential
-from schnetgen_pyg.potentials.labels import errors
-from schnetgen_pyg.potentials.prediction import predict
 from schnetgen_pyg.storage.models import CHECKPOINTS
+from schnetgen_pyg.targets.labels import errors
+from schnetgen_pyg.targets.prediction import predict
 from tests.conftest import METHANE, deciding, small_model
-from tests.potentials.test_labels import springs
+from tests.targets.test_labels import springs
 from tests.training.test_generator import QUICK as GENERATOR
 from tests.training.test_potential import QUICK, fresh
 

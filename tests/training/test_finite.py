@@ -10,9 +10,9 @@ from torch_geometric.data import Data
 from schnetgen_pyg import InputError, SchNetGen, fit, fit_potential, generate
 from schnetgen_pyg.data.splits import split
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.targets import TARGETS, Target
+from schnetgen_pyg.targets import TARGETS, Target
 from tests.conftest import small_model
-from tests.potentials.test_labels import springs
+from tests.targets.test_labels import springs
 from tests.training.test_generator import QUICK as GENERATOR
 from tests.training.test_potential import QUICK, fresh
 

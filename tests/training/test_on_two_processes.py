@@ -13,7 +13,7 @@ from schnetgen_pyg.data.molecules import Molecules
 from schnetgen_pyg.potentials.model import Potential
 from schnetgen_pyg.training.config import TrainingConfig
 from schnetgen_pyg.training.generator import GeneratorModule
-from tests.potentials.test_labels import springs
+from tests.targets.test_labels import springs
 from tests.training.on_two_processes import GENERATOR, SETTINGS, new_generator, new_potential
 
 pytestmark = pytest.mark.slow

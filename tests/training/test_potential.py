@@ -8,13 +8,13 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg import InputError
 from schnetgen_pyg.data.molecules import Molecules
-from schnetgen_pyg.potentials.labels import errors
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.prediction import predict
+from schnetgen_pyg.targets.labels import errors
+from schnetgen_pyg.targets.prediction import predict
 from schnetgen_pyg.training.config import PotentialTrainingConfig
 from schnetgen_pyg.training.potential import PotentialModule, fit_potential
 from tests.potentials.small import small_potential
-from tests.potentials.test_labels import springs
+from tests.targets.test_labels import springs
 
 QUICK = {
     "steps": 12,
@@ -74,7 +74,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from schnetgen_pyg import fit_potential
-from tests.potentials.test_labels import springs
+from tests.targets.test_labels import springs
 from tests.training.test_potential import AVERAGED, fresh
 
 write, calls = Path.write_bytes, [1, 2, 3]

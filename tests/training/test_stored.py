@@ -14,7 +14,7 @@ from schnetgen_pyg.data.lewis_structures import states_in, with_lewis_structures
 from schnetgen_pyg.generator.training_set import TrainingSet
 from schnetgen_pyg.training.potential import fit_potential
 from tests.conftest import deciding, small_model
-from tests.potentials.test_labels import springs
+from tests.targets.test_labels import springs
 from tests.training import test_generator, test_potential
 
 QUICK = test_generator.QUICK | {"steps": 4, "validation_interval": 2}

@@ -31,6 +31,7 @@ from schnetgen_pyg.generator.sampling.formulas import (
     patterns_of,
 )
 from schnetgen_pyg.generator.sampling.fragments import check_fragment, unlearned
+from schnetgen_pyg.generator.sampling.predictions import check_predicts, with_predictions
 from schnetgen_pyg.generator.sampling.property_models import PropertyModel
 from schnetgen_pyg.generator.sampling.restarts import Asked, How, assemble
 from schnetgen_pyg.generator.sampling.targets import shown, targets_of, told_of, unusual_targets
@@ -228,6 +229,7 @@ def generate(
     targets: Mapping[str, Any] | None = None,
     candidates: int = 1,
     property_model: PropertyModel | None = None,
+    predict: bool = False,
     config: SamplingConfig | None = None,
     progress: Callable[..., Any] | None = None,
     **changes: Any,
@@ -253,7 +255,10 @@ def generate(
         candidates: so many are drawn for each molecule, of which the one is kept whose properties
             are nearest to the targets by what ``property_model`` predicts; candidate c of molecule
             k is molecule k · candidates + c of the seed.
-        property_model: a `Potential` for one or several of the targets, in their units.
+        property_model: a `Potential` for one or several of the targets, in their units, or
+            ``model.predictor`` where the model predicts them itself.
+        predict: whether the molecules carry what the model predicts of them, where it was trained
+            with targets. They stay the same molecules.
         config: sampling settings; keyword arguments replace its fields,
             e.g. ``temperature=0.1``.
         progress: wraps the iterator, e.g. ``tqdm.tqdm``.
@@ -266,16 +271,21 @@ def generate(
         makes bond orders; with ``log_prob=True`` the model's log-density in ``info["log_prob"]``,
         as `log_prob` gives it; of a model from a file ``info["generator"]``, its name, and
         ``info["training_set"]``, the digest of what it has seen, by which `evaluate` judges
-        novelty.
+        novelty; with ``predict`` in ``info`` or, of atoms, ``arrays`` the predictions by the names
+        of the targets, their units in ``info["units"]``, and an energy in eV by
+        ``get_potential_energy()``.
 
     Warns:
         UserWarning: for a formula or a target that is outside of what the model has seen.
 
     Raises:
         InputError: for elements or charges that the model never saw, a fragment beyond the
-            formula, a formula that valence rules forbid, or one that states a radical or isotopes.
+            formula, a formula that valence rules forbid, or one that states a radical or isotopes;
+            for predictions of a model without targets, or of ions.
     """
     config = replace(config or SamplingConfig(), **changes)
+    if predict:
+        check_predicts(model, patterns_of(formula))
     molecules: Any = sample(
         model,
         formula,
@@ -286,4 +296,5 @@ def generate(
         config=config,
         candidates=candidates_of(candidates, property_model),
     )
+    molecules = with_predictions(model, molecules) if predict else molecules
     return list(progress(molecules, total=num_molecules) if progress else molecules)

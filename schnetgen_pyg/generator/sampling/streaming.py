@@ -23,6 +23,8 @@ from schnetgen_pyg.generator.sampling.candidates import Candidates
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.formulas import Formulas, patterns_of
 from schnetgen_pyg.generator.sampling.generate import sample
+from schnetgen_pyg.generator.sampling.predictions import check_predicts, with_predictions
+from schnetgen_pyg.generator.sampling.property_models import AT_ONCE
 from schnetgen_pyg.generator.sampling.targets import plain
 from schnetgen_pyg.parallel import grouped
 from schnetgen_pyg.storage.models import weights_digest
@@ -122,6 +124,7 @@ def generate_file(
     config: SamplingConfig | None = None,
     candidates: Candidates | None = None,
     polish: Finish | None = None,
+    predict: bool = False,
     progress: Callable[..., Any] | None = None,
     overwrite: bool = False,
 ) -> bool:
@@ -133,6 +136,7 @@ def generate_file(
     Args:
         candidates: of which the best is taken for each molecule.
         polish: what is done with the molecules of a batch before they are written.
+        predict: whether what the model predicts of them, as they are written, stands beside them.
         overwrite: whether what is there of another model, other settings or unknown origin may be
             replaced.
 
@@ -150,9 +154,12 @@ def generate_file(
     common: dict[str, Any] = {"seed": seed, "fragment": fragment, "config": config}
     # Refuses what is wrong, builds nothing.
     sample(model, formula, num_molecules, candidates=candidates, targets=targets, **common)
+    if predict:
+        check_predicts(model, patterns_of(formula))
     settings = _run_settings(model, formula, targets=targets, **common)
     settings["candidates"] = None if candidates is None else candidates.settings
     settings["polish"] = None if polish is None else polish.settings
+    settings |= {"predict": True} if predict else {}
     asked = {"num_molecules": num_molecules}
     file = ResumableFile(
         path, "extxyz", settings, keep_whole_frames, result=asked, overwrite=overwrite
@@ -166,6 +173,9 @@ def generate_file(
         )
         if polish is not None:
             molecules = _finished(molecules, polish, 0 if fragment is None else len(fragment))
+        if predict:
+            at_once = AT_ONCE if polish is None else polish.batch_size
+            molecules = with_predictions(model, molecules, at_once)
         if progress:
             molecules = progress(molecules, initial=done, total=num_molecules)
         file.extend(map(_frame, molecules))

@@ -9,8 +9,8 @@ import torch
 from schnetgen_pyg import InputError, Potential, generate
 from schnetgen_pyg.generator.sampling.candidates import Candidates
 from schnetgen_pyg.generator.sampling.streaming import generate_file
-from schnetgen_pyg.potentials.targets import Target
 from schnetgen_pyg.storage.resumable import ResumableFile
+from schnetgen_pyg.targets import Target
 from tests.generator.conditions.test_properties import GAP, MU, awake, same, told
 
 NUMBER = 5

@@ -18,7 +18,7 @@ from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.gibbs import movable_atoms, resample
 from schnetgen_pyg.generator.valence_states import valence_states
-from schnetgen_pyg.potentials.prediction import predict
+from schnetgen_pyg.targets.prediction import predict
 from tests.conftest import deciding, small_model
 
 PARTS = deciding("focus", "next_type", "hydrogens", "valence_state")

@@ -6,10 +6,10 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.potentials.calculator import PotentialCalculator
-from schnetgen_pyg.potentials.labels import labelled
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.prediction import predict
-from schnetgen_pyg.potentials.targets import TARGETS, Column, Target
+from schnetgen_pyg.targets import TARGETS, Column, Target
+from schnetgen_pyg.targets.labels import labelled
+from schnetgen_pyg.targets.prediction import predict
 from schnetgen_pyg.testing.target import check_target
 from tests.conftest import batch_of
 

@@ -15,7 +15,7 @@ from schnetgen_pyg.data.molecules import Molecules
 from schnetgen_pyg.data.stored import StoredStructures
 
 if TYPE_CHECKING:
-    from schnetgen_pyg.potentials.targets.base import Target
+    from schnetgen_pyg.targets.base import Target
 
 
 class Features(NamedTuple):

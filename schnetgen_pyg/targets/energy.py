@@ -11,8 +11,8 @@ from torch_geometric.data import Data
 from schnetgen_pyg.data.stored import with_label
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.graphs.graph import Graph
-from schnetgen_pyg.potentials.targets.atomwise import Features, Joined
-from schnetgen_pyg.potentials.targets.base import Derivative, Target
+from schnetgen_pyg.targets.atomwise import Features, Joined
+from schnetgen_pyg.targets.base import Derivative, Target
 
 
 class Energy(Target):

@@ -17,10 +17,10 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.data.properties import none_has, property_values
-from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features, Joined
-from schnetgen_pyg.potentials.targets.base import Target
-from schnetgen_pyg.potentials.targets.table import TARGETS
+from schnetgen_pyg.errors import InputError, require
+from schnetgen_pyg.targets.atomwise import Atomwise, Features, Joined
+from schnetgen_pyg.targets.base import Target
+from schnetgen_pyg.targets.table import TARGETS
 
 #: Largest rate of a class, and least, that a read-out starts from.
 RATES = (0.001, 0.999)
@@ -200,3 +200,23 @@ def as_column(given: Column | Mapping[str, Any]) -> Column:
             "(TARGETS.register) and give its name"
         )
     return Column(**given)
+
+
+def checked_targets(
+    given: str | Sequence[str | Column | Mapping[str, Any]],
+) -> tuple[str | Column, ...]:
+    """Targets as the configuration of a model keeps them, also from a file.
+
+    Raises:
+        InputError: for one that is unknown, comes twice, or is a derivative.
+    """
+    given = [given] if isinstance(given, str) else given
+    known = tuple(one if isinstance(one, str) else as_column(one) for one in given)
+    found = as_targets(known)
+    require(len(found) == len(known), "targets", list(known), "all different")
+    for name, target in found.items():
+        if (of := target.derivative_of) is not None:
+            raise InputError(
+                f"targets: {name} is a derivative of {of} and comes with it; name {of}"
+            )
+    return known

@@ -14,14 +14,14 @@ from schnetgen_pyg.data.molecules import Molecules
 from schnetgen_pyg.data.units import conversion
 from schnetgen_pyg.data.writers import write
 from schnetgen_pyg.potentials.ensemble import Ensemble
-from schnetgen_pyg.potentials.labels import errors, labelled
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.prediction import annotated, predict
-from schnetgen_pyg.potentials.targets import TARGETS, Column, targets_in
+from schnetgen_pyg.targets import TARGETS, Column, targets_in
+from schnetgen_pyg.targets.labels import errors, labelled
+from schnetgen_pyg.targets.prediction import annotated, predict
 from schnetgen_pyg.training.config import PotentialTrainingConfig
 from schnetgen_pyg.training.potential import PotentialModule, fit_potential
 from tests.conftest import batch_of
-from tests.potentials.test_labels import springs
+from tests.targets.test_labels import springs
 from tests.training.test_potential import QUICK
 
 SMALL = {"hidden_channels": 12, "cutoff": 4.0}
@@ -192,7 +192,8 @@ def test_labels_are_converted_once(tmp_path):
         assert results[-1] < 6
     assert results[0] == pytest.approx(results[1], rel=1e-4)
     found = predict(model, data)
-    assert found[2].info == {}  # what was said of the label is not so of the prediction
+    # What was said of the label is not so of the prediction.
+    assert found[2].info == {"units": {"alpha": "bohr^3"}}
     told = errors(found, data, model.targets)["alpha_mae (bohr³)"]
     missed = [float(one.alpha) - 6.748334 * (2 + 0.1 * k) for k, one in enumerate(found)]
     assert told == pytest.approx(sum(map(abs, missed)) / 16, rel=1e-4)

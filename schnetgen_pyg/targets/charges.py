@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
-from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features
-from schnetgen_pyg.potentials.targets.base import Target
+from schnetgen_pyg.targets.atomwise import Atomwise, Features
+from schnetgen_pyg.targets.base import Target
 
 
 class NeutralCharges(Atomwise):

@@ -8,13 +8,13 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg import InputError, fit_potential
 from schnetgen_pyg.potentials.calculator import PotentialCalculator
-from schnetgen_pyg.potentials.labels import errors, labelled
 from schnetgen_pyg.potentials.model import Potential
-from schnetgen_pyg.potentials.prediction import predict
-from schnetgen_pyg.potentials.targets import TARGETS, Features, Target
+from schnetgen_pyg.targets import TARGETS, Features, Target
+from schnetgen_pyg.targets.labels import errors, labelled
+from schnetgen_pyg.targets.prediction import predict
 from tests.conftest import batch_of
 from tests.potentials.small import crystal, numerical
-from tests.potentials.test_labels import springs
+from tests.targets.test_labels import springs
 from tests.training.test_potential import QUICK
 
 VECTORS = ("painn", "equivariant_transformer")

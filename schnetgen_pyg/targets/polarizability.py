@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from schnetgen_pyg.potentials.targets.atomwise import (
+from schnetgen_pyg.targets.atomwise import (
     Atomwise,
     Features,
     Joined,
     fit_references,
 )
-from schnetgen_pyg.potentials.targets.base import Target
-from schnetgen_pyg.potentials.targets.gated import GatedReadout
+from schnetgen_pyg.targets.base import Target
+from schnetgen_pyg.targets.gated import GatedReadout
 
 
 def _isotropic(tensors: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""What potentials predict: the table of targets.
+"""What models predict of structures: the table of targets.
 
 A user's own target is one file::
 
-    from schnetgen_pyg.potentials.targets import TARGETS, Target
+    from schnetgen_pyg.targets import TARGETS, Target
 
     TARGETS.register("band_gap", Target("band_gap", "eV", extensive=False))
 
@@ -13,10 +13,10 @@ A file that names a target is read where the target is registered. A column of n
 read-out of its own need not be registered: `targets_in`.
 """
 
-from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features, Joined, fit_references
-from schnetgen_pyg.potentials.targets.base import Derivative, Target
-from schnetgen_pyg.potentials.targets.columns import Column, as_targets, targets_in
-from schnetgen_pyg.potentials.targets.table import TARGETS
+from schnetgen_pyg.targets.atomwise import Atomwise, Features, Joined, fit_references
+from schnetgen_pyg.targets.base import Derivative, Target
+from schnetgen_pyg.targets.columns import Column, as_targets, targets_in
+from schnetgen_pyg.targets.table import TARGETS
 
 __all__ = [
     "TARGETS",

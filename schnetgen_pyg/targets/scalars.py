@@ -6,9 +6,9 @@ them. All that adds up over fragments is a sum. `mu` and `r2` have read-outs of 
 
 from __future__ import annotations
 
-from schnetgen_pyg.potentials.targets.base import Target
-from schnetgen_pyg.potentials.targets.dipole import MU
-from schnetgen_pyg.potentials.targets.extent import R2
+from schnetgen_pyg.targets.base import Target
+from schnetgen_pyg.targets.dipole import MU
+from schnetgen_pyg.targets.extent import R2
 
 #: The twelve properties by which networks are compared on QM9.
 QM9 = (

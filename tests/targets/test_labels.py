@@ -3,7 +3,7 @@ import torch
 from torch_geometric.data import Data
 
 from schnetgen_pyg import InputError
-from schnetgen_pyg.potentials.labels import errors, labelled
+from schnetgen_pyg.targets.labels import errors, labelled
 from tests.conftest import METHANE
 
 

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from schnetgen_pyg.potentials.targets.atomwise import (
+from schnetgen_pyg.targets.atomwise import (
     Atomwise,
     Features,
     Joined,
     least_squares,
 )
-from schnetgen_pyg.potentials.targets.base import Target
+from schnetgen_pyg.targets.base import Target
 
 
 class ExtentHead(Atomwise):

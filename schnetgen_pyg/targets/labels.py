@@ -19,9 +19,9 @@ from schnetgen_pyg.data.properties import numeric_names
 from schnetgen_pyg.data.stored import StoredStructures, taken
 from schnetgen_pyg.data.units import conversion
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.potentials.prediction import forget_labels, with_derivatives
-from schnetgen_pyg.potentials.targets import TARGETS, Target, as_targets
 from schnetgen_pyg.registry import nearest
+from schnetgen_pyg.targets import TARGETS, Target, as_targets
+from schnetgen_pyg.targets.prediction import forget_labels, with_derivatives
 
 #: Derivatives that are trained on where all structures have them.
 TRAINED_DERIVATIVES = ("forces",)
@@ -38,6 +38,8 @@ def labelled(
     elements: Sequence[int],
     targets: Mapping[str, Target] | Sequence[str] = ("energy",),
     where: str = "structure",
+    *,
+    keep: bool = False,
 ) -> Sequence[Data]:
     """Structures of any kind, checked to have labels of the targets, and forces all or none.
 
@@ -71,11 +73,14 @@ def labelled(
     for index, data in enumerate(looked):
         place = named(data, f"{where} {index}")
         found = _set_labels(data, wanted, trained, place)
+        if not found and "energy" in wanted and not keep:
+            raise _no_label(data, wanted["energy"], place)
         left -= found
         if found:
             numbers.append(index)
         _check_cell(data, place)
-        require_neutral(data, "a potential", place)
+        if found or not keep:
+            require_neutral(data, "the model", place)
         if not stored:  # else it was checked when the file was made
             require_distinct(data, place)
         unseen = sorted(set(data.z.tolist()) - set(elements))
@@ -90,8 +95,8 @@ def labelled(
         raise _nobody_has(left, result, wanted, where)
     _tell_unused(result, wanted, trained, where)
     if isinstance(result, StoredStructures):
-        result = _with_labels(result, kept, trained)
-    return _those_with_labels(result, numbers, wanted, where)
+        result = with_labels(result, kept, trained)
+    return result if keep else _those_with_labels(result, numbers, wanted, where)
 
 
 def _trained(
@@ -156,10 +161,10 @@ def _is_plain(structures: StoredStructures, target: Target) -> bool:
     )
 
 
-def _with_labels(
+def with_labels(
     structures: StoredStructures, labels: dict[str, list[Tensor]], targets: Mapping[str, Target]
 ) -> StoredStructures:
-    """Structures in a file with labels that are in memory."""
+    """Structures in a file with labels that are in memory, of each of them, or joined."""
     whole = {}
     for name, values in labels.items():
         rows, each = torch.cat(values), targets[name].per == "graph"
@@ -180,8 +185,6 @@ def _set_labels(
     ``trained`` are the targets and those of their derivatives that structures have."""
     found = {name: label_of(data, target, place) for name, target in targets.items()}
     has = {name for name, label in found.items() if label is not None}
-    if not has and "energy" in targets:
-        raise _no_label(data, targets["energy"], place)
     for name in TRAINED_DERIVATIVES:
         of = str(TARGETS[name].derivative_of)
         if of not in targets:

@@ -15,8 +15,8 @@ from torch_geometric.utils import scatter
 from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.graphs.graph import Graph
-from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features, Joined, fit_references
 from schnetgen_pyg.representations.layers import mlp
+from schnetgen_pyg.targets.atomwise import Atomwise, Features, Joined, fit_references
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from schnetgen_pyg.potentials.targets.atomwise import Atomwise, Features, Joined
-from schnetgen_pyg.potentials.targets.base import Target
-from schnetgen_pyg.potentials.targets.charges import less_mean
-from schnetgen_pyg.potentials.targets.gated import GatedReadout
+from schnetgen_pyg.targets.atomwise import Atomwise, Features, Joined
+from schnetgen_pyg.targets.base import Target
+from schnetgen_pyg.targets.charges import less_mean
+from schnetgen_pyg.targets.gated import GatedReadout
 
 
 class DipoleHead(Atomwise):
