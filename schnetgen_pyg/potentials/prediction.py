@@ -88,12 +88,12 @@ def predict_each(
     targets = with_derivatives(potential.targets)
     everything = checked(structures)
     if not isinstance(everything, StoredStructures):
-        _require_usable(potential, everything, 0)
+        require_usable(potential, everything, 0)
     starts: Any = range(0, len(everything), batch_size)
     for start in progress(starts) if progress else starts:
         part = [everything[k] for k in range(start, min(start + batch_size, len(everything)))]
         if isinstance(everything, StoredStructures):
-            _require_usable(potential, part, start)
+            require_usable(potential, part, start)
         found = evaluate(potential, part, forces)
         ends = cumsum(torch.tensor([data.z.numel() for data in part])).tolist()
         for index, data in enumerate(part):
@@ -128,7 +128,7 @@ def forget_labels(data: Data, names: Iterable[str]) -> None:
     data.info = {key: value for key, value in left.items() if key != "units" or value}
 
 
-def _require_usable(
+def require_usable(
     potential: Potential | Ensemble, structures: Sequence[Data], first: int
 ) -> None:
     """Refuse structures with charges or unknown elements, or atoms in one place; the first has this
