@@ -123,7 +123,7 @@ def chemical_potential_on_grid(
     level: float = LEVEL,
     spacing: float = SPACING,
 ) -> ProbedGrid:
-    """`chemical_potential` on the points of a grid: computed two points deep to both sides of the
+    """`chemical_potential` on the points of a grid: computed three points deep to both sides of the
     surface, which is what a program interpolates between."""
     data = _molecule(potential, structure, probe)
     pos = _positions(data)
