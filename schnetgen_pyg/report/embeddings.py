@@ -29,11 +29,11 @@ def add_embeddings(axes: Any, embeddings: Embeddings, title: str = "") -> None:
 
     places, share = principal_components(embeddings.vectors)
     groups = embeddings.groups
-    shades = colormaps["tab20"].colors
-    for group in sorted(set(groups)):
+    different = sorted(set(groups))
+    for number, group in enumerate(different):
         chosen = [k for k, one in enumerate(groups) if one == group]
-        color = shades[group - 1]
-        axes.scatter(*places[chosen].T, s=210, color=color, alpha=0.55, label=str(group))
+        color = colormaps["turbo"]((number + 0.5) / len(different))
+        axes.scatter(*places[chosen].T, s=210, color=color, alpha=0.5, label=str(group))
         for k in chosen:
             symbol = chemical_symbols[embeddings.elements[k]]
             axes.annotate(symbol, places[k], ha="center", va="center", fontsize=8)
