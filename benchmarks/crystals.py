@@ -1,4 +1,4 @@
-"""Crystals: formation energies and embeddings of perovskites, energies, forces and stress of metals.
+"""Crystals: formation energies and embeddings of perovskites; energies, forces, stress of metals.
 
     python benchmarks/crystals.py --data FOLDER --seconds 3600
     python benchmarks/crystals.py --data FOLDER --parts perov_5 --representations painn --steps 2000
@@ -8,16 +8,16 @@ CDVAE splits it: its training part is not there, so networks learn from the vali
 ``mlearn_*_{training,test}.npz`` (Zuo et al., J. Phys. Chem. A 124, 731, 2020).
 
 **perov_5.** The source does not say whether ``heat_ref`` (eV) is of a cell or of an atom. All cells
-have five atoms, so the data cannot tell either; it is learned as an intensive number, the mean of the
-atoms' contributions, since a formation energy in a table does not grow with the cell that somebody
-chose. The embeddings of the trained networks go to ``embeddings.png`` and ``.csv`` in the folder of the
-run; the row has the share of elements whose nearest one is of their own group, with shuffled groups
-beside, in two principal components and in all dimensions: before the training, after it, and of what
-the training added, as the random start is large.
+have five atoms, so the data cannot tell either. It is learned as an intensive number, the mean of
+the atoms' contributions: a formation energy in a table does not grow with the cell that somebody
+chose. The embeddings of the trained networks go to ``embeddings.png`` and ``.csv`` in the folder of
+the run; the row has the share of elements whose nearest one is of their own group, with shuffled
+groups beside, in two principal components and in all dimensions: before the training, after it, and
+of what the training added, as the random start is large.
 
-**mlearn.** Of Cu and Ni there is a test part alone: of a seeded order three quarters are learned and
-the others tested. The files order the components of shear in two ways (compare the sheared cells of
-Si and Mo), so the stress, which no network here is trained on, is judged by its diagonal.
+**mlearn.** Of Cu and Ni there is a test part alone: of a seeded order three quarters are learned
+and the others tested. The files order the components of shear in two ways (compare the sheared
+cells of Si and Mo), so the stress, which no network here is trained on, is judged by its diagonal.
 
 Rows that are there serve again; a training that was stopped continues.
 """

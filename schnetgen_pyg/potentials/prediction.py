@@ -128,9 +128,7 @@ def forget_labels(data: Data, names: Iterable[str]) -> None:
     data.info = {key: value for key, value in left.items() if key != "units" or value}
 
 
-def require_usable(
-    potential: Potential | Ensemble, structures: Sequence[Data], first: int
-) -> None:
+def require_usable(potential: Potential | Ensemble, structures: Sequence[Data], first: int) -> None:
     """Refuse structures with charges or unknown elements, or atoms in one place; the first has this
     number."""
     for number, data in enumerate(structures, first):

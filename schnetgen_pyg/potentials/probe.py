@@ -13,8 +13,8 @@ and the more atoms, the larger it is. So we read it as
     Σ_i ‖r − r_i‖⁻² = 3.7 Å⁻²,
 
 whose surface closes about any molecule: 0.52 Å from a single atom, 0.6 to 1.4 Å from the nearest
-one of benzene. `LEVEL` has it, and every function takes another one: at 2 Å⁻² the probe is as far from
-benzene as atoms are that are bonded (1.0 to 2.1 Å), at 1 Å⁻² farther (1.7 to 3.2 Å).
+one of benzene. `LEVEL` has it, and every function takes another one: at 2 Å⁻² the probe is 1.0 to
+2.1 Å from benzene, about as far as atoms are that are bonded, at 1 Å⁻² 1.7 to 3.2 Å.
 """
 
 from __future__ import annotations
@@ -222,8 +222,8 @@ def _molecule(potential: Potential, structure: Data | ase.Atoms, probe: str | in
     data = checked([structure])[0]
     if data.get("cell") is not None and bool(data.cell.any()):
         raise InputError(
-            f"{named(data, 'structure')}: is periodic, and the surface closes about molecules only; "
-            "if it is one molecule in a box, remove its cell"
+            f"{named(data, 'structure')}: is periodic, and the surface closes about molecules "
+            "only; if it is one molecule in a box, remove its cell"
         )
     require_usable(potential, [data], 0)
     return data

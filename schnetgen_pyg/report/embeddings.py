@@ -11,9 +11,7 @@ from schnetgen_pyg.evaluation.embeddings import Embeddings, principal_components
 from schnetgen_pyg.storage.atomic import replacing
 
 
-def draw_embeddings(
-    path: str | os.PathLike[str], embeddings: Embeddings, title: str = ""
-) -> None:
+def draw_embeddings(path: str | os.PathLike[str], embeddings: Embeddings, title: str = "") -> None:
     """Draw the first two principal components (PNG), every element in the colour of its group."""
     from matplotlib.figure import Figure
 

@@ -87,7 +87,12 @@ class Canvas:
         return surface + fog[..., None] * (BACKGROUND - surface)
 
     def mesh(
-        self, vertices: Array, normals: Array, faces: Array, colors: Array, opacity: float
+        self,
+        vertices: Array,
+        normals: Array,
+        faces: NDArray[np.integer],
+        colors: Array,
+        opacity: float,
     ) -> None:
         """A surface of small triangles, one layer of glass over what is behind it.
 

@@ -53,9 +53,11 @@ def write_ply(path: str | os.PathLike[str], surface: ProbedSurface) -> None:
     ``potential`` in eV; atoms are not in it."""
     vertices = np.empty(
         len(surface.vertices),
-        [*((name, "<f4") for name in ("x", "y", "z", "nx", "ny", "nz"))]
-        + [*((name, "u1") for name in ("red", "green", "blue"))]
-        + [("potential", "<f4")],
+        [
+            *((name, "<f4") for name in ("x", "y", "z", "nx", "ny", "nz")),
+            *((name, "u1") for name in ("red", "green", "blue")),
+            ("potential", "<f4"),
+        ],
     )
     for names, columns in (
         (("x", "y", "z"), surface.vertices),
@@ -90,8 +92,8 @@ def potential_path(path: str | os.PathLike[str]) -> Path:
 
 
 def write_cubes(path: str | os.PathLike[str], volumes: ProbedGrid) -> tuple[Path, Path]:
-    """Write two cube files, each atomically: Σ_i ‖r − r_i‖⁻² (Å⁻²), whose isosurface at ``level`` is
-    drawn, and `potential_path` with the energies (eV) that colour it."""
+    """Write two cube files, each atomically: Σ_i ‖r − r_i‖⁻² (Å⁻²), whose isosurface at ``level``
+    is drawn, and `potential_path` with the energies (eV) that colour it."""
     shown = Path(path), potential_path(path)
     title = _title(volumes.atoms, volumes.probe, volumes.level)
     words = "the surface: sum of inverse squared distances (1/Angstrom^2)", "the colour (eV)"
@@ -110,7 +112,9 @@ def write_cubes(path: str | os.PathLike[str], volumes: ProbedGrid) -> tuple[Path
 def _title(atoms: ase.Atoms, probe: str, level: float) -> str:
     """In the letters of old formats."""
     formula = hill_formula(atoms.numbers)
-    return f"Local chemical potential of {formula}, probe {probe}, isosurface {level:g} 1/Angstrom^2"
+    return (
+        f"Local chemical potential of {formula}, probe {probe}, isosurface {level:g} 1/Angstrom^2"
+    )
 
 
 def draw_surface(path: str | os.PathLike[str], surface: ProbedSurface) -> None:
@@ -118,7 +122,9 @@ def draw_surface(path: str | os.PathLike[str], surface: ProbedSurface) -> None:
     little from above, with a bar of the colours."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), facecolor=BACKGROUND / 255)
+    figure = Figure(
+        figsize=(WIDTH / 100, HEIGHT / 100), facecolor=tuple((BACKGROUND / 255).tolist())
+    )
     add_surface(figure, surface)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)

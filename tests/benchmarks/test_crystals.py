@@ -1,4 +1,4 @@
-"""The benchmark of crystals, from small files of its formats to its JSON, which a second call keeps."""
+"""The benchmark of crystals, from small files to its JSON, which a second call keeps."""
 
 import json
 import sys

@@ -18,7 +18,9 @@ def place(tmp_path, monkeypatch):
 
 
 def probe(*options):
-    return main(["probe", "two.extxyz", "--potential", "own.safetensors", "--spacing=0.25", *options])
+    return main(
+        ["probe", "two.extxyz", "--potential", "own.safetensors", "--spacing=0.25", *options]
+    )
 
 
 def test_volumes_need_no_further_package(place, capsys):

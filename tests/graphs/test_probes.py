@@ -35,8 +35,8 @@ def test_atoms_do_not_notice_probes_nor_probes_each_other(name):
 
 @pytest.mark.parametrize("name", ["gmnn", "allegro"])
 def test_a_probe_is_an_atom_where_messages_go_one_block_only(name):
-    """Features of these networks are of an atom and its neighbours alone, so that it does not matter
-    whether the neighbours see the probe."""
+    """Features of these networks are of an atom and its neighbours alone: whether the neighbours
+    see the probe does not matter."""
     batch = batch_of([7])
     z, pos, network = batch.z, batch.pos.double(), network_of(name)
     whole = network.from_positions(torch.cat([z, z.new_tensor([8])]), torch.cat([pos, POINTS[:1]]))

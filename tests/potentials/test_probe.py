@@ -67,9 +67,7 @@ def test_volumes_agree_with_the_surface():
     potential = small_potential()
     surface = chemical_potential(potential, ETHANOL, level=2.0, spacing=0.1)
     volumes = chemical_potential_on_grid(potential, ETHANOL, level=2.0, spacing=0.1)
-    axes = [
-        volumes.grid.origin[k] + 0.1 * np.arange(n) for k, n in enumerate(volumes.grid.shape)
-    ]
+    axes = [volumes.grid.origin[k] + 0.1 * np.arange(n) for k, n in enumerate(volumes.grid.shape)]
     interpolated = RegularGridInterpolator(axes, volumes.values)(surface.vertices)
     assert np.abs(interpolated - surface.values).max() < 0.05 * np.ptp(surface.values)
 

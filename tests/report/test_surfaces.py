@@ -1,4 +1,4 @@
-"""Surfaces with a local chemical potential: files that other programs read, the picture, the page."""
+"""Surfaces with a local chemical potential: files that others read, the picture, the page."""
 
 import json
 import re
