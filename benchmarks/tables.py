@@ -19,6 +19,7 @@ from typing import Any
 
 from common import RESULTS
 from tables_of_any import TABLES as OF_ANY
+from tables_of_crystals import TABLES as OF_CRYSTALS
 from tables_of_molecules import (
     ablation,
     paper,
@@ -86,6 +87,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     **OF_ANY,
     **OF_TARGETS,
     **OF_PROPERTIES,
+    **OF_CRYSTALS,
 }
 #: Made of several records.
 SUMMARIES: dict[str, Callable[[], str]] = {"summary": summary}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -98,3 +99,13 @@ def valences(z: Tensor) -> Tensor:
 def _valences(device: torch.device) -> Tensor:
     known = {0: 0, **VALENCE}
     return torch.tensor([known.get(number, UNLIMITED) for number in range(101)], device=device)
+
+
+def group_of(number: int) -> int:
+    """Group of an element in the periodic table, 1 to 18; lanthanides and actinides count as 3."""
+    gases = (0, 2, 10, 18, 36, 54, 86, 118)
+    period = bisect_left(gases, number)
+    behind, ahead = number - gases[period - 1], gases[period] - number
+    if behind <= 2 and number != 2:
+        return behind
+    return max(3, 18 - ahead)

@@ -12,6 +12,7 @@ from schnetgen_pyg.commands import (
     generation,
     generators,
     judges,
+    probe,
 )
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
@@ -29,4 +30,5 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "predict": energies.predict,
     "label": energies.label,
     "relax": energies.relax,
+    "probe": probe.probe,
 }

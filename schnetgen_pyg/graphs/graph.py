@@ -33,16 +33,19 @@ class Graph:
     The first half of the edges goes from the earlier to the later atom of their pairs, the
     second half back, in the same order of pairs; every pair has an edge. In a periodic cell a
     pair is an atom and an image of another (or of itself), so the same two atoms may form several.
+    Pairs may have no edge back (`schnetgen_pyg.graphs.probes`): those are the last in the first
+    part, which is then longer than half.
 
     Attributes:
         distance: of each pair [num_pairs] in Å.
         vector: from the earlier to the later atom of each pair [num_pairs, 3] in Å.
         edge_index: source and target node of each directed edge [2, num_edges] (PyG's flow
             ``source_to_target``).
-        edge_pair: pair of each edge [num_edges], ascending in each half.
+        edge_pair: pair of each edge [num_edges], ascending in each part.
         dense: the same edges as padded blocks; where it is given the edges are left out.
         table: of the network's radial functions, to be interpolated.
         num_nodes: number of nodes; by default up to the last one with an edge.
+        num_forward: edges of the first part; by default half of them.
     """
 
     distance: Tensor
@@ -52,6 +55,7 @@ class Graph:
     dense: DenseLayout | None = None
     table: RadialTable | None = None
     num_nodes: int | None = None
+    num_forward: int | None = None
 
     @classmethod
     def from_edge_index(
@@ -115,8 +119,14 @@ class Graph:
         return self.edge_index
 
     @property
+    def forward_edges(self) -> int:
+        """Number of edges from the earlier to the later atom of their pairs; the edge back of
+        number k is number k + ``forward_edges``."""
+        return self.edges.shape[1] // 2 if self.num_forward is None else self.num_forward
+
+    @property
     def copied(self) -> bool:
-        """Whether pairs occur several times, in several partial molecules."""
+        """Whether pairs occur several times, in several partial molecules, or one way only."""
         return self.edges.shape[1] != 2 * self.distance.shape[0]
 
     def to_edges(self, values: Tensor) -> Tensor:
@@ -129,11 +139,12 @@ class Graph:
     def edge_vector(self, vector: Tensor | None = None) -> Tensor:
         """Vectors from source to target of every edge [num_edges, 3]; by default in Å, or any
         multiple of ``vector`` [num_pairs, 3]."""
-        forth = self.vector if vector is None else vector
+        forth = back = self.vector if vector is None else vector
         if self.copied:
             assert self.edge_pair is not None
-            forth = forth.index_select(0, self.edge_pair[: self.edge_pair.numel() // 2])
-        return torch.cat([forth, -forth])
+            there, home = self.edge_pair.tensor_split([self.forward_edges])
+            forth, back = forth.index_select(0, there), back.index_select(0, home)
+        return torch.cat([forth, -back])
 
     @cached_property
     def rows(self) -> TargetRows:

@@ -195,13 +195,13 @@ def _picture(
     size[placed:] = 0
     if placed < len(atoms):
         size[placed] = grown
-    _sticks(canvas, atoms, pos, size)
+    draw_sticks(canvas, atoms, pos, size)
     for atom, (number, share) in enumerate(zip(atoms.numbers, size, strict=True)):
         if share > 0:
             color = 30 + 225 * jmol_colors[number]
             glow = cloud * (atom == focus)
             color = color + 0.25 * glow * (CLOUD - color)
-            canvas.ball(pos[atom], share * _radius(number), color, glow)
+            canvas.ball(pos[atom], share * ball_radius(number), color, glow)
     if points is not None and cloud > 0:
         canvas.cloud(points @ rotation, CLOUD, 0.8 * cloud, 0.08)
     image = canvas.image(WIDTH, HEIGHT)
@@ -209,7 +209,7 @@ def _picture(
     return image
 
 
-def _radius(number: int) -> float:
+def ball_radius(number: int) -> float:
     """Of a ball in Å."""
     return float(0.18 + 0.35 * covalent_radii[number])
 
@@ -222,7 +222,7 @@ def _extent(atoms: ase.Atoms) -> tuple[float, float]:
     return float(around.max()) + 0.6, float(high.max()) + 0.8
 
 
-def _sticks(canvas: Canvas, atoms: ase.Atoms, pos: Array, size: Array) -> None:
+def draw_sticks(canvas: Canvas, atoms: ase.Atoms, pos: Array, size: Array) -> None:
     """Bonds between atoms that are there; once all are, double and triple ones as such."""
     whole = bool((size == 1).all())
     mol = (perceive(atoms).mol if whole else None) or connectivity(atoms)

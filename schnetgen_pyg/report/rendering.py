@@ -6,6 +6,8 @@ what is farther away is dimmer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -18,6 +20,8 @@ BACKGROUND = np.array([16, 22, 34], dtype=np.float32)
 LIGHT = np.array([-0.48, 0.58, 0.66], dtype=np.float32)
 #: How much of its colour what lies farthest behind has lost.
 FOG = 0.55
+#: How much brighter than balls a surface of glass is: its colours are a scale.
+GLASS = 0.7
 
 
 class Canvas:
@@ -82,6 +86,32 @@ class Canvas:
         fog = FOG * (0.5 - 0.5 * z / self.depth).clip(0, 1)
         return surface + fog[..., None] * (BACKGROUND - surface)
 
+    def mesh(
+        self,
+        vertices: Array,
+        normals: Array,
+        faces: NDArray[np.integer],
+        colors: Array,
+        opacity: float,
+    ) -> None:
+        """A surface of small triangles, one layer of glass over what is behind it.
+
+        Args:
+            vertices: [num_vertices, 3] in Å.
+            normals: unit vectors that point outward [num_vertices, 3].
+            faces: vertices of each triangle [num_faces, 3].
+            colors: of the vertices [num_vertices, 3], 0 to 255.
+            opacity: how little is seen of what is behind it, from 0 to 1.
+        """
+        depth, layer = np.full_like(self.z, -np.inf), np.zeros_like(self.color)
+        known = np.concatenate([vertices[:, 2:], normals, colors], 1).astype(np.float32)
+        place = self.pixels(vertices)
+        for face in faces[normals[faces, 2].max(1) > 0]:
+            _fill(depth, layer, place[face], known[face], self._shaded)
+        front = (depth > self.z)[..., None]
+        self.color += front * opacity * (layer - self.color)
+        self.z = np.maximum(self.z, depth)
+
     def cloud(self, points: Array, color: Array, strength: float, softness: float) -> None:
         """A glow of points [num, 3], but for those behind something.
 
@@ -107,3 +137,37 @@ class Canvas:
         """The picture, made smaller for smooth edges."""
         full = Image.fromarray(self.color.clip(0, 255).astype(np.uint8))
         return full.resize((width, height), Image.Resampling.BOX)
+
+
+def _fill(
+    depth: Array,
+    layer: Array,
+    corners: Array,
+    known: Array,
+    shaded: Callable[[Array, Array, Array, float], Array],
+) -> None:
+    """Draw one triangle.
+
+    Args:
+        depth, layer: z and colour of what is seen of the surface so far.
+        corners: places on the image [3, 2].
+        known: of the corners z, normal and colour [3, 7].
+    """
+    height, width = depth.shape
+    left, top = np.maximum(0, np.floor(corners.min(0))).astype(int)
+    right, bottom = np.minimum((width, height), np.ceil(corners.max(0)) + 1).astype(int)
+    (ax, ay), (bx, by) = corners[1] - corners[0], corners[2] - corners[0]
+    area = ax * by - ay * bx
+    if left >= right or top >= bottom or abs(area) < 1e-9:
+        return
+    x = np.arange(left, right) + 0.5 - corners[0, 0]
+    y = np.arange(top, bottom)[:, None] + 0.5 - corners[0, 1]
+    second, third = (x * by - y * bx) / area, (y * ax - x * ay) / area
+    share = np.stack([1 - second - third, second, third], -1)
+    values = share.clip(0, 1).astype(np.float32) @ known
+    box = np.s_[top:bottom, left:right]
+    seen = (share.min(-1) >= -1e-6) & (values[..., 0] > depth[box])
+    if seen.any():
+        color = shaded(values[..., 1:4], values[..., 4:], values[..., 0], GLASS)
+        layer[box] = np.where(seen[..., None], color, layer[box])
+        depth[box] = np.where(seen, values[..., 0], depth[box])

@@ -35,8 +35,7 @@ def triplets(graph: Graph, num_nodes: int) -> tuple[Tensor, Tensor]:
     to_node = target.argsort()
     edge_ji, place = ranges(counts[source])
     edge_kj = to_node[cumsum(counts)[source[edge_ji]] + place]
-    half = source.numel() // 2
-    onward = (edge_kj - edge_ji).abs() != half
+    onward = (edge_kj - edge_ji).abs() != graph.forward_edges
     return edge_kj[onward], edge_ji[onward]
 
 

@@ -111,12 +111,12 @@ def predict_each(
     targets = with_derivatives(model.targets)
     everything = checked(structures)
     if not isinstance(everything, StoredStructures):
-        _require_usable(model, everything, 0)
+        require_usable(model, everything, 0)
     starts: Any = range(0, len(everything), batch_size)
     for start in progress(starts) if progress else starts:
         part = [everything[k] for k in range(start, min(start + batch_size, len(everything)))]
         if isinstance(everything, StoredStructures):
-            _require_usable(model, part, start)
+            require_usable(model, part, start)
         found = evaluate(model, part, forces)
         ends = cumsum(torch.tensor([data.z.numel() for data in part])).tolist()
         for index, data in enumerate(part):
@@ -162,7 +162,7 @@ def _tell_units(data: Data, targets: Iterable[Target]) -> None:
         data.info = info | {"units": {**(info.get("units") or {}), **units}}
 
 
-def _require_usable(model: Predicts, structures: Sequence[Data], first: int) -> None:
+def require_usable(model: Predicts, structures: Sequence[Data], first: int) -> None:
     """Refuse structures with charges or unknown elements, or atoms in one place; the first has this
     number."""
     for number, data in enumerate(structures, first):
