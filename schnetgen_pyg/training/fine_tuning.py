@@ -23,7 +23,7 @@ from schnetgen_pyg.potentials.model import Potential
 from schnetgen_pyg.potentials.prediction import predict_each
 from schnetgen_pyg.potentials.targets.atomwise import Atomwise
 from schnetgen_pyg.representations import REPRESENTATIONS
-from schnetgen_pyg.storage.models import find_model, load_model
+from schnetgen_pyg.storage.models import find_model, header_of, load_model
 from schnetgen_pyg.training.checkpoints import LAST, MODEL
 
 #: Settings of a training that those that start from its model do not take over.
@@ -71,7 +71,7 @@ def begin(model: Any, out: Path, init: str | os.PathLike[str] | None) -> dict[st
 def _continued(model: Any, out: Path, init: str | os.PathLike[str] | None) -> dict[str, Any]:
     kind = type(model)
     known = (out / MODEL).is_file()
-    parent = kind.from_pretrained(out / MODEL).provenance.get("parent") if known else None
+    parent = header_of(out / MODEL).get("provenance", {}).get("parent") if known else None
     if init is None:
         return {} if parent is None else {"parent": parent}
     asked = _record(kind, init)

@@ -87,7 +87,7 @@ def find_reader(name: str) -> Reader | None:
 
 
 @contextmanager
-def _unpacked(path: Path) -> Iterator[Path]:
+def unpacked(path: Path) -> Iterator[Path]:
     """The file as it was before it was packed, in a folder for the time being."""
     with tempfile.TemporaryDirectory() as folder:
         inner = Path(folder) / path.stem
@@ -107,7 +107,7 @@ def _structures(path: Path, reader: Reader | None, labels: Labels) -> Iterator[D
         raise InputError("the file is empty")
     known = find_reader(path.name)
     if known is None and path.suffix.lower() in PACKED:
-        with _unpacked(path) as inner:
+        with unpacked(path) as inner:
             yield from _structures(inner, reader, labels)
         return
     found, there, first, count, texts = set(), set(), None, 0, _Texts()
