@@ -92,7 +92,9 @@ def _table(path: Path, text: Iterator[str], smiles: str | None) -> Table:
     reader = csv.DictReader(text)
     columns = [name.strip() for name in reader.fieldnames or ()]
     if not columns:
-        raise InputError(f"{path}: the file is empty; it needs a line of names, such as smiles,logS")
+        raise InputError(
+            f"{path}: the file is empty; it needs a line of names, such as smiles,logS"
+        )
     twice = [name for name, number in Counter(columns).items() if number > 1]
     if twice:
         raise InputError(f"{path}: has several columns {twice[0]!r}; rename all but one")
@@ -103,8 +105,8 @@ def _table(path: Path, text: Iterator[str], smiles: str | None) -> Table:
         if None in row or None in row.values():
             number = len(columns) + len(row.pop(None, [])) - list(row.values()).count(None)
             raise InputError(
-                f"{path}: line {reader.line_num}: has {number} cells, the first line {len(columns)}; "
-                "put cells with commas between quotes"
+                f"{path}: line {reader.line_num}: has {number} cells, the first line "
+                f"{len(columns)}; put cells with commas between quotes"
             )
         lines.append(reader.line_num)
         rows.append(row)

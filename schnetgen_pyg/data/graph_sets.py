@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -102,7 +102,7 @@ class GraphSet(Dataset[Data]):
         """Atomic numbers of all atoms, each once."""
         return tuple(self.x[:, 0].unique().tolist())
 
-    def unseen(self, elements: Sequence[int]) -> dict[int, list[int]]:
+    def unseen(self, elements: Collection[int]) -> dict[int, list[int]]:
         """Numbers of the molecules with each element that is none of these."""
         owner = torch.repeat_interleave(self.num_atoms)
         return {

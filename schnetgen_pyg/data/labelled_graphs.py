@@ -172,10 +172,14 @@ def _with_graphs(
 ) -> tuple[list[int], list[GraphArrays]]:
     """Rows whose SMILES can be read, and their graphs."""
     made = graphs_of_smiles([table.rows[row][table.smiles] for row in rows])
-    bad = [f"line {table.lines[r]}: {why}" for r, why in zip(rows, made, strict=True)
-           if isinstance(why, str)]
+    bad = [
+        f"line {table.lines[r]}: {why}"
+        for r, why in zip(rows, made, strict=True)
+        if isinstance(why, str)
+    ]
     if bad:
-        told = f"{table.path}: {len(bad)} of {len(rows)} molecules cannot be read: {_listed(bad, '; ')}"
+        told = f"{len(bad)} of {len(rows)} molecules cannot be read: {_listed(bad, '; ')}"
+        told = f"{table.path}: {told}"
         if not skip_bad or len(bad) == len(rows):
             raise InputError(f"{told}; correct them, or leave them out (skip_bad, --skip_bad)")
         warnings.warn(f"{told}; they are left out", stacklevel=3)
@@ -203,8 +207,8 @@ def _tell_of_repeated(table: Table, rows: list[int], found: LabelledGraphs) -> N
     ]
     warnings.warn(
         f"{table.path}: {len(repeated)} molecules come more than once, {len(differing)} of them "
-        f"with different labels (lines {_listed(named, '; ')}); all are kept, those of one molecule "
-        "in the same part of the split",
+        f"with different labels (lines {_listed(named, '; ')}); all are kept, those of one "
+        "molecule in the same part of the split",
         stacklevel=3,
     )
 

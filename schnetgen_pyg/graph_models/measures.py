@@ -25,9 +25,12 @@ def errors(target: GraphTarget, found: Tensor, labels: Tensor) -> dict[str, floa
         return {}
     found, labels = found[known].double().cpu(), labels[known].double().cpu()
     told = measure_of(target).errors([found], [labels], known.new_ones(len(found)).long())
-    result = {f"{target.name}{key[1:]}": value for key, value in told.items()}
+    unit = f" ({target.unit})" if target.unit else ""
+    result = {
+        target.called(key.removeprefix("y_").removesuffix(unit)): value
+        for key, value in told.items()
+    }
     if not target.classify:
-        unit = f" ({target.unit})" if target.unit else ""
         rmse = (found - labels).square().mean().sqrt()
-        result = {f"{target.name}_rmse{unit}": float(rmse)} | result
+        result = {target.called("rmse"): float(rmse)} | result
     return result

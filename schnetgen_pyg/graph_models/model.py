@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.data.graph_sets import GraphSet, graphs_of_smiles
 from schnetgen_pyg.data.labelled_graphs import GraphTarget
 from schnetgen_pyg.errors import InputError
@@ -128,8 +130,9 @@ class GraphModel(nn.Module):
         return torch.where(self.classes, told.sigmoid(), told)
 
     @torch.no_grad()
-    def predict_graphs(self, graphs: GraphSet, batch_size: int = 256) -> Tensor:
-        """`forward` of many molecules, so many at a time, on the CPU."""
+    def predict_graphs(self, graphs: Any, batch_size: int = 256) -> Tensor:
+        """`forward` of all molecules of a `GraphSet` or of a part of it, so many at a time; on the
+        CPU."""
         device, mode = self.mean.device, self.training
         self.eval()
         found = []
@@ -147,8 +150,7 @@ class GraphModel(nn.Module):
             batch_size: of these at a time.
 
         Raises:
-            InputError: naming the first that cannot be read, or has elements that the training had
-                not.
+            InputError: naming the first that cannot be read.
         """
         smiles = [smiles] if isinstance(smiles, str) else list(smiles)
         made = graphs_of_smiles(smiles)
@@ -156,6 +158,9 @@ class GraphModel(nn.Module):
             if isinstance(why, str):
                 raise InputError(f"molecule {number}: {why}")
         graphs = GraphSet([one for one in made if not isinstance(one, str)])
+        warn_of_unseen(
+            graphs, self.config.elements, [f"molecule {number}" for number in range(len(smiles))]
+        )
         found = self.predict_graphs(graphs, batch_size)
         return {one.name: found[:, place].numpy() for place, one in enumerate(self.targets)}
 
@@ -174,6 +179,23 @@ class GraphModel(nn.Module):
         model = restore(stored, lambda settings: cls(_config(settings)))
         model.provenance = stored.provenance
         return model.eval()
+
+
+def warn_of_unseen(graphs: GraphSet, elements: Collection[int], where: Sequence[str]) -> None:
+    """Warn of molecules with elements that are none of these.
+
+    Args:
+        graphs: of the molecules.
+        elements: of the training.
+        where: what messages call each molecule.
+    """
+    for element, molecules in graphs.unseen(elements).items():
+        more = f", as have {len(molecules) - 1} more" if len(molecules) > 1 else ""
+        warnings.warn(
+            f"{where[molecules[0]]}: has {hill_formula([element])}, which the training had not"
+            f"{more}; do not trust what is predicted there",
+            stacklevel=3,
+        )
 
 
 def _config(settings: Mapping[str, Any]) -> GraphModelConfig:

@@ -108,20 +108,14 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def header_of(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What the file of a model says beside its weights: ``kind``, ``config``, ``provenance``.
-
-    Raises:
-        InputError: if there is no such model, or the file is none of ours.
-    """
-    path = find_model(name_or_path)
-    if not path.is_file():
-        raise InputError(f"{name_or_path}: neither a file nor a bundled checkpoint")
+    """What the file of a model says beside its weights: ``kind``, ``config``, ``provenance``;
+    nothing where there is no such file, as `load_model` says."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(find_model(name_or_path), framework="pt") as file:
             header = _header(file)
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
-    return {"kind": _kind(header)} | (header if isinstance(header, dict) else {})
+    except (SafetensorError, OSError, json.JSONDecodeError):
+        return {}
+    return {"kind": _kind(header), **header} if isinstance(header, dict) else {}
 
 
 def load_model(name_or_path: str | os.PathLike[str], kind: str, config: type) -> Stored:

@@ -132,7 +132,7 @@ def _new_model(
 
 def _asked(data: LabelledGraphs, config: GraphTrainingConfig, own: bool) -> dict[str, Any]:
     """What decides a split."""
-    said: dict[str, Any] = {"num_structures": len(data), "data": data.digest()}
+    said: dict[str, Any] = {"num_molecules": len(data), "data": data.digest()}
     if own:
         return said | {"split": "given"}
     said |= {"split": config.split, "validation": config.validation, "test": config.test}
@@ -194,7 +194,7 @@ def _keep_split(
 def _errors(model: GraphModel, data: LabelledGraphs, chosen: Sequence[int]) -> dict[str, float]:
     """Of the molecules with these numbers."""
     found: Tensor = model.predict_graphs(Subset(data.graphs, chosen))
-    told: dict[str, float] = {"num_structures": len(chosen)}
+    told: dict[str, float] = {"num_molecules": len(chosen)}
     for place, target in enumerate(model.targets):
         told |= errors(target, found[:, place], data.labels[chosen, place])
     return told
