@@ -119,8 +119,8 @@ def predict(arguments: Sequence[str]) -> None:
 
     parser = command_parser(
         "predict",
-        "Energies (eV) and forces (eV/Å), or what else a potential was trained for. With a model of "
-        "fit-graph: columns of a table of SMILES.",
+        "Energies (eV) and forces (eV/Å), or what else a potential was trained for; with a model "
+        "of fit-graph columns of a table of SMILES.",
     )
     parser.add_argument(
         "files",

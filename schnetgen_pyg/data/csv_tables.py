@@ -6,6 +6,7 @@ import csv
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,11 +82,16 @@ def read_table(path: str | os.PathLike[str], smiles: str | None = None) -> Table
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
-    if path.suffix.lower() in PACKED:
-        with unpacked(path) as inner:
-            return _table(path, lines_of(inner), smiles)
-    return _table(path, lines_of(path), smiles)
+        raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'there is no such file'}")
+    packed = path.suffix.lower() in PACKED
+    suffix = path.with_suffix("").suffix if packed else path.suffix
+    if suffix.lower() != ".csv":
+        raise InputError(f"{path}: is no table by its name; give a file .csv with a line of names")
+    try:
+        with unpacked(path) if packed else nullcontext(path) as plain:
+            return _table(path, lines_of(plain), smiles)
+    except (csv.Error, OSError) as error:
+        raise InputError(f"{path}: is no table that can be read ({error})") from error
 
 
 def _table(path: Path, text: Iterator[str], smiles: str | None) -> Table:

@@ -135,7 +135,8 @@ def _asked(data: LabelledGraphs, config: GraphTrainingConfig, own: bool) -> dict
     said: dict[str, Any] = {"num_molecules": len(data), "data": data.digest()}
     if own:
         return said | {"split": "given"}
-    said |= {"split": config.split, "validation": config.validation, "test": config.test}
+    shares = {"validation_share": config.validation, "test_share": config.test}
+    said |= {"split": config.split, **shares}
     return said | ({"seed": config.seed} if config.split == "random" else {})
 
 
