@@ -20,18 +20,13 @@ def fit_graph(arguments: Sequence[str]) -> None:
     """train a model of properties from 2-D graphs on a table of SMILES"""
     from schnetgen_pyg.data.labelled_graphs import read_labelled
     from schnetgen_pyg.errors import InputError
-    from schnetgen_pyg.representations.boltzmann_gnn import KIND, BoltzmannGNNConfig
-    from schnetgen_pyg.storage.models import load_model
 
     parser = command_parser(
         "fit-graph",
         "Train a model that predicts columns of a table from SMILES, or continue the run in --out. "
         "Labels may be missing: a cell may be empty.",
     )
-    _add_options(parser)
-    if init := given(arguments, "init").get("init"):
-        start = load_model(init, KIND, BoltzmannGNNConfig).config
-        parser.set_defaults({name: start[name] for name in ("layers", "channels", "num_layers")})
+    _add_options(parser, new=not given(arguments, "init").get("init"))
     options = parser.parse_args(arguments)
     if len({*options.seed}) < len(options.seed):
         raise InputError(f"--seed {' '.join(map(str, options.seed))}: names one seed twice")
@@ -54,7 +49,8 @@ def fit_graph(arguments: Sequence[str]) -> None:
         _say_means(told)
 
 
-def _add_options(parser: Parser) -> None:
+def _add_options(parser: Parser, new: bool) -> None:
+    """All of them; of a ``new`` encoder also its architecture, which else comes with its weights."""
     from schnetgen_pyg.representations.boltzmann_gnn import BoltzmannGNNConfig
     from schnetgen_pyg.training.config import GraphTrainingConfig
 
@@ -102,7 +98,8 @@ def _add_options(parser: Parser) -> None:
         help="of a random split, the weights and the batches; of several seeds each is a run in a "
         "folder of its own, --out/seed_0 and so on, and together they are a committee",
     )
-    parser.add_class_arguments(BoltzmannGNNConfig, skip={"elements"})
+    if new:
+        parser.add_class_arguments(BoltzmannGNNConfig, skip={"elements"})
     parser.add_class_arguments(GraphTrainingConfig, skip={"seed"})
 
 

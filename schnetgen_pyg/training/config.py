@@ -155,8 +155,10 @@ class PotentialTrainingConfig(RunConfig):
 
 @dataclass(frozen=True)
 class GraphTrainingConfig:
-    """How a model of 2-D graphs is trained: Adam with a short warmup and a cosine to the last step.
-    It takes all its passes, and the weights of the best validation are kept.
+    """How a model of 2-D graphs is trained.
+
+    By Adam with a short warmup and a cosine to the last step. It takes all its passes, and the
+    weights of the best validation are kept.
 
     Attributes:
         epochs: passes over the training part.

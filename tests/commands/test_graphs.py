@@ -5,6 +5,8 @@ import csv
 import pytest
 
 from schnetgen_pyg.cli import main
+from schnetgen_pyg.graph_models.model import GraphModel
+from schnetgen_pyg.representations.boltzmann_gnn import BoltzmannGNN, BoltzmannGNNConfig
 from tests.graph_models.test_model import small_model
 
 SMALL = ["--channels=8", "--num_layers=1", "--epochs=2", "--split=random", "--accelerator=cpu"]
@@ -52,3 +54,16 @@ def test_predict_refuses_what_is_not_for_tables(place, capsys):
     assert main(["predict", "x.csv", "--smiles", "mine", "--out", "y.extxyz"]) == 2
     assert "--smiles: is for tables" in capsys.readouterr().err
     assert not (place / "y.csv").exists()
+
+
+def test_a_trained_encoder_brings_its_architecture(place, capsys):
+    BoltzmannGNN(BoltzmannGNNConfig("gine", 12, 1, (1, 6))).save("encoder.safetensors")
+    fit = ["fit-graph", "--data=x.csv", "--classify", "odd", "--init", "encoder.safetensors"]
+    assert main([*fit, "--channels=8", "--out", "run"]) == 2
+    assert "--channels" in capsys.readouterr().err
+    assert main([*fit, "--epochs=1", "--split=random", "--accelerator=cpu", "--out", "run"]) == 0
+    assert "has never seen O" in capsys.readouterr().err
+    model = GraphModel.from_pretrained("run/model.safetensors")
+    assert (model.config.channels, model.config.elements) == (12, (1, 6, 8))
+    assert main([*fit[:-1], "run/model.safetensors", "--out", "other"]) == 2
+    assert "holds a graph model, expected a graph encoder" in capsys.readouterr().err

@@ -50,7 +50,9 @@ def weights(model):
 
 
 def test_a_count_and_a_class_are_learned(data, tmp_path):
-    model = fit_graph(data, tmp_path, encoder=ENCODER, **(QUICK | {"epochs": 25, "learning_rate": 1e-2}))
+    model = fit_graph(
+        data, tmp_path, encoder=ENCODER, **(QUICK | {"epochs": 25, "learning_rate": 1e-2})
+    )
     told = model.provenance["test"]
     assert told["nitrogens_rmse"] < 0.5
     assert told["oxygen_roc_auc"] > 0.9
