@@ -50,7 +50,7 @@ def fit_graph(arguments: Sequence[str]) -> None:
 
 
 def _add_options(parser: Parser, new: bool) -> None:
-    """All of them; of a ``new`` encoder also its architecture, which else comes with its weights."""
+    """Of a ``new`` encoder also its architecture, which else comes with its weights."""
     from schnetgen_pyg.representations.boltzmann_gnn import BoltzmannGNNConfig
     from schnetgen_pyg.training.config import GraphTrainingConfig
 

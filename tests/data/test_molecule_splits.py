@@ -50,5 +50,5 @@ def test_a_random_split_is_of_the_seed_and_keeps_copies_together():
 def test_a_part_that_would_be_empty():
     with pytest.raises(InputError, match=r"train and the validation part .* 9 .* 1 scaffolds"):
         split_molecules(["CCO", "CCN", "CCC"] * 3, "scaffold", 0.2, 0.2, seed=0)
-    with pytest.raises(InputError, match="the test part would be empty"):
+    with pytest.raises(InputError, match="the train part would be empty"):
         split_molecules(["CCO", "CCN"], "random", 0.5, 0.01, seed=0)
