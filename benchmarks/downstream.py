@@ -6,7 +6,7 @@
 ESOL, FreeSolv and Lipophilicity (RMSE), BACE and BBBP (area under the ROC curve), with scaffold
 splits (80:10:10, DeepChem's); with all labels of the training part and with a tenth, drawn by the
 seed. All rows get the same molecules, splits and seeds. Ours are trained as `TRAINING` says, the
-same for every row and set, chosen on validation parts alone. Chemprop is its command line with its
+same for every row and set. Chemprop is its command line with its
 own settings, in an environment of its own (``pip install chemprop==2.3.1``); its ``--chemprop`` is
 the path of that command. Every run is kept: what was stopped goes on. Writes ``downstream.json``.
 """

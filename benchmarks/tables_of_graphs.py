@@ -40,7 +40,7 @@ def downstream(record: dict[str, Any]) -> str:
         f"Ours: {training['epochs']} epochs of batches of {training['batch_size']}, Adam with "
         f"learning rate {training['learning_rate']:g} and a cosine, average of the weights with "
         f"decay {training['ema_decay']:g}, the weights of the best validation; the same for all "
-        "rows and sets, chosen on validation parts. Chemprop: its command line, its defaults. "
+        "rows and sets. Chemprop: its command line, its defaults. "
         + (f"{record['note']}. " if record["note"] else "")
         + source("downstream", record)
     )

@@ -26,7 +26,7 @@ PARTS = ["C", "CC", "C(C)", "N", "O", "C(=O)", "CN", "S", "C(F)", "c1ccc(cc1)"]
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    """Molecules with the number of nitrogens, whether there is an aromatic ring, and gaps in both."""
+    """Molecules, their numbers of nitrogens, whether they have an aromatic ring, gaps in both."""
     generator = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("tables") / "x.csv"
     lines = ["smiles,nitrogens,aromatic"]
