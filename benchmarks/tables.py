@@ -20,6 +20,7 @@ from typing import Any
 from common import RESULTS
 from tables_of_any import TABLES as OF_ANY
 from tables_of_crystals import TABLES as OF_CRYSTALS
+from tables_of_graphs import TABLES as OF_GRAPHS
 from tables_of_molecules import (
     ablation,
     paper,
@@ -85,6 +86,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "potentials_speed": potentials_speed,
     "transfer": transfer,
     **OF_ANY,
+    **OF_GRAPHS,
     **OF_TARGETS,
     **OF_PROPERTIES,
     **OF_CRYSTALS,

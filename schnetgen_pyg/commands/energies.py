@@ -102,37 +102,58 @@ def _unit(key: str, targets: Mapping[str, Target]) -> str:
 
 
 def predict(arguments: Sequence[str]) -> None:
-    """energies and forces of structures by a trained model"""
+    """energies and forces of structures, or columns of a table of SMILES, by a model"""
+    from schnetgen_pyg.commands.graphs import predict_graphs
     from schnetgen_pyg.commands.output import say
     from schnetgen_pyg.commands.progress import progress
     from schnetgen_pyg.data import datasets
     from schnetgen_pyg.data.stored import StoredStructures, is_stored
     from schnetgen_pyg.data.writers import file_format, write
+    from schnetgen_pyg.errors import InputError
+    from schnetgen_pyg.graph_models.model import KIND as GRAPH_MODEL
     from schnetgen_pyg.potentials.ensemble import Ensemble
+    from schnetgen_pyg.storage.models import kind_of
     from schnetgen_pyg.targets.labels import errors
     from schnetgen_pyg.targets.prediction import annotated, predict_each
     from schnetgen_pyg.targets.prediction import predict as evaluate
 
     parser = command_parser(
         "predict",
-        "Energies (eV) and forces (eV/Å), or what else a model was trained for.",
+        "Energies (eV) and forces (eV/Å), or what else a model was trained for; with a model "
+        "of fit-graph columns of a table of SMILES.",
     )
-    parser.add_argument("files", nargs="+", type=str, help="structure files")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=str,
+        help="structure files; for a model of fit-graph a table",
+    )
     add_labels(parser)
+    parser.add_argument(
+        "--smiles",
+        type=str | None,
+        default=None,
+        help="of a table: column of SMILES; by default the one that is called so",
+    )
     parser.add_argument(
         "--checkpoint",
         nargs="+",
         type=str,
         default=[DEFAULT_POTENTIAL],
         help="name of a bundled potential, or model.safetensors, also of a generator that was "
-        "trained with --targets; several are an ensemble, whose "
-        "standard deviation is energy_std, forces_std, gap_std and so on in the file",
+        "trained with --targets or of fit-graph; several are an ensemble, whose standard deviation "
+        "is energy_std, forces_std, gap_std and so on in the file",
     )
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
-    add_out(parser, "structure file, such as .extxyz or .db")
+    add_out(parser, "structure file, such as .extxyz or .db; of a table .csv")
     options = parser.parse_args(arguments)
 
+    if all(kind_of(name) == GRAPH_MODEL for name in options.checkpoint):
+        predict_graphs(options)
+        return
+    if options.smiles is not None:
+        raise InputError("--smiles: is for tables and models of fit-graph")
     file_format(options.out)
     writing = claim(options, options.out)
     members = [predictor_of(name) for name in options.checkpoint]

@@ -11,6 +11,7 @@ from schnetgen_pyg.commands import (
     fragments,
     generation,
     generators,
+    graphs,
     judges,
     probe,
 )
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "report": judges.report,
     "view": judges.view,
     "fit-potential": energies.fit_potential,
+    "fit-graph": graphs.fit_graph,
     "predict": energies.predict,
     "label": energies.label,
     "relax": energies.relax,

@@ -107,14 +107,21 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     return beside if not path.is_file() and beside.is_file() else path
 
 
-def kind_of(name_or_path: str | os.PathLike[str]) -> str | None:
-    """What a bundled model, or a file, holds: ``generator`` or ``potential``; nothing for what
-    `load_model` will refuse."""
+def header_of(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the file of a model says beside its weights: ``kind``, ``config``, ``provenance``;
+    nothing where there is no such file, as `load_model` says."""
     try:
         with safe_open(find_model(name_or_path), framework="pt") as file:
-            return _kind(_header(file))
+            header = _header(file)
     except (SafetensorError, OSError, json.JSONDecodeError):
-        return None
+        return {}
+    return {"kind": _kind(header), **header} if isinstance(header, dict) else {}
+
+
+def kind_of(name_or_path: str | os.PathLike[str]) -> str | None:
+    """What a bundled model, or a file, holds, such as ``generator`` or ``potential``; nothing for
+    what `load_model` will refuse."""
+    return header_of(name_or_path).get("kind")
 
 
 def load_model(name_or_path: str | os.PathLike[str], kind: str, config: type) -> Stored:

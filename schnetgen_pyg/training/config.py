@@ -156,3 +156,62 @@ class PotentialTrainingConfig(RunConfig):
         self._require_at_least(1, "num_validation")
         self._require_at_least(0, "num_test")
         require(self.energy_weight > 0, "energy_weight", self.energy_weight, "positive")
+
+
+@dataclass(frozen=True)
+class GraphTrainingConfig:
+    """How a model of 2-D graphs is trained.
+
+    By Adam with a short warmup and a cosine to the last step. It takes all its passes, and the
+    weights of the best validation are kept.
+
+    Attributes:
+        epochs: passes over the training part.
+        batch_size: molecules per step.
+        learning_rate: of Adam.
+        ema_decay: decay of an exponential moving average of the weights; 0 for none.
+        gradient_clip: largest norm of the gradient; 0 for no clipping.
+        split: by scaffold (molecules with one Bemis–Murcko scaffold are in one part, the largest
+            groups in the training; as DeepChem's) or random.
+        validation: share of the molecules held out to choose the weights.
+        test: share held out for the test errors; 0 for none.
+        seed: of a random split, the weights and the batches.
+        accelerator: Lightning's name: auto, cpu, gpu, …
+        precision: Lightning's name.
+    """
+
+    epochs: int = 100
+    batch_size: int = 32
+    learning_rate: float = 5e-4
+    ema_decay: float = 0.99
+    gradient_clip: float = 1.0
+    split: Literal["scaffold", "random"] = "scaffold"
+    validation: float = 0.1
+    test: float = 0.1
+    seed: int = 0
+    accelerator: str = "auto"
+    precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(self.split in ("scaffold", "random"), "split", self.split, "scaffold or random")
+        require(0 < self.validation < 1, "validation", self.validation, "between 0 and 1")
+        require(0 <= self.test < 1, "test", self.test, "0 or more, and less than 1")
+        held_out = self.validation + self.test
+        require(held_out < 1, "validation + test", held_out, "less than 1")
+        self.run(1)
+
+    def run(self, num_training: int) -> RunConfig:
+        """The run that this is, with so many molecules: a validation after every pass."""
+        each = math.ceil(num_training / self.batch_size)
+        names = ("batch_size", "learning_rate", "ema_decay", "gradient_clip", "seed")
+        shared = {name: getattr(self, name) for name in (*names, "accelerator", "precision")}
+        return RunConfig(
+            **shared,
+            steps=self.epochs * each,
+            schedule="cosine",
+            warmup=self.epochs * each // 20,
+            validation_interval=each,
+            checkpoint_interval=each * math.ceil(250 / each),
+            devices=1,
+        )

@@ -20,7 +20,7 @@ from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.potentials.config import PotentialConfig
 from schnetgen_pyg.potentials.model import Potential
 from schnetgen_pyg.representations import REPRESENTATIONS
-from schnetgen_pyg.storage.models import find_model, kind_of, load_model
+from schnetgen_pyg.storage.models import find_model, header_of, kind_of, load_model
 from schnetgen_pyg.training.checkpoints import LAST, MODEL
 
 #: Settings of a training that those that start from its model do not take over.
@@ -85,7 +85,7 @@ def trained(kind: type, init: str | os.PathLike[str]) -> Any:
 def _continued(model: Any, out: Path, init: str | os.PathLike[str] | None) -> dict[str, Any]:
     kind = type(model)
     known = (out / MODEL).is_file()
-    parent = kind.from_pretrained(out / MODEL).provenance.get("parent") if known else None
+    parent = header_of(out / MODEL).get("provenance", {}).get("parent") if known else None
     if init is None:
         return {} if parent is None else {"parent": parent}
     asked = _record(kind, init)

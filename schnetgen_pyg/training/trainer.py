@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_warn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.batches import BatchSampler
@@ -105,8 +104,8 @@ def _lightning(options: dict[str, Any]) -> pl.Trainer:
 def run(
     trainer: pl.Trainer,
     module: RunModule,
-    train: Sequence[Data],
-    validation: Sequence[Data],
+    train: Any,
+    validation: Any,
     validation_batch: int = 100,
 ) -> None:
     """Train, or continue the run in the trainer's folder.
@@ -116,8 +115,8 @@ def run(
     Args:
         trainer: from `make_trainer`.
         module: the model in training.
-        train: structures to train on.
-        validation: structures held out.
+        train: structures to train on, or a `Dataset` that gives batches of them by their numbers.
+        validation: the same of those held out.
         validation_batch: of these at a time.
     """
     config = module.config
@@ -128,17 +127,21 @@ def run(
     module.model.train()
     held_out = None
     if len(validation):
-        held_out = DataLoader(Molecules(validation), sampler=chunks, batch_size=None)
+        held_out = DataLoader(_in_batches(validation), sampler=chunks, batch_size=None)
     try:
         trainer.fit(
             module,
-            DataLoader(Molecules(train), sampler=sampler, batch_size=None),
+            DataLoader(_in_batches(train), sampler=sampler, batch_size=None),
             held_out,
             weights_only=True,
             ckpt_path=last if last.is_file() else None,
         )
     finally:
         module.model.train(mode)
+
+
+def _in_batches(structures: Any) -> Dataset[Data]:
+    return structures if isinstance(structures, Dataset) else Molecules(structures)
 
 
 def check_continues(out: Path, model: Any) -> None:

@@ -23,6 +23,7 @@ COMPLETE = {
     "report": ["good.xyz"],
     "view": ["good.xyz"],
     "fit-potential": ["--data", "good.xyz"],
+    "fit-graph": ["--data", "good.csv", "--target", "logS"],
     "predict": ["good.xyz"],
     "label": ["good.xyz"],
     "relax": ["good.xyz"],
@@ -72,6 +73,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ase.io.write("good.xyz", [METHANE] * 2)
     (tmp_path / "good.smi").write_text("C methane\n")
+    (tmp_path / "good.csv").write_text("smiles,logS\nC,0.5\nCO,1.0\n")
     for name, content in FILES_OF_NO_USE.items():
         (tmp_path / name).write_bytes(content)
     for name, (content, _) in CONFIGS.items():
@@ -113,7 +115,8 @@ def out_of(command):
 @pytest.mark.parametrize("name", FILES_OF_NO_USE)
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "generate"])
 def test_a_file_that_holds_no_structures(command, name, refused):
-    given = [name if word in ("good.xyz", "good.smi") else word for word in COMPLETE[command]]
+    good = ("good.xyz", "good.smi", "good.csv")
+    given = [name if word in good else word for word in COMPLETE[command]]
     assert f"{name}: " in refused(command, *given, "--out", out_of(command))
 
 
@@ -146,7 +149,7 @@ def test_a_place_or_a_format_that_cannot_be_written(command, out, refused):
     assert f"error: {name or '.'}: " in said
 
 
-@pytest.mark.parametrize("command", ["train", "fit-potential", "evaluate"])
+@pytest.mark.parametrize("command", ["train", "fit-potential", "fit-graph", "evaluate"])
 def test_a_folder_that_cannot_be_made(command, refused):
     assert "good.xyz" in refused(command, *COMPLETE[command], "--out", "good.xyz/run")
 

@@ -1,0 +1,1 @@
+"""Properties of molecules from their 2-D graphs."""
