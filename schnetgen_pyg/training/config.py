@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from schnetgen_pyg.errors import require
+from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.presets import DEFAULT_PRESET, preset
 
 
@@ -86,6 +86,11 @@ class TrainingConfig(RunConfig):
             their hydrogens: for models that complete fragments, join them or add hydrogens.
         num_samples: molecules generated at each validation (in single precision), for the share of
             valid ones.
+        group_by: entry of the structures' ``info``, such as ``smiles`` of ensembles of conformers:
+            those that share it stay on one side of the split.
+        weight_by: entry of ``info`` with the weights of the structures of a group, such as
+            ``weight``, Boltzmann's: every pass sees each group once, as one of its structures,
+            drawn by its weight. Without it every pass sees each structure once.
     """
 
     position_noise: float = 0.0
@@ -93,6 +98,8 @@ class TrainingConfig(RunConfig):
     hydrogen_steps: int = 0
     fragments: float = 0.0
     num_samples: int = 100
+    group_by: str | None = None
+    weight_by: str | None = None
 
     @classmethod
     def from_preset(cls, name: str = DEFAULT_PRESET, **changes: Any) -> TrainingConfig:
@@ -113,6 +120,11 @@ class TrainingConfig(RunConfig):
         self._require_at_least(0, "position_noise", "partial_molecules", "hydrogen_steps")
         self._require_at_least(0, "num_samples")
         require(0 <= self.fragments <= 1, "fragments", self.fragments, "0 to 1")
+        if self.weight_by and not self.group_by:
+            raise InputError(
+                f"weight_by {self.weight_by!r} weighs the structures of a group: say by group_by "
+                "which entry of their info those of a group share, such as smiles"
+            )
 
 
 @dataclass(frozen=True)

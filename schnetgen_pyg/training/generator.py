@@ -39,9 +39,10 @@ from schnetgen_pyg.training import stored
 from schnetgen_pyg.training.callbacks import metrics
 from schnetgen_pyg.training.checkpoints import MODEL
 from schnetgen_pyg.training.config import TrainingConfig
+from schnetgen_pyg.training.ensembles import sampler_of
 from schnetgen_pyg.training.fine_tuning import begin
 from schnetgen_pyg.training.module import RunModule, Terms
-from schnetgen_pyg.training.optional import with_optional
+from schnetgen_pyg.training.optional import with_everything, with_optional
 from schnetgen_pyg.training.trainer import check_continues, make_trainer, run
 
 
@@ -265,13 +266,16 @@ def fit(
     check_continues(out, model)
     parent = begin(model, out, init)
     trainer = make_trainer(config, out, keep="last")
+    full = with_everything(data, whole) if config.group_by else data
     parts = split(
-        data,
+        full,
         num_validation=config.num_validation,
         seed=config.seed,
         path=out / "split.json",
+        group_by=config.group_by,
         min_atoms=2,
     )
+    sampler = sampler_of(taken(full, parts["train"]), config)
     train, validation, both = (
         taken(data, numbers)
         for numbers in (parts["train"], parts["validation"], parts["train"] + parts["validation"])
@@ -280,7 +284,7 @@ def fit(
         model.training_set = _seen(model, both, out)
     model.provenance = {"training": asdict(config), "num_training": len(train)} | beyond
     model.provenance |= parent | provenance()
-    run(trainer, GeneratorModule(model, config, train), train, validation)
+    run(trainer, GeneratorModule(model, config, train), train, validation, sampler=sampler)
     trained = SchNetGen.from_pretrained(out / MODEL)
     if trainer.is_global_zero and metrics(trainer):
         trained.provenance["metrics"] = metrics(trainer)

@@ -108,6 +108,7 @@ def run(
     train: Sequence[Data],
     validation: Sequence[Data],
     validation_batch: int = 100,
+    sampler: BatchSampler | None = None,
 ) -> None:
     """Train, or continue the run in the trainer's folder.
 
@@ -119,9 +120,10 @@ def run(
         train: structures to train on.
         validation: structures held out.
         validation_batch: of these at a time.
+        sampler: of the structures of each step; by default each is seen once in every pass.
     """
     config = module.config
-    sampler = BatchSampler(len(train), config.batch_size, config.steps, config.seed)
+    sampler = sampler or BatchSampler(len(train), config.batch_size, config.steps, config.seed)
     chunks = [part.tolist() for part in torch.arange(len(validation)).split(validation_batch)]
     last = Path(trainer.default_root_dir) / LAST
     mode = module.model.training
