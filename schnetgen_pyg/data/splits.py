@@ -83,7 +83,9 @@ def split(
     return parts
 
 
-def groups_of(structures: Sequence[Data], usable: Sequence[int], key: str | None) -> list[list[int]]:
+def groups_of(
+    structures: Sequence[Data], usable: Sequence[int], key: str | None
+) -> list[list[int]]:
     """Indices of the usable structures that stay together."""
     if key is None:
         return [[index] for index in usable]

@@ -136,8 +136,8 @@ def _of_generator(stored: Stored) -> Stored:
     known = [name for name in CONDITIONS if name in stored.config.get("conditions", ())]
     if not known:
         raise InputError(
-            f"{stored.path}: is a generator that is told no 2-D graphs, and has no encoder of them; "
-            "take one of the preset conformers"
+            f"{stored.path}: is a generator that is told no 2-D graphs, and has no encoder of "
+            "them; take one of the preset conformers"
         )
     prefix = PREFIX.format(known[0])
     weights = {
