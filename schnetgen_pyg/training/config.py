@@ -86,6 +86,8 @@ class TrainingConfig(RunConfig):
             their hydrogens: for models that complete fragments, join them or add hydrogens.
         num_samples: molecules generated at each validation (in single precision), for the share of
             valid ones.
+        kl_weight: of the condition ``latent``'s KL divergence in the end, β; it rises from 1e-4 in
+            the first half of the training. 1 is the evidence lower bound.
         group_by: entry of the structures' ``info``, such as ``smiles`` of ensembles of conformers:
             those that share it stay on one side of the split.
         weight_by: entry of ``info`` with the weights of the structures of a group, such as
@@ -98,6 +100,7 @@ class TrainingConfig(RunConfig):
     hydrogen_steps: int = 0
     fragments: float = 0.0
     num_samples: int = 100
+    kl_weight: float = 1.0
     group_by: str | None = None
     weight_by: str | None = None
 
@@ -119,6 +122,7 @@ class TrainingConfig(RunConfig):
         super().__post_init__()
         self._require_at_least(0, "position_noise", "partial_molecules", "hydrogen_steps")
         self._require_at_least(0, "num_samples")
+        require(self.kl_weight > 0, "kl_weight", self.kl_weight, "positive")
         require(0 <= self.fragments <= 1, "fragments", self.fragments, "0 to 1")
         if self.weight_by and not self.group_by:
             raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -25,10 +26,12 @@ from schnetgen_pyg.data.conversion import checked, to_ase
 from schnetgen_pyg.data.electrons import require_closed_shell
 from schnetgen_pyg.data.graph_features import GRAPH, with_graphs
 from schnetgen_pyg.data.lewis_structures import states_in, told, with_lewis_structures
+from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.splits import split
 from schnetgen_pyg.data.stored import StoredStructures, elements_in, most_of_each, taken
 from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.generator.conditions.graph import graph_of
 from schnetgen_pyg.generator.losses import loss_terms
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.conformers import conformers
@@ -45,6 +48,9 @@ from schnetgen_pyg.training.module import RunModule, Terms
 from schnetgen_pyg.training.optional import with_everything, with_optional
 from schnetgen_pyg.training.trainer import check_continues, make_trainer, run
 
+#: β of the condition ``latent`` at the first step.
+FIRST_KL_WEIGHT = 1e-4
+
 
 class GeneratorModule(RunModule):
     """The sum of `schnetgen_pyg.generator.losses.losses`: for the paper's model, its loss."""
@@ -54,6 +60,7 @@ class GeneratorModule(RunModule):
         self.data = data
 
     def terms(self, batch: Data, *seed: int) -> Terms:
+        logged: dict[str, Mean] = {}
         found = loss_terms(
             self.model,
             batch,
@@ -62,8 +69,17 @@ class GeneratorModule(RunModule):
             num_steps=self.config.partial_molecules,
             num_hydrogen_steps=self.config.hydrogen_steps,
             fragments=self.config.fragments,
+            kl_weight=self.kl_weight(),
+            logged=logged,
         )
-        return Terms(found, {f"{name}_loss": mean for name, mean in found.items()})
+        return Terms(found, {f"{name}_loss": mean for name, mean in found.items()} | logged)
+
+    def kl_weight(self) -> float:
+        """β: half a cosine from `FIRST_KL_WEIGHT` to the configuration's in the first half of the
+        training, as in DMCG (Zhu et al., TMLR 2022); in a validation always the last."""
+        last = self.config.kl_weight
+        done = min(1.0, 2 * self.global_step / self.config.steps) if self.model.training else 1.0
+        return FIRST_KL_WEIGHT + (last - FIRST_KL_WEIGHT) * 0.5 * (1 - math.cos(math.pi * done))
 
     def on_validation_batch_end(
         self, outputs: Any, batch: Data, batch_idx: int, dataloader_idx: int = 0
@@ -193,7 +209,7 @@ def _with_states(model: SchNetGen, data: Sequence[Data]) -> tuple[Sequence[Data]
 
 def _with_graphs(model: SchNetGen, data: Sequence[Data]) -> Sequence[Data]:
     """Structures with the 2-D graphs that a model is told, found once."""
-    if "graph" not in model.conditions:
+    if graph_of(model.conditions) is None:
         return data
     found = with_graphs(data)
     kept = [single for single in found if single is not None]
