@@ -19,6 +19,7 @@ from typing import Any
 
 from common import RESULTS
 from tables_of_any import TABLES as OF_ANY
+from tables_of_conformers import TABLES as OF_CONFORMERS
 from tables_of_molecules import (
     ablation,
     paper,
@@ -77,6 +78,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "potentials_speed": potentials_speed,
     **OF_ANY,
     **OF_TARGETS,
+    **OF_CONFORMERS,
 }
 #: Made of several records.
 SUMMARIES: dict[str, Callable[[], str]] = {"summary": summary}
