@@ -77,7 +77,8 @@ class ParquetTable:
                 f"{path}: .parquet is written by pyarrow, which is not there (pip install "
                 "pyarrow); take .csv or .npz"
             ) from error
-        self.arrow, self.path, self.writer = pyarrow, path, None
+        self.arrow, self.path = pyarrow, path
+        self.writer: Any = None
 
     def add(self, texts: Mapping[str, Sequence[Any]], vectors: np.ndarray) -> None:
         plain = {name: [str(value) for value in values] for name, values in texts.items()}

@@ -33,6 +33,10 @@ SIZE, LAYERS = 8, 3
 #: The posterior sees the distances of bonded atoms and of those closer than this (Å), which all
 #: neighbours of a common atom are.
 RADIUS = 5.0
+#: Nats of each number of z, on average over the atoms of a batch, that cost nothing ("free bits":
+#: Kingma et al., NeurIPS 2016). Without them the decoder, which sees all placed atoms, soon does
+#: without z: in a small trial the divergence fell from 8 to 0.002 nats a molecule.
+FREE = 0.05
 #: Least and largest logarithm of a standard deviation.
 LOG_STD = (-6.0, 3.0)
 
@@ -153,9 +157,11 @@ class Latent(GivenGraph):
         return [Gaussian(*two) for two in zip(*each, strict=True)]
 
     def loss(self, partial: Data, molecules: Data) -> dict[str, Mean]:
-        """KL divergence for each distance of the molecules, as the loss of the distances is."""
-        size = molecules.ptr.diff()
-        return {"kl": Mean(partial.latent_kl.sum(), (size * (size - 1) / 2).sum())}
+        """KL divergence beyond what is free, for each distance of the molecules, as the loss of the
+        distances is."""
+        size, each = molecules.ptr.diff(), partial.latent_kl
+        cost = torch.relu(each.mean(0) - FREE).sum() * len(each)
+        return {"kl": Mean(cost, (size * (size - 1) / 2).sum())}
 
     def told_of(self, partial: Data, molecules: Data) -> dict[str, Mean]:
         """KL divergence in nats of a molecule, and of each of the numbers of z over its atoms."""
