@@ -3,6 +3,7 @@
     python benchmarks/checkpoints.py c7h10o2 --data train.extxyz.gz
     python benchmarks/checkpoints.py qm9 --data geometries.npz
     python benchmarks/checkpoints.py qm9-targets --data qm9-targets.safetensors
+    python benchmarks/checkpoints.py conformers boltzmann --data ensembles.sdf
     python benchmarks/checkpoints.py --check          # do the bundled models say what made them?
 
 Every model has a recipe (`model_recipes.py`): the data by name, number and SHA-256 of types and
@@ -24,7 +25,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,9 @@ from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.data.writers import write
 from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.representations.boltzmann_gnn import BoltzmannGNN
 from schnetgen_pyg.storage.atomic import replacing
-from schnetgen_pyg.storage.models import CHECKPOINTS, find_model
+from schnetgen_pyg.storage.models import CHECKPOINTS, find_model, read_model
 
 
 def schnetgen(*arguments: str) -> None:
@@ -90,6 +92,25 @@ def train(name: str, stage: Stage, source: Path, out: Path) -> Path:
     return folder / "model.safetensors"
 
 
+def encoder(stage: Stage, data: Source, out: Path) -> Path:
+    """The encoder of a generator that was made here, else of the bundled one.
+
+    Raises:
+        InputError: if that was trained on other structures.
+    """
+    name = stage.settings["of"]
+    made = out / f"{name}.safetensors"
+    generator = made if made.is_file() else find_model(name)
+    model = BoltzmannGNN.from_pretrained(generator)
+    seen = model.provenance["generator"].get("recipe", {}).get("data", {}).get("sha256")
+    if seen != data.sha256:
+        raise InputError(f"{generator}: was made of other structures; make {name} before")
+    sha256 = hashlib.sha256(generator.read_bytes()).hexdigest()
+    model.provenance["parent"] = {"name": name, "sha256": sha256}
+    model.save(out / f"{name}-encoder.safetensors")
+    return out / f"{name}-encoder.safetensors"
+
+
 def require_same(path: Path, stage: Stage) -> None:
     """Refuse a run that was begun with other settings (``config.yaml``)."""
     if not path.is_file():
@@ -113,6 +134,7 @@ def make(name: str, data: Path | None, out: Path) -> Path:
     """All stages of a recipe; the model with its recipe in its provenance."""
     recipe = RECIPES[name]
     structures, held_out = recipe.data.read(data)
+    recipe = replace(recipe, data=recipe.data.settled(structures))
     out.mkdir(parents=True, exist_ok=True)
     source = data
     if source is None or held_out or len(load(source)) > recipe.data.count:
@@ -132,6 +154,8 @@ def make(name: str, data: Path | None, out: Path) -> Path:
             source = stored
         elif stage.command == "label":
             source = label(stage, source, recipe.data.sha256, out)
+        elif stage.command == "encoder":
+            source = encoder(stage, recipe.data, out)
         else:
             source = train(name, stage, source, out)
     model = load_any(source)
@@ -146,12 +170,10 @@ def make(name: str, data: Path | None, out: Path) -> Path:
     return out / f"{name}.safetensors"
 
 
-def load_any(path: Path | str) -> SchNetGen | Potential:
-    """A model of either kind."""
-    try:
-        return SchNetGen.from_pretrained(path)
-    except InputError:
-        return Potential.from_pretrained(path)
+def load_any(path: Path | str) -> Any:
+    """A model of its kind."""
+    kinds = {"generator": SchNetGen, "potential": Potential, "graph encoder": BoltzmannGNN}
+    return kinds[read_model(path, *kinds).kind].from_pretrained(path)
 
 
 def differences(name: str, path: Path | None = None) -> list[str]:
@@ -162,6 +184,8 @@ def differences(name: str, path: Path | None = None) -> list[str]:
         return ["names no recipe: it was not made by this command"]
     wrong = [f"another {key}" for key in told if found.get(key) != told[key]]
     last = recipe.stages[-1].all_settings()
+    if isinstance(model, BoltzmannGNN):
+        return sorted(wrong + another_parent(model, last["of"]))
     trained = model.provenance["training"]
     for setting in {f.name for f in fields(model.config)} | trained.keys():
         value = trained.get(setting, getattr(model.config, setting, None))
@@ -174,7 +198,7 @@ def differences(name: str, path: Path | None = None) -> list[str]:
     return sorted(wrong + another_parent(model, last.get("init")))
 
 
-def another_parent(model: SchNetGen | Potential, name: str | None) -> list[str]:
+def another_parent(model: Any, name: str | None) -> list[str]:
     """Whether a model starts from other weights than those of the bundled model of this name."""
     if name is None:
         return []
@@ -208,7 +232,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name in options.names:
                 print(f"wrote {make(name, options.data, options.out)}")
             return 0
-        wrong = {name: differences(name) for name in options.names or RECIPES}
+        settled = [name for name, recipe in RECIPES.items() if recipe.data.sha256]
+        wrong = {name: differences(name) for name in options.names or settled}
     except InputError as error:
         print(f"checkpoints.py: error: {error}", file=sys.stderr)
         return 2

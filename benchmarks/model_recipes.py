@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ class Source:
     Attributes:
         name: for people.
         count: the first so many structures of the file.
-        sha256: of their types and positions (`schnetgen_pyg.data.digest.digest`).
+        sha256: of their types and positions (`schnetgen_pyg.data.digest.digest`). Without it the
+            recipe is not settled: all structures of the file are taken, and the model says which
+            those were, to be put here.
         numbers: file with their numbers in the data set ``qm9-c7h10o2``.
         held_out: how many of the file's molecules, drawn by seed 0, are not among them.
         without: formula of molecules that are not among them either.
@@ -64,6 +66,8 @@ class Source:
             InputError: if it holds other structures.
         """
         for structures in self._candidates(path):
+            if not self.sha256:
+                return structures, []
             wanted, held_out = self.parts(structures)
             if len(wanted) == self.count and digest(wanted) == self.sha256:
                 self.check_labels(wanted, str(path))
@@ -72,6 +76,12 @@ class Source:
             f"{path or 'qm9-c7h10o2'}: its structures are not the {self.name} that the recipe "
             f"names (SHA-256 {self.sha256[:12]}…); name their file with --data"
         )
+
+    def settled(self, structures: Sequence[Data]) -> Source:
+        """The same, which names the structures that were read."""
+        if self.sha256:
+            return self
+        return replace(self, count=len(structures), sha256=digest(structures))
 
     def check_labels(self, structures: Sequence[Data], where: str) -> None:
         """Refuse structures with other properties.
@@ -114,7 +124,7 @@ def labels_digest(structures: Sequence[Data], names: Sequence[str]) -> str:
 @dataclass(frozen=True)
 class Stage:
     """A `schnetgen` command (``convert``, ``label``, ``train`` or ``fit-potential``), and all that
-    it is told."""
+    it is told; or ``encoder``, which takes that of the generator ``of``."""
 
     command: str
     settings: dict[str, Any] = field(default_factory=dict)
@@ -167,6 +177,9 @@ HALF_KNOWN = Source(
     labels=("mu", "alpha", "homo", "lumo", "gap", "Cv", "relative_energy"),
     labels_sha256="78b4ba1fe6a2eb55a8cf9ef21fa52942348b5fabd582bd1c08187b6749d0b6ff",
 )
+#: By `make_ensembles.py`: QM9's molecules and those of MOSES, in one file. Without their number and
+#: digest until the ensembles are.
+ENSEMBLES = Source("ensembles of molecules of QM9 and MOSES by GFN2-xTB", 0, "")
 #: Each isomer and four configurations of a trajectory at 500 K.
 LABEL = Stage(
     "label",
@@ -268,6 +281,28 @@ RECIPES: dict[str, Recipe] = {
             ),
         ),
     ),
+    # Every conformer of an ensemble counts the same, as in coverage and matching.
+    "conformers": Recipe(
+        ENSEMBLES,
+        (
+            Stage(
+                "train",
+                {
+                    "preset": "conformers",
+                    "group_by": "smiles",
+                    "steps": 25_000,
+                    "precision": "bf16-mixed",
+                    "num_validation": 500,
+                    "num_samples": 0,
+                    "checkpoint_interval": 500,
+                    "validation_interval": 2_500,
+                    "seed": 0,
+                    "accelerator": "cpu",
+                },
+            ),
+        ),
+    ),
+    "boltzmann": Recipe(ENSEMBLES, (Stage("encoder", {"of": "conformers"}),)),
     # The first run was stopped here; at a constant learning rate that is the same as so many steps.
     "c7h10o2-paper": Recipe(
         TRAIN,

@@ -19,6 +19,7 @@ from typing import Any
 
 from common import RESULTS
 from tables_of_any import TABLES as OF_ANY
+from tables_of_conformers import TABLES as OF_CONFORMERS
 from tables_of_crystals import TABLES as OF_CRYSTALS
 from tables_of_graphs import TABLES as OF_GRAPHS
 from tables_of_molecules import (
@@ -90,6 +91,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     **OF_TARGETS,
     **OF_PROPERTIES,
     **OF_CRYSTALS,
+    **OF_CONFORMERS,
 }
 #: Made of several records.
 SUMMARIES: dict[str, Callable[[], str]] = {"summary": summary}

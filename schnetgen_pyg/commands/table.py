@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from schnetgen_pyg.commands import (
     conformers,
+    embedding,
     energies,
     files,
     fragments,
@@ -24,6 +25,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "vary": fragments.vary,
     "hydrogens": fragments.hydrogens,
     "conformers": conformers.conformers,
+    "embed": embedding.embed,
     "evaluate": judges.evaluate,
     "report": judges.report,
     "view": judges.view,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Sampler
 
 
@@ -42,10 +43,44 @@ class BatchSampler(Sampler[list[int]]):
             self._pass = epoch
             self._order = torch.randperm(self.num_molecules, generator=generator)
         chosen = self._order[place * self.batch_size : (place + 1) * self.batch_size]
+        chosen = self.structures(step, chosen)
         if len(chosen) < self.world_size:  # a short last batch: every process needs a molecule
             chosen = chosen.repeat(self.world_size)[: self.world_size]
         return chosen[self.rank :: self.world_size].tolist()
 
+    def structures(self, step: int, molecules: Tensor) -> Tensor:
+        """Numbers of the structures that stand for the molecules of a step."""
+        return molecules
+
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.start, self.num_steps):
             yield self.batch(step)
+
+
+class EnsembleSampler(BatchSampler):
+    """The same of molecules that have several conformers: each pass sees every molecule once, as
+    one of its conformers, which is drawn by its weight.
+
+    Args:
+        ensembles: numbers of the conformers of each molecule.
+        weights: of all structures, none of them negative; those of a molecule count relative to
+            each other [num_structures].
+    """
+
+    def __init__(
+        self,
+        ensembles: Sequence[Sequence[int]],
+        weights: Tensor,
+        batch_size: int,
+        num_steps: int,
+        seed: int,
+    ):
+        super().__init__(len(ensembles), batch_size, num_steps, seed)
+        self.ensembles = [torch.tensor(one) for one in ensembles]
+        self.weights = weights.double()
+
+    def structures(self, step: int, molecules: Tensor) -> Tensor:
+        generator = seeded(self.seed, step, 5)
+        own = [self.ensembles[number] for number in molecules.tolist()]
+        drawn = [torch.multinomial(self.weights[one], 1, generator=generator) for one in own]
+        return torch.cat([one[place] for one, place in zip(own, drawn, strict=True)])

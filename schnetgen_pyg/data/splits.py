@@ -61,7 +61,7 @@ def split(
         return _saved(path, structures)
     if not usable:
         raise InputError(f"no structure has at least {min_atoms} atoms: there is nothing to take")
-    groups = _groups(structures, usable, group_by)
+    groups = groups_of(structures, usable, group_by)
     mean = len(usable) / len(groups)
     test = math.ceil(num_test / mean)
     held_out = test + math.ceil(num_validation / mean)
@@ -83,7 +83,9 @@ def split(
     return parts
 
 
-def _groups(structures: Sequence[Data], usable: Sequence[int], key: str | None) -> list[list[int]]:
+def groups_of(
+    structures: Sequence[Data], usable: Sequence[int], key: str | None
+) -> list[list[int]]:
     """Indices of the usable structures that stay together."""
     if key is None:
         return [[index] for index in usable]

@@ -61,6 +61,8 @@ def loss_terms(
     num_steps: int = 0,
     num_hydrogen_steps: int = 0,
     fragments: float = 0.0,
+    kl_weight: float = 1.0,
+    logged: dict[str, Mean] | None = None,
 ) -> dict[str, Mean]:
     """Cross-entropies in nats of everything the model decides, and the error of its refinement.
 
@@ -75,6 +77,8 @@ def loss_terms(
         num_hydrogen_steps: random steps of each molecule that place a hydrogen, beside all steps
             that place something else; 0 for all.
         fragments: share of the molecules that begin with a fragment.
+        kl_weight: of what conditions cost.
+        logged: gets what is to be logged beside the loss.
 
     Returns:
         by the names of the decisions, ``composition`` and ``refinement``; ``distance``, the mean
@@ -100,6 +104,11 @@ def loss_terms(
     for name, decision in model.decisions.items():
         loss = decision.loss(step, molecules)
         result |= loss if isinstance(loss, dict) else {name: loss}
+    for condition in model.conditions.values():
+        for name, mean in condition.loss(partial, molecules).items():
+            result[name] = Mean(kl_weight * mean.total, mean.number)
+        if logged is not None:
+            logged |= condition.told_of(partial, molecules)
     if model.composition is not None:
         result["composition"] = model.composition.loss(molecules, model.of_molecules(molecules))
     if model.refinement is not None:

@@ -10,17 +10,22 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from schnetgen_pyg.data.graph_features import GraphBatch, graph_of_smiles
+from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.representations.graph_encoder import GraphEncoder
-from schnetgen_pyg.storage.models import load_model, restore, save_model
+from schnetgen_pyg.storage.models import Stored, read_model, restore, save_model
 
-#: Kind of these files.
-KIND = "graph encoder"
+#: Kinds of files: these, and generators, whose encoders are taken.
+KIND, GENERATOR = "graph encoder", "generator"
+#: Conditions of generators that read the 2-D graph, and where their weights are.
+CONDITIONS = ("graph", "latent")
+PREFIX = "conditions.{}.encoder."
 
 
 @dataclass(frozen=True)
@@ -93,12 +98,59 @@ class BoltzmannGNN(nn.Module):
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str]) -> BoltzmannGNN:
-        """Load a bundled encoder by its name or any file that `save` wrote.
+        """Load a bundled encoder by its name, any file that `save` wrote, or the encoder of a
+        generator of conformers from the file of that.
 
         Raises:
-            InputError: if there is no such encoder, or the file is none of this version.
+            InputError: if there is no such model, or it has no encoder of graphs.
         """
-        stored = load_model(name_or_path, KIND, BoltzmannGNNConfig)
+        return cls._restored(read_model(name_or_path, KIND, GENERATOR))
+
+    @classmethod
+    def from_generator(cls, generator: Any) -> BoltzmannGNN:
+        """The encoder of a generator of conformers (`SchNetGen` with the condition ``graph`` or
+        ``latent``), as a copy.
+
+        The vector of a molecule is what the decoder is told of the whole molecule: the mean over
+        the vectors of its atoms. With a latent the prior reads the vectors of these atoms, too.
+
+        Raises:
+            InputError: if the generator is told no graphs.
+        """
+        config, provenance = asdict(generator.config), dict(generator.provenance)
+        weights = {name: value.detach().cpu() for name, value in generator.state_dict().items()}
+        where = Path(generator.name or "the model")
+        return cls._restored(Stored(GENERATOR, where, config, provenance, weights))
+
+    @classmethod
+    def _restored(cls, stored: Stored) -> BoltzmannGNN:
+        if stored.kind == GENERATOR:
+            stored = _of_generator(stored)
         model = restore(stored, lambda settings: cls(BoltzmannGNNConfig(**settings)))
         model.provenance = stored.provenance
         return model.eval()
+
+
+def _of_generator(stored: Stored) -> Stored:
+    """What a file of the encoder alone would hold."""
+    known = [name for name in CONDITIONS if name in stored.config.get("conditions", ())]
+    if not known:
+        raise InputError(
+            f"{stored.path}: is a generator that is told no 2-D graphs, and has no encoder of "
+            "them; take one of the preset conformers"
+        )
+    prefix = PREFIX.format(known[0])
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in stored.weights.items()
+        if name.startswith(prefix)
+    }
+    depth = {name.split(".")[1] for name in weights if name.startswith("layers.")}
+    config = {
+        "layers": stored.config["encoder"],
+        "channels": len(weights["norm.weight"]),
+        "num_layers": len(depth),
+        "elements": tuple(stored.config["elements"]),
+    }
+    weights = {f"encoder.{name}": value for name, value in weights.items()}
+    return Stored(KIND, stored.path, config, {"generator": stored.provenance}, weights)

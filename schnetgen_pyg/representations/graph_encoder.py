@@ -94,11 +94,15 @@ class GraphEncoder(nn.Module):
         """
         batch = x.new_zeros(len(x)) if batch is None else batch
         atoms = _sum_of(self.atom, x)
-        bonds = _sum_of(self.bond, edge_attr)
+        bonds = self.bonds(edge_attr)
         for layer in self.layers:
             atoms = layer(atoms, edge_index, bonds, batch)
         atoms = self.norm(atoms)
         return atoms, global_mean_pool(atoms, batch)
+
+    def bonds(self, edge_attr: Tensor) -> Tensor:
+        """Vectors of bonds alone [num_edges, channels]."""
+        return _sum_of(self.bond, edge_attr)
 
 
 def _sum_of(embeddings: nn.ModuleList, fields: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ Model = TypeVar("Model", bound=nn.Module)
 class Stored(NamedTuple):
     """What a file holds."""
 
+    kind: str
     path: Path
     config: dict[str, Any]
     provenance: dict[str, Any]
@@ -135,9 +136,25 @@ def load_model(name_or_path: str | os.PathLike[str], kind: str, config: type) ->
     Raises:
         InputError: if there is no such model, or the file is none of this kind and version.
     """
+    stored = read_model(name_or_path, kind)
+    unknown = sorted(set(stored.config) - {field.name for field in fields(config)})
+    if unknown:
+        raise InputError(
+            f"{stored.path}: unknown settings {unknown}; was it written by a newer "
+            "version of schnetgen_pyg?"
+        )
+    return stored
+
+
+def read_model(name_or_path: str | os.PathLike[str], *kinds: str) -> Stored:
+    """The same of a model that may be of several kinds, whose settings nobody has looked at.
+
+    Raises:
+        InputError: as `load_model`.
+    """
     path = find_model(name_or_path)
     if not path.is_file():
-        known = ", ".join(bundled(kind))
+        known = ", ".join(name for kind in kinds for name in bundled(kind))
         raise InputError(
             f"{name_or_path}: neither a file nor a bundled checkpoint (bundled: {known or 'none'})"
         )
@@ -153,8 +170,9 @@ def load_model(name_or_path: str | os.PathLike[str], kind: str, config: type) ->
             f"{path}: checkpoint format {found}, this version of schnetgen_pyg "
             f"reads format {FORMAT}; train or convert it with this version"
         )
-    if _kind(header) != kind:
-        raise InputError(f"{path}: holds a {_kind(header)}, expected a {kind}")
+    kind = _kind(header)
+    if kind not in kinds:
+        raise InputError(f"{path}: holds a {kind}, expected a {' or a '.join(kinds)}")
     try:
         settings = header["config"] | {"elements": tuple(header["config"]["elements"])}
     except (KeyError, TypeError) as error:
@@ -162,14 +180,8 @@ def load_model(name_or_path: str | os.PathLike[str], kind: str, config: type) ->
             f"{path}: its header has no configuration with elements, so it was not written by "
             "a model's save; write it anew with that"
         ) from error
-    unknown = sorted(set(settings) - {field.name for field in fields(config)})
-    if unknown:
-        raise InputError(
-            f"{path}: unknown settings {unknown}; was it written by a newer "
-            "version of schnetgen_pyg?"
-        )
     require_finite_weights(weights, str(path))
-    return Stored(path, settings, header.get("provenance", {}), weights)
+    return Stored(kind, path, settings, header.get("provenance", {}), weights)
 
 
 def restore(stored: Stored, build: Callable[[dict[str, Any]], Model]) -> Model:

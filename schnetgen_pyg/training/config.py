@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from schnetgen_pyg.errors import require
+from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.presets import DEFAULT_PRESET, preset
 
 
@@ -94,6 +94,13 @@ class TrainingConfig(RunConfig):
             cross-entropies. Targets are read from the molecules as they are, without noise.
         num_samples: molecules generated at each validation (in single precision), for the share of
             valid ones.
+        kl_weight: of the condition ``latent``'s KL divergence in the end, β; it rises from 1e-4 in
+            the first half of the training. 1 is the evidence lower bound.
+        group_by: entry of the structures' ``info``, such as ``smiles`` of ensembles of conformers:
+            those that share it stay on one side of the split.
+        weight_by: entry of ``info`` with the weights of the structures of a group, such as
+            ``weight``, Boltzmann's: every pass sees each group once, as one of its structures,
+            drawn by its weight. Without it every pass sees each structure once.
     """
 
     position_noise: float = 0.0
@@ -102,6 +109,9 @@ class TrainingConfig(RunConfig):
     fragments: float = 0.0
     target_weight: float = 1.0
     num_samples: int = 100
+    kl_weight: float = 1.0
+    group_by: str | None = None
+    weight_by: str | None = None
 
     @classmethod
     def from_preset(cls, name: str = DEFAULT_PRESET, **changes: Any) -> TrainingConfig:
@@ -123,7 +133,13 @@ class TrainingConfig(RunConfig):
         self._require_at_least(0, "num_samples")
         weight = self.target_weight
         require(0 < weight < math.inf, "target_weight", weight, "positive")
+        require(self.kl_weight > 0, "kl_weight", self.kl_weight, "positive")
         require(0 <= self.fragments <= 1, "fragments", self.fragments, "0 to 1")
+        if self.weight_by and not self.group_by:
+            raise InputError(
+                f"weight_by {self.weight_by!r} weighs the structures of a group: say by group_by "
+                "which entry of their info those of a group share, such as smiles"
+            )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from schnetgen_pyg.storage.models import find_model, header_of, kind_of, load_mo
 from schnetgen_pyg.training.checkpoints import LAST, MODEL
 
 #: Settings of a training that those that start from its model do not take over.
-OF_THE_PLACE = ("accelerator", "devices", "strategy", "group_by", "weights")
+OF_THE_PLACE = ("accelerator", "devices", "strategy", "group_by", "weight_by", "weights")
 
 #: Weights of which each property has a row.
 PROPERTIES = "conditions.properties."

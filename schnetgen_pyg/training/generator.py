@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -25,10 +26,12 @@ from schnetgen_pyg.data.conversion import checked, to_ase
 from schnetgen_pyg.data.electrons import require_closed_shell
 from schnetgen_pyg.data.graph_features import GRAPH, with_graphs
 from schnetgen_pyg.data.lewis_structures import states_in, told, with_lewis_structures
+from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.splits import split
 from schnetgen_pyg.data.stored import StoredStructures, elements_in, most_of_each, taken
 from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.generator.conditions.graph import graph_of
 from schnetgen_pyg.generator.losses import loss_terms
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.conformers import conformers
@@ -39,9 +42,10 @@ from schnetgen_pyg.training import stored
 from schnetgen_pyg.training.callbacks import metrics
 from schnetgen_pyg.training.checkpoints import MODEL
 from schnetgen_pyg.training.config import TrainingConfig
+from schnetgen_pyg.training.ensembles import sampler_of
 from schnetgen_pyg.training.fine_tuning import begin
 from schnetgen_pyg.training.module import RunModule, Terms
-from schnetgen_pyg.training.optional import with_optional
+from schnetgen_pyg.training.optional import with_everything, with_optional
 from schnetgen_pyg.training.targets import (
     check_weights,
     labels_in,
@@ -50,6 +54,9 @@ from schnetgen_pyg.training.targets import (
     with_targets,
 )
 from schnetgen_pyg.training.trainer import check_continues, make_trainer, run
+
+#: β of the condition ``latent`` at the first step.
+FIRST_KL_WEIGHT = 1e-4
 
 
 class GeneratorModule(RunModule):
@@ -78,6 +85,7 @@ class GeneratorModule(RunModule):
         self.weights = {name: config.target_weight * weight for name, weight in weights.items()}
 
     def terms(self, batch: Data, *seed: int) -> Terms:
+        logged: dict[str, Mean] = {}
         found = loss_terms(
             self.model,
             batch,
@@ -86,13 +94,22 @@ class GeneratorModule(RunModule):
             num_steps=self.config.partial_molecules,
             num_hydrogen_steps=self.config.hydrogen_steps,
             fragments=self.config.fragments,
+            kl_weight=self.kl_weight(),
+            logged=logged,
         )
-        terms = Terms(found, {f"{name}_loss": mean for name, mean in found.items()})
+        terms = Terms(found, {f"{name}_loss": mean for name, mean in found.items()} | logged)
         if not self.weights:
             return terms
         own = target_terms(self.model.predictor, batch, labels_in(batch), self.weights)
         loss = {f"target {name}": mean for name, mean in own.loss.items()}
         return Terms({**terms.loss, **loss}, {**terms.logged, **own.logged})
+
+    def kl_weight(self) -> float:
+        """β: half a cosine from `FIRST_KL_WEIGHT` to the configuration's in the first half of the
+        training, as in DMCG (Zhu et al., TMLR 2022); in a validation always the last."""
+        last = self.config.kl_weight
+        done = min(1.0, 2 * self.global_step / self.config.steps) if self.model.training else 1.0
+        return FIRST_KL_WEIGHT + (last - FIRST_KL_WEIGHT) * 0.5 * (1 - math.cos(math.pi * done))
 
     def on_validation_batch_end(
         self, outputs: Any, batch: Data, batch_idx: int, dataloader_idx: int = 0
@@ -222,7 +239,7 @@ def _with_states(model: SchNetGen, data: Sequence[Data]) -> tuple[Sequence[Data]
 
 def _with_graphs(model: SchNetGen, data: Sequence[Data]) -> Sequence[Data]:
     """Structures with the 2-D graphs that a model is told, found once."""
-    if "graph" not in model.conditions:
+    if graph_of(model.conditions) is None:
         return data
     found = with_graphs(data)
     kept = [single for single in found if single is not None]
@@ -312,13 +329,16 @@ def fit(
     check_continues(out, model)
     parent = begin(model, out, init)
     trainer = make_trainer(config, out, keep="last")
+    full = with_everything(data, whole) if config.group_by else data
     parts = split(
-        data,
+        full,
         num_validation=config.num_validation,
         seed=config.seed,
         path=out / "split.json",
+        group_by=config.group_by,
         min_atoms=2,
     )
+    sampler = sampler_of(taken(full, parts["train"]), config)
     train, validation, both = (
         taken(data, numbers)
         for numbers in (parts["train"], parts["validation"], parts["train"] + parts["validation"])
@@ -329,7 +349,8 @@ def fit(
         model.training_set = _seen(model, both, out)
     model.provenance = {"training": asdict(config), "num_training": len(train)} | beyond
     model.provenance |= numbers | parent | provenance()
-    run(trainer, GeneratorModule(model, config, train, scales), train, validation)
+    module = GeneratorModule(model, config, train, scales)
+    run(trainer, module, train, validation, sampler=sampler)
     trained = SchNetGen.from_pretrained(out / MODEL)
     if trainer.is_global_zero and metrics(trainer):
         trained.provenance["metrics"] = metrics(trainer)

@@ -90,7 +90,7 @@ class RunModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam, with warmup and schedule."""
-        optimizer = torch.optim.Adam(self.model.parameters(), lr=self.config.learning_rate)
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.config.learning_rate)
         steps, warmup = self.config.steps, self.config.warmup
 
         def factor(step: int) -> float:

@@ -32,7 +32,7 @@ def with_optional(
     """
     if not model.optional:
         return data
-    complete = full(data, whole)
+    complete = with_everything(data, whole)
     learned: dict[str, Tensor] = {}
     for condition in model.conditions.values():
         if condition.optional:
@@ -51,7 +51,7 @@ def with_optional(
     return data
 
 
-def full(data: Sequence[Data], whole: Sequence[Data]) -> Sequence[Data]:
+def with_everything(data: Sequence[Data], whole: Sequence[Data]) -> Sequence[Data]:
     """The structures ``data`` with all that ``whole`` and they themselves say."""
     if isinstance(data, StoredStructures):
         return data.with_everything()

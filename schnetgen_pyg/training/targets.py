@@ -21,7 +21,7 @@ from schnetgen_pyg.targets.labels import labelled, trained_targets, with_labels
 from schnetgen_pyg.targets.prediction import predict_each, with_derivatives
 from schnetgen_pyg.targets.predictor import Predictor
 from schnetgen_pyg.training.module import Terms
-from schnetgen_pyg.training.optional import full
+from schnetgen_pyg.training.optional import with_everything
 
 #: In front of the names of labels that a generator learns to predict: a condition may read an
 #: attribute of the same name.
@@ -164,7 +164,7 @@ def with_targets(
     """
     if not model.targets:
         return data, [], {}
-    known = labelled(full(data, whole), model.config.elements, model.targets, keep=True)
+    known = labelled(with_everything(data, whole), model.config.elements, model.targets, keep=True)
     trained = {one.name: one for one in trained_targets(known[0], model.targets)}
     if isinstance(data, StoredStructures):
         assert isinstance(known, StoredStructures)

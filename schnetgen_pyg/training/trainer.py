@@ -107,6 +107,7 @@ def run(
     train: Any,
     validation: Any,
     validation_batch: int = 100,
+    sampler: BatchSampler | None = None,
 ) -> None:
     """Train, or continue the run in the trainer's folder.
 
@@ -118,9 +119,10 @@ def run(
         train: structures to train on, or a `Dataset` that gives batches of them by their numbers.
         validation: the same of those held out.
         validation_batch: of these at a time.
+        sampler: of the structures of each step; by default each is seen once in every pass.
     """
     config = module.config
-    sampler = BatchSampler(len(train), config.batch_size, config.steps, config.seed)
+    sampler = sampler or BatchSampler(len(train), config.batch_size, config.steps, config.seed)
     chunks = [part.tolist() for part in torch.arange(len(validation)).split(validation_batch)]
     last = Path(trainer.default_root_dir) / LAST
     mode = module.model.training

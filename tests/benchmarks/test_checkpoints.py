@@ -5,12 +5,14 @@ import hashlib
 import json
 
 import pytest
+import torch
 
 from schnetgen_pyg import Potential, SchNetGen, load
 from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.data.writers import write
 from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.representations.boltzmann_gnn import BoltzmannGNN
 
 SMALL = {"preset": "small", "steps": 2, "num_validation": 4, "batch_size": 4}
 SMALL |= {"hidden_channels": 8, "num_filters": 8, "num_interactions": 1, "accelerator": "cpu"}
@@ -175,3 +177,32 @@ def test_a_model_without_a_recipe_is_named(checkpoints, recipes, tmp_path):
     model.save(tmp_path / "bare.safetensors")
     wrong = checkpoints.differences("generator", tmp_path / "bare.safetensors")
     assert wrong == ["names no recipe: it was not made by this command"]
+
+
+@pytest.mark.slow
+def test_an_encoder_of_a_generator_that_was_made_before(
+    checkpoints, model_recipes, isomers, tmp_path, monkeypatch
+):
+    """From data that no recipe names yet; the models say which they were."""
+    data = model_recipes.Source("some isomers", 0, "")
+    trained = model_recipes.Stage("train", SMALL | {"preset": "conformers", "num_samples": 0})
+    taken = model_recipes.Stage("encoder", {"of": "conformers"})
+    made = {
+        "conformers": model_recipes.Recipe(data, (trained,)),
+        "boltzmann": model_recipes.Recipe(data, (taken,)),
+    }
+    monkeypatch.setattr(checkpoints, "RECIPES", made)
+    out = tmp_path / "out"
+    generator = checkpoints.make("conformers", isomers, out)
+    path = checkpoints.make("boltzmann", isomers, out)
+    model = BoltzmannGNN.from_pretrained(path)
+    own = BoltzmannGNN.from_pretrained(generator)
+    assert torch.equal(model.from_smiles(["CCO"]), own.from_smiles(["CCO"]))
+    told = {"name": "some isomers", "count": 12, "sha256": digest(load(isomers))}
+    assert model.provenance["recipe"]["data"] == told
+    sha256 = hashlib.sha256(generator.read_bytes()).hexdigest()
+    assert model.provenance["parent"]["sha256"] == sha256
+    other = tmp_path / "other.extxyz"
+    write(other, [to_ase(data) for data in load("c7h10o2-xtb")[1:13]])
+    with pytest.raises(InputError, match="was made of other structures; make conformers before"):
+        checkpoints.make("boltzmann", other, out)

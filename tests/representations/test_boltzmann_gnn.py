@@ -6,6 +6,8 @@ import torch
 from schnetgen_pyg.data.graph_features import GraphBatch, graph_of_smiles
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.representations.boltzmann_gnn import BoltzmannGNN, BoltzmannGNNConfig
+from tests.conftest import small_model
+from tests.generator.conditions.test_graph import GIVEN
 
 SMILES = ["CCO", "C[N+](C)(C)CC(=O)[O-]", "[Na+].[Cl-]", "[CH3]", "F/C=C/F"]
 
@@ -39,3 +41,29 @@ def test_a_saved_encoder_says_the_same(model, tmp_path):
 def test_what_is_no_molecule_is_named(model, text):
     with pytest.raises(InputError, match="molecule 1"):
         model.from_smiles(["C", text])
+
+
+@pytest.mark.parametrize("encoder", ["gine", "gps"])
+def test_the_encoder_of_a_generator_is_handed_out(tmp_path, encoder):
+    """From memory and from its file, with the vectors that the generator's decoder is told."""
+    generator = small_model(**GIVEN, encoder=encoder, elements=(1, 6, 8))
+    generator.provenance = {"step": 7}
+    generator.save(tmp_path / "conformers.safetensors")
+    graphs = [graph_of_smiles(text) for text in SMILES[:2]]
+    told = generator.conditions["graph"].encode(graphs)[1]
+    for found in (
+        BoltzmannGNN.from_generator(generator),
+        BoltzmannGNN.from_pretrained(tmp_path / "conformers.safetensors"),
+    ):
+        torch.testing.assert_close(found.from_smiles(SMILES[:2]), told)
+        assert (found.config.layers, found.config.elements) == (encoder, (1, 6, 8))
+        assert found.provenance == {"generator": {"step": 7}}
+        found.save(tmp_path / "boltzmann.safetensors")
+        again = BoltzmannGNN.from_pretrained(tmp_path / "boltzmann.safetensors")
+        assert torch.equal(again.from_smiles(SMILES), found.from_smiles(SMILES))
+
+
+def test_a_generator_without_graphs_has_no_encoder(tmp_path):
+    small_model().save(tmp_path / "x.safetensors")
+    with pytest.raises(InputError, match=r"x\.safetensors: is a generator that is told no 2-D"):
+        BoltzmannGNN.from_pretrained(tmp_path / "x.safetensors")

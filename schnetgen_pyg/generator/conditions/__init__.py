@@ -9,6 +9,7 @@ from schnetgen_pyg.generator.conditions.base import Condition
 from schnetgen_pyg.generator.conditions.fingerprint import Fingerprint
 from schnetgen_pyg.generator.conditions.given_atoms import GivenAtoms
 from schnetgen_pyg.generator.conditions.graph import GivenGraph
+from schnetgen_pyg.generator.conditions.latent import Latent
 from schnetgen_pyg.generator.conditions.properties import Properties
 from schnetgen_pyg.generator.conditions.remaining_formula import RemainingFormula
 from schnetgen_pyg.generator.conditions.valence_states import ValenceStates
@@ -24,6 +25,7 @@ CONDITIONS: Registry[type[Condition]] = Registry(
         "properties": Properties,
         "fingerprint": Fingerprint,
         "graph": GivenGraph,
+        "latent": Latent,
     },
 )
 
@@ -33,6 +35,7 @@ __all__ = [
     "Fingerprint",
     "GivenAtoms",
     "GivenGraph",
+    "Latent",
     "Properties",
     "RemainingFormula",
     "ValenceStates",

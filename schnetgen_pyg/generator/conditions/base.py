@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.data.properties import property_values
 from schnetgen_pyg.errors import InputError
 
@@ -141,6 +142,15 @@ class Condition(nn.Module, ABC):
         in ``requires`` and ``optional``; by default nothing. Only asked where the model has p(Z)
         (``config.max_counts``)."""
         return None
+
+    def loss(self, partial: Data, molecules: Data) -> dict[str, Mean]:
+        """What it costs to tell it, by name: terms in nats that the training's ``kl_weight``
+        multiplies; by default none. Asked after `prepare`."""
+        return {}
+
+    def told_of(self, partial: Data, molecules: Data) -> dict[str, Mean]:
+        """What a training is to log of it, by name; by default nothing. Asked after `prepare`."""
+        return {}
 
     def per_atom(self, partial: Data) -> Tensor | None:
         """Channels of every placed atom [num_nodes, hidden_channels], if there are any."""

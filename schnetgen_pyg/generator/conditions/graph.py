@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 #: Names in ``draft.state.known`` of the encoder's vectors.
 ATOMS, MOLECULES = "graph_atoms", "graph_molecules"
+
+
+def graph_of(conditions: Mapping[str, Condition]) -> GivenGraph | None:
+    """Of a model's conditions the one that reads 2-D graphs, if there is any."""
+    return next((one for one in conditions.values() if isinstance(one, GivenGraph)), None)
 
 
 class GivenGraph(Condition):
@@ -55,9 +60,21 @@ class GivenGraph(Condition):
         if generator is not None:
             turned = torch.rand(molecules.ptr.numel() - 1, generator=generator) < 0.5
             found = _mirrored(found, turned.to(owner.device)[owner])
-        atoms, whole = self.encoder(*found)
+        atoms, whole = self.vectors(found, molecules, partial, generator)
         partial.graph_atoms, partial.graph_next = atoms[partial.atom], atoms[partial.next_atom]
         partial.graph_molecule = whole[partial.molecule]
+
+    def vectors(
+        self,
+        graphs: GraphBatch,
+        molecules: Data,
+        partial: Data,
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, Tensor]:
+        """What the decoder is told of the atoms [num_atoms, channels] and of the molecules
+        [num_molecules, channels] in training."""
+        found: tuple[Tensor, Tensor] = self.encoder(*graphs)
+        return found
 
     def encode(self, graphs: Sequence[MolecularGraph]) -> tuple[Tensor, Tensor]:
         """Vectors of the atoms of molecules, one after the other [num_atoms, channels], and of the

@@ -20,12 +20,15 @@ from schnetgen_pyg.generator.sampling.builder import Builder
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
 from schnetgen_pyg.generator.sampling.generate import batch_size_of
 from schnetgen_pyg.generator.sampling.given_graphs import Known, Layout, random_orders
+from schnetgen_pyg.generator.sampling.latents import importance_weighted, with_latents
 from schnetgen_pyg.generator.sampling.likelihood import LogProb, follow, log_prob_of
 from schnetgen_pyg.generator.sampling.restarts import RESTARTS
 from schnetgen_pyg.generator.shells import shell
 from schnetgen_pyg.generator.step import Step
 from schnetgen_pyg.modes import evaluating
 
+#: Draws of a latent from which a log-density is estimated.
+SAMPLES = 16
 #: Why a conformer could not be built.
 BONDS, STEREO = "bonds", "stereo"
 
@@ -126,6 +129,7 @@ def _attempt(
     own = [molecules[jobs[k].molecule] for k in order]
     number = torch.tensor([jobs[k].number for k in order])
     tried = torch.full_like(number, attempt)
+    own = list(with_latents(model, own, seed, number, tried))
     layout = Layout.of(own, random_orders(own, seed, number, tried))
     at_once = config.gibbs_rounds > 0 and config.valence_rules
     widths: list[int] = []
@@ -207,11 +211,14 @@ def log_prob_of_conformers(
     positions: Sequence[np.ndarray],
     seed: int,
     numbers: Sequence[int],
+    samples: int = SAMPLES,
 ) -> LogProb:
     """Log-densities of conformers of one molecule [num_atoms, 3], each in the random order of its
-    number."""
+    number; with a latent estimates from so many ``samples``."""
     own = [known] * len(positions)
     number = torch.tensor(numbers)
     orders = random_orders(own, seed, number, torch.zeros_like(number))
+    if known.prior is not None:
+        return importance_weighted(model, known, positions, orders, seed, number, samples)
     state = Layout.of(own, orders).state(own, positions)
     return log_prob_of(follow(model, state, SamplingConfig()))

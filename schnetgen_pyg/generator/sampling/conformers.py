@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from rdkit import Chem
+from torch import Tensor
 
 from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.chem.molecular_graphs import MolecularGraph
@@ -18,7 +19,11 @@ from schnetgen_pyg.data.given_molecules import Given, given_molecules
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
-from schnetgen_pyg.generator.sampling.conformer_batches import draw, log_prob_of_conformers
+from schnetgen_pyg.generator.sampling.conformer_batches import (
+    SAMPLES,
+    draw,
+    log_prob_of_conformers,
+)
 from schnetgen_pyg.generator.sampling.conformer_sets import Conformers, Judge
 from schnetgen_pyg.generator.sampling.formulas import check_seen
 from schnetgen_pyg.generator.sampling.fragments import refuse_states
@@ -102,7 +107,12 @@ def conformers(
 
 
 def conformer_log_prob(
-    model: SchNetGen, mol: Chem.Mol, *, seed: int = 0, num_orders: int = 1
+    model: SchNetGen,
+    mol: Chem.Mol,
+    *,
+    seed: int = 0,
+    num_orders: int = 1,
+    num_samples: int = SAMPLES,
 ) -> LogProb:
     """The model's log-density of conformers, log p(R | G): of all positions but the first, in
     Å^(−3(n − 1)), given the graph and the order of the atoms.
@@ -111,8 +121,14 @@ def conformer_log_prob(
     mean density. Each norm is integrated (`schnetgen_pyg.generator.density`); −∞ is for what the
     rules forbid, such as atoms that are closer than bonded ones.
 
+    Of a model with the condition ``latent`` it is no exact value but an importance-weighted
+    estimate, below the true one on average; ``standard_error`` says how far it scatters, from the
+    samples themselves, and ``parts`` what of it is the decoder's and what the latent's.
+
     Args:
         mol: with explicit hydrogens and one or several conformers.
+        num_orders: orders of the atoms.
+        num_samples: draws of the latent from its posterior, for each order.
 
     Returns:
         values [num_conformers], as `schnetgen_pyg.log_prob` has them.
@@ -121,6 +137,7 @@ def conformer_log_prob(
         InputError: as `conformers`, or for a molecule without conformers or hydrogens.
     """
     require(num_orders >= 1, "num_orders", num_orders, "at least 1")
+    require(num_samples >= 1, "num_samples", num_samples, "at least 1")
     number = mol.GetNumConformers()
     if not number:
         raise InputError("the molecule has no conformers; embed it, or read it from a file")
@@ -130,12 +147,20 @@ def conformer_log_prob(
     (known,) = _known(model, [given])
     positions = [conformer.GetPositions() for conformer in mol.GetConformers()]
     each = [
-        log_prob_of_conformers(model, known, positions, seed, list(range(first, first + number)))
+        log_prob_of_conformers(
+            model, known, positions, seed, list(range(first, first + number)), num_samples
+        )
         for first in range(0, num_orders * number, number)
     ]
     value = torch.stack([one.value for one in each]).logsumexp(0) - float(np.log(num_orders))
     error = torch.stack([one.error for one in each]).amax(0)
-    return LogProb(value, error, {"distance": value})
+    if each[0].standard_error is None:
+        return LogProb(value, error, {"distance": value})
+    share = torch.stack([one.value for one in each]).softmax(0).nan_to_num()
+    spread = torch.stack([cast(Tensor, one.standard_error) for one in each])
+    decoder = torch.stack([one.parts["distance"] for one in each]).mean(0)
+    parts = {"distance": decoder, "latent": torch.where(value.isneginf(), 0.0, value - decoder)}
+    return LogProb(value, error, parts, (share * spread).square().sum(0).sqrt())
 
 
 def _settings(config: SamplingConfig | None, changes: dict[str, Any]) -> SamplingConfig:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from schnetgen_pyg.chem.molecular_graphs import MolecularGraph
 from schnetgen_pyg.chem.valence_states import UNKNOWN, state_table
-from schnetgen_pyg.generator.conditions.graph import ATOMS, MOLECULES, GivenGraph
+from schnetgen_pyg.generator.conditions.graph import ATOMS, MOLECULES, graph_of
+from schnetgen_pyg.generator.conditions.latent import Gaussian, Latent
 from schnetgen_pyg.generator.draft import State
 from schnetgen_pyg.generator.graph_rules import BONDED, REACH, SIDES, most_rules, side_rules
 from schnetgen_pyg.generator.model import SchNetGen
@@ -34,12 +35,14 @@ class Known:
         state: valence states of its atoms, `UNKNOWN` for hydrogens [num_atoms].
         vectors: of its atoms [num_atoms, channels], where the model is told graphs.
         vector: of the molecule [channels].
+        prior: p(z | G), where the model has a latent [num_atoms, size].
     """
 
     graph: MolecularGraph
     state: Tensor
     vectors: Tensor | None = None
     vector: Tensor | None = None
+    prior: Gaussian | None = None
 
     @property
     def num_heavy(self) -> int:
@@ -61,18 +64,21 @@ def states_of_graph(graph: MolecularGraph, model: SchNetGen) -> Tensor:
 @torch.inference_mode()
 def known_to(model: SchNetGen, graphs: Sequence[MolecularGraph], at_once: int = 256) -> list[Known]:
     """Molecules as the model knows them, each encoded once."""
-    condition = getattr(model.conditions, "graph", None)
+    condition = graph_of(model.conditions)
     found = []
     for start in range(0, len(graphs), at_once):
         some = graphs[start : start + at_once]
         vectors: Sequence[Tensor | None] = [None] * len(some)
         whole: Sequence[Tensor | None] = vectors
-        if isinstance(condition, GivenGraph):
+        priors: Sequence[Gaussian | None] = [None] * len(some)
+        if condition is not None:
             atoms, molecules = condition.encode(some)
             vectors, whole = atoms.split([len(graph) for graph in some]), molecules.unbind()
+            if isinstance(condition, Latent):
+                priors = condition.priors(some, atoms)
         found += [
-            Known(graph, states_of_graph(graph, model), *two)
-            for graph, *two in zip(some, vectors, whole, strict=True)
+            Known(graph, states_of_graph(graph, model), *told)
+            for graph, *told in zip(some, vectors, whole, priors, strict=True)
         ]
     return found
 

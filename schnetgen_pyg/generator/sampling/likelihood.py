@@ -35,11 +35,14 @@ class LogProb(NamedTuple):
         error: that of ``value`` at most, from the norms of the positions [num_molecules].
         parts: what each decision contributes to ``value``, by its name [num_molecules]; the
             focus is in ``distance``, which sums over it.
+        standard_error: of ``value`` where it is an estimate from draws of a latent
+            [num_molecules]; ``None`` where it is exact but for ``error``.
     """
 
     value: Tensor
     error: Tensor
     parts: dict[str, Tensor]
+    standard_error: Tensor | None = None
 
 
 def log_prob(

@@ -1,0 +1,121 @@
+"""The rows of a file of molecules that are given by their bonds: read one after the other, nothing
+embedded, nothing left out."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rdkit import Chem
+
+from schnetgen_pyg.data.given_molecules import WITH_SMILES, parsed
+from schnetgen_pyg.data.readers.sdf import WITH_BONDS, read_mols
+from schnetgen_pyg.data.readers.smiles import smiles_in
+from schnetgen_pyg.data.readers.text import lines_of
+from schnetgen_pyg.errors import InputError
+
+#: What RDKit puts a record's title in.
+TITLE = "_Name"
+
+
+class MoleculeRow(NamedTuple):
+    """A row of the file.
+
+    Attributes:
+        where: how messages name it.
+        said: its columns, as they are in the file.
+        text: its SMILES, or nothing where the file has the molecule itself.
+        mol: that molecule.
+    """
+
+    where: str
+    said: dict[str, Any]
+    text: str
+    mol: Chem.Mol | None = None
+
+    def molecule(self) -> Chem.Mol:
+        """With all its hydrogens; of salts and radicals, too.
+
+        Raises:
+            InputError: with what is wrong in its SMILES.
+        """
+        if self.mol is None and not self.text.strip():
+            raise InputError(f"{self.where}: has no SMILES; give one")
+        mol = parsed(self.text.strip(), self.where) if self.mol is None else self.mol
+        return Chem.AddHs(mol)
+
+
+class MoleculeRows:
+    """The rows of a file.
+
+    Args:
+        path: ``.csv`` with a column of SMILES, ``.smi`` (SMILES and name) or ``.sdf`` and ``.mol``
+            (drawings, too), also with ``.gz``.
+        column: that of the SMILES, in a ``.csv``.
+
+    Attributes:
+        columns: all that the rows say, in the order of the file.
+
+    Raises:
+        InputError: if there is no such file or column, or its suffix is of none of these.
+    """
+
+    def __init__(self, path: Path, column: str = "smiles"):
+        suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+        self.path, self.suffix = path, suffixes[-1] if suffixes else ""
+        if self.suffix not in (*WITH_BONDS, *WITH_SMILES):
+            raise InputError(
+                f"{path}: is no file of molecules with bonds; give {', '.join(WITH_BONDS)}, or "
+                f"SMILES in {' or '.join(WITH_SMILES)}"
+            )
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such file")
+        if self.suffix in WITH_BONDS:
+            names = dict.fromkeys(n for mol in read_mols(path, drawings=True) for n in _said(mol))
+            self.columns = [*names]
+        elif self.suffix == ".csv":
+            header = next(csv.reader(lines_of(path)), [])
+            self.columns, self.column = header, _column(path, header, column)
+        else:
+            self.columns = ["smiles", "name"]
+
+    def __iter__(self) -> Iterator[MoleculeRow]:
+        if self.suffix in WITH_BONDS:
+            for number, mol in enumerate(read_mols(self.path, drawings=True)):
+                yield MoleculeRow(f"{self.path}: structure {number}", _said(mol), "", mol)
+        elif self.suffix == ".csv":
+            yield from self._of_table()
+        else:
+            for line, text, info in smiles_in(self.path):
+                yield MoleculeRow(f"{self.path}: line {line}", {"smiles": text, **info}, text)
+
+    def _of_table(self) -> Iterator[MoleculeRow]:
+        rows = csv.DictReader(lines_of(self.path))
+        for row in rows:
+            where = f"{self.path}: line {rows.line_num}"
+            if None in row:
+                raise InputError(
+                    f"{where}: has {len(row[None]) + len(self.columns)} cells and the header "
+                    f"{len(self.columns)}; put quotes around cells with commas"
+                )
+            yield MoleculeRow(where, dict(row), row[self.column] or "")
+
+
+def _column(path: Path, header: list[str], wanted: str) -> str:
+    """The column of this name, whether large or small letters are written."""
+    found = [name for name in header if name == wanted]
+    found += [name for name in header if name.lower() == wanted.lower()]
+    if not found:
+        raise InputError(
+            f"{path}: has no column {wanted!r} for the SMILES; it has {', '.join(header) or 'none'}"
+        )
+    return found[0]
+
+
+def _said(mol: Chem.Mol) -> dict[str, Any]:
+    """Title, SMILES and properties of a record."""
+    title = mol.GetProp(TITLE) if mol.HasProp(TITLE) else ""
+    text = Chem.MolToSmiles(Chem.RemoveHs(mol, sanitize=False))
+    return {"name": title, "smiles": text} | mol.GetPropsAsDict()
