@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from schnetgen_pyg.commands import (
     conformers,
+    dynamics,
     energies,
     files,
     fragments,
@@ -29,4 +30,5 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "predict": energies.predict,
     "label": energies.label,
     "relax": energies.relax,
+    "md": dynamics.md,
 }

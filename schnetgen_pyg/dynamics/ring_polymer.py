@@ -88,7 +88,7 @@ class RingPolymerEngine(Engine):
         modes, config = self._system.nm, self.config
         rng = np.random.default_rng([config.seed, self.start.index, 2])
         energy = config.beads * _atomic("temperature", "kelvin", config.temperature)
-        momenta = rng.normal(size=modes.pnm.shape) * np.sqrt(np.array(modes.dynm3) * energy)
+        momenta = rng.normal(size=modes.pnm.shape) * np.sqrt(_plain(modes.dynm3) * energy)
         given = self.start.atoms.get_momenta().flatten() * _atomic("momentum", "ase", 1.0)
         momenta[0] = np.sqrt(config.beads) * given
         modes.pnm[:] = momenta
@@ -117,19 +117,19 @@ class RingPolymerEngine(Engine):
         stress = None
         if start.atoms.pbc.all():
             volume = float(system.cell.V)
-            stress = -np.array(system.forces.virs) / volume * ase.units.Hartree / ase.units.Bohr**3
+            stress = -_plain(system.forces.virs) / volume * ase.units.Hartree / ase.units.Bohr**3
         frames = []
         for k in range(self.config.beads):
             results: dict[str, Any] = {"energy": float(system.forces.pots[k]) * ase.units.Hartree}
-            forces = np.array(system.forces.f[k]).reshape(-1, 3)
+            forces = _plain(system.forces.f[k]).reshape(-1, 3)
             results["forces"] = forces * (ase.units.Hartree / ase.units.Bohr)
             if stress is not None:
                 results["stress"] = full_3x3_to_voigt_6_stress(stress[k])
-            places = np.array(beads.q[k]).reshape(-1, 3) * ase.units.Bohr
-            momenta = np.array(beads.p[k]).reshape(-1, 3) / _atomic("momentum", "ase", 1.0)
+            places = _plain(beads.q[k]).reshape(-1, 3) * ase.units.Bohr
+            momenta = _plain(beads.p[k]).reshape(-1, 3) / _atomic("momentum", "ase", 1.0)
             frames.append(frame_of(start.atoms, places, momenta, **results))
             frames[-1].info["bead"] = k
-        potential = float(np.mean(np.array(system.forces.pots))) * ase.units.Hartree
+        potential = float(np.mean(_plain(system.forces.pots))) * ase.units.Hartree
         kinetic = float(system.nm.kin) / self.config.beads * ase.units.Hartree
         conserved = self._property("conserved") * ase.units.Hartree
         moment = Moment(frames, potential, kinetic, self._temperature(), conserved)
@@ -140,21 +140,33 @@ class RingPolymerEngine(Engine):
 
     def state(self) -> dict[str, np.ndarray]:
         system = self._system
+        exchanged = system.ensemble.eens + system.motion.thermostat.ethermo
         return {
-            "positions": np.array(system.beads.q),
-            "momenta": np.array(system.beads.p),
-            "exchanged": np.array([system.ensemble.eens, system.motion.thermostat.ethermo]),
+            "positions": _plain(system.nm.qnm),
+            "momenta": _plain(self._momenta()),
+            "exchanged": np.array(exchanged),  # energy, with the thermostat
             "random": np.array(json.dumps(self._simulation.prng.state, default=np.ndarray.tolist)),
             "done": np.array(self._done),
         }
 
+    def _momenta(self) -> Any:
+        """As the step leaves them; what is computed from them differs in its last bits."""
+        return self._system.beads.p if self.config.ensemble == "nve" else self._system.nm.pnm
+
     def restore(self, state: dict[str, np.ndarray]) -> None:
         system = self._system
-        system.beads.q[:] = state["positions"]
-        system.beads.p[:] = state["momenta"]
-        system.ensemble.eens, system.motion.thermostat.ethermo = map(float, state["exchanged"])
+        system.nm.qnm[:] = state["positions"]
+        self._momenta()[:] = state["momenta"]
+        system.ensemble.eens = float(state["exchanged"])
         self._simulation.prng.state = json.loads(str(state["random"]))
         self._done = int(state["done"])
+
+
+def _plain(values: Any) -> np.ndarray:
+    """A copy of one of i-PI's arrays, which ``np.array`` does not make."""
+    from ipi.utils.depend import dstrip
+
+    return np.asarray(dstrip(values)).copy()
 
 
 def _atomic(family: str, unit: str, value: float) -> float:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import ase
+import ase.units
 import numpy as np
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
+from ase.md.velocitydistribution import Stationary, ZeroRotation
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.conversion import as_data, to_ase
@@ -90,7 +91,8 @@ def _started(atoms: ase.Atoms, name: str, index: int, config: DynamicsConfig) ->
             raise InputError(f"{name}: its velocities are not finite; correct or remove them")
         return Start(atoms, name, index, everything, given=True)
     rng = np.random.default_rng([config.seed, index])
-    MaxwellBoltzmannDistribution(atoms, temperature_K=config.temperature, rng=rng)
+    width = np.sqrt(atoms.get_masses() * ase.units.kB * config.temperature)
+    atoms.set_momenta(rng.normal(size=(len(atoms), 3)) * width[:, None])
     removed = 0
     if len(atoms) > 1:
         Stationary(atoms, preserve_temperature=False)
