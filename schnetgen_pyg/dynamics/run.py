@@ -161,8 +161,9 @@ class _Run:
             if step % config.every == 0 or step == config.steps:
                 moments = engine.moments()
                 for index, moment in moments.items():
-                    told = [distances[index].fault(bead) for bead in moment.beads]
-                    faults |= {index: why for why in told if why and index not in faults}
+                    told = filter(None, map(distances[index].fault, moment.beads))
+                    if why := next(told, None):
+                        faults.setdefault(index, why)
             if faults:
                 self._stop(faults, names, step)
                 engine.drop(set(faults))

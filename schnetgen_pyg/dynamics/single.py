@@ -112,5 +112,3 @@ class SingleEngine(Engine):
         for name in ("p_eps", "force_eps"):
             if name in state:
                 setattr(self._dynamics, name, float(state[name]))
-
-

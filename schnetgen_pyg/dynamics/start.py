@@ -98,7 +98,8 @@ def _started(atoms: ase.Atoms, name: str, index: int, config: DynamicsConfig) ->
         Stationary(atoms, preserve_temperature=False)
         removed = 3
         if not atoms.pbc.any():
-            ZeroRotation(atoms, preserve_temperature=False)
+            with np.errstate(invalid="ignore"):  # a line has no moment about itself
+                ZeroRotation(atoms, preserve_temperature=False)
             centred = atoms.positions - atoms.get_center_of_mass()
             removed += min(3, 2 * int(np.linalg.matrix_rank(centred, tol=1e-3)))
     # Noise brings back what was removed; what is conserved stays away.

@@ -1,7 +1,7 @@
 """Potentials as models of torch-sim: batched dynamics and relaxation.
 
-    model = TorchSimPotential(Potential.from_pretrained("c7h10o2-painn-potential"))
-    torch_sim.optimize(system=atoms, model=model, …)
+model = TorchSimPotential(Potential.from_pretrained("c7h10o2-painn-potential"))
+torch_sim.optimize(system=atoms, model=model, …)
 """
 
 from __future__ import annotations
