@@ -19,7 +19,7 @@ from ase.io.trajectory import TrajectoryWriter
 from schnetgen_pyg.data.database_rows import write_database
 from schnetgen_pyg.dynamics.engine import Moment
 from schnetgen_pyg.errors import InputError
-from schnetgen_pyg.storage.atomic import naming, replacing
+from schnetgen_pyg.storage.atomic import naming, replacing, require_writable
 from schnetgen_pyg.storage.finished import finish, is_finished
 from schnetgen_pyg.storage.resumable import ResumableFile
 
@@ -59,6 +59,7 @@ class Records:
     def __init__(self, path: Path, settings: Mapping[str, Any], steps: int, overwrite: bool):
         if path.suffix.lower() not in SUFFIXES:
             raise InputError(f"{path}: a trajectory is written as {', '.join(SUFFIXES)}")
+        require_writable(path)
         self.log, self.summary = path.with_suffix(".log.csv"), path.with_suffix(".summary.json")
         self._made_of = {**settings, "steps": steps}
         for beside in (self.log, self.summary):

@@ -78,3 +78,16 @@ def test_another_target_and_a_charge_are_refused():
     state.__dict__["charge"] = torch.tensor([1.0])
     with pytest.raises(InputError, match="knows no charge"):
         model_of(small_potential())(state)
+
+
+@pytest.mark.slow
+def test_torch_sims_structures_of_every_kind():
+    """Of its own suite for models, which newer versions have."""
+    testing = pytest.importorskip("torch_sim.testing")
+    torch.manual_seed(0)
+    potential = Potential("schnet", tuple(range(1, 90)), cutoff=4.0, hidden_channels=8).double()
+    model, calculator = model_of(potential), PotentialCalculator(potential)
+    for name in testing.CONSISTENCY_SIMSTATES:
+        state = testing.SIMSTATE_GENERATORS[name](CPU, torch.float64)
+        model.compute_stress = bool(state.pbc.all())  # our calculator has none of molecules
+        testing.assert_model_calculator_consistency(model, calculator, state)
