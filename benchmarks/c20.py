@@ -49,7 +49,7 @@ import matplotlib.pyplot as plt
 #: Edges of the bins of distances in Å.
 EDGES = np.arange(0.8, 6.0, 0.02)
 
-#: A distance (Å) below this is a bond of C20.
+#: A distance (Å) below this at the start is a bond.
 BOND = 1.8
 
 
@@ -140,23 +140,23 @@ def kept_frames(path: Path, config: DynamicsConfig) -> Iterator[tuple[int, ase.A
 
 
 def distances(path: Path, config: DynamicsConfig, bonds: np.ndarray) -> dict[str, Any]:
-    """Density of all distances (1/Å), and the spread of bonds (Å) [num_pairs of them], with errors
-    from blocks."""
+    """Density of all distances (1/Å), the mean of the bonds (places among the pairs) and the spread
+    of each about its own mean (Å), with errors from blocks."""
     counts = np.zeros((BLOCKS, len(EDGES) - 1))
-    moments = np.zeros((BLOCKS, 3))
+    number, total, squares = np.zeros(BLOCKS), *np.zeros((2, BLOCKS, len(bonds)))
     for block, atoms in kept_frames(path, config):
         found = pdist(atoms.positions)
         counts[block] += np.histogram(found, EDGES)[0]
-        length = found[bonds]
-        moments[block] += len(length), length.sum(), np.square(length).sum()
-    seen = moments[:, 0] > 0
-    counts, moments = counts[seen], moments[seen]
-    density = counts / (counts.sum(1, keepdims=True) * np.diff(EDGES))
-    number, total, squares = moments.T
-    spread = np.sqrt(squares / number - np.square(total / number))
-    mean, error = block_error(density)
+        number[block] += 1
+        total[block] += found[bonds]
+        squares[block] += np.square(found[bonds])
+    seen = number > 0
+    counts, count = counts[seen], number[seen, None]
+    lengths = total[seen] / count
+    spread = np.sqrt((squares[seen] / count - np.square(lengths)).clip(0).mean(1))
+    mean, error = block_error(counts / (counts.sum(1, keepdims=True) * np.diff(EDGES)))
     width, width_error = block_error(spread)
-    length, length_error = block_error(total / number)
+    length, length_error = block_error(lengths.mean(1))
     return {
         "density": mean.tolist(),
         "density_error": error.tolist(),

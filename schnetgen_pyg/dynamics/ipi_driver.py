@@ -37,7 +37,7 @@ BOHR = unit_to_user("length", "angstrom", 1.0)
 EV = unit_to_internal("energy", "electronvolt", 1.0)
 
 
-class SchNetGenDriver(Dummy_driver):  # type: ignore[misc]
+class SchNetGenDriver(Dummy_driver):
     """Energies, forces and virials of structures that differ in positions and cell alone.
 
     Args:

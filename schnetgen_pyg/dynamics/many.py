@@ -121,12 +121,12 @@ class ManyEngine(Engine):
         found = {}
         for k, (start, end) in enumerate(zip(self.starts, ends, strict=True)):
             rows = slice(end - len(start.atoms), end)
-            results = {"energy": float(values["energy"][k]), "forces": values["forces"][rows]}
+            results = {"energy": values["energy"][k], "forces": values["forces"][rows]}
             if stress is not None:
                 results["stress"] = full_3x3_to_voigt_6_stress(stress[k])
             places, momenta = values["positions"][rows], values["momenta"][rows]
             frame = frame_of(start.atoms, places, momenta, **results)
-            energy = float(results["energy"])
+            energy = float(values["energy"][k])
             total = energy + kinetic[k] if self.config.ensemble == "nve" else None
             found[start.index] = Moment([frame], energy, kinetic[k], hot[k], total)
         return found
@@ -138,7 +138,7 @@ class ManyEngine(Engine):
         self._model.compute_stress = True
         found = self._model(self._state)["stress"]
         self._model.compute_stress = False
-        return found.cpu().numpy()  # type: ignore[no-any-return]
+        return found.cpu().numpy()
 
     def _arrays(self) -> dict[str, np.ndarray]:
         names = ("positions", "momenta", "forces", "energy", "cell")
@@ -212,4 +212,4 @@ def _older(name: str, model: Any, settings: dict[str, Tensor]) -> Callable[[Any]
     import torch_sim.integrators as integrators
 
     needed = settings if "kT" in settings else settings | {"kT": settings["dt"]}  # of no use there
-    return getattr(integrators, name)(model, **needed)[1]  # type: ignore[no-any-return]
+    return getattr(integrators, name)(model, **needed)[1]

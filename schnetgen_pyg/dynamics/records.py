@@ -121,7 +121,8 @@ class Records:
         """Keep the state, and what beside it is known."""
         known["lengths"] = [path.stat().st_size for path in (self._file.partial, self._rows)]
         with replacing(self._state) as temporary, temporary.open("wb") as file:
-            np.savez(file, known=np.array(json.dumps(known)), **state)
+            values: dict[str, Any] = {**state, "known": np.array(json.dumps(known))}
+            np.savez(file, **values)
 
     def rows(self) -> dict[int, dict[str, np.ndarray]]:
         """Columns of the log by structure; NaN where there is no number."""
