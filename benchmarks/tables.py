@@ -19,6 +19,7 @@ from typing import Any
 
 from common import RESULTS
 from tables_of_any import TABLES as OF_ANY
+from tables_of_dynamics import TABLES as OF_DYNAMICS
 from tables_of_molecules import (
     ablation,
     paper,
@@ -76,6 +77,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "potentials_qm9": potentials_qm9,
     "potentials_speed": potentials_speed,
     **OF_ANY,
+    **OF_DYNAMICS,
     **OF_TARGETS,
 }
 #: Made of several records.
