@@ -7,7 +7,8 @@ precision. Ours are moved by torch-sim, with all that ``schnetgen md`` does at a
 positions in double precision, and a look at energies and temperatures; with radial functions that
 are computed, and tabulated. (The command has the network in double precision, too.) The same
 networks of torch-geometric, graph-pes and schnetpack are moved by a bare loop with neighbours that
-are given (`peers/dynamics_speed.py`), which is more than their own loops reach. All take turns, in processes of their own. Writes ``dynamics_speed.json``.
+are given (`peers/dynamics_speed.py`), which is more than their own loops reach. All take turns, in
+processes of their own. Writes ``dynamics_speed.json``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Write the tables of README.md and benchmarks/README.md from ``benchmarks/results/*.json``.
 
-    python benchmarks/tables.py            # rewrite both
-    python benchmarks/tables.py --check    # exit status 1 if one is out of date
+    python benchmarks/write_tables.py            # rewrite both
+    python benchmarks/write_tables.py --check    # exit status 1 if one is out of date
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; nothing in it is written by
 hand. benchmarks/README.md holds every table that has been measured.
