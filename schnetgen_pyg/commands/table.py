@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from schnetgen_pyg.commands import (
     conformers,
+    dynamics,
     embedding,
     energies,
     files,
@@ -35,4 +36,5 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "label": energies.label,
     "relax": energies.relax,
     "probe": probe.probe,
+    "md": dynamics.md,
 }

@@ -7,7 +7,7 @@ and what ASE takes no key or value for, lies in the row's ``data``: under ``info
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def _is_pair(key: Any, value: Any) -> bool:
     return not isinstance(value, bool) and abs(value if isinstance(value, int) else 0) < 2**63
 
 
-def write_database(path: Path, structures: Sequence[ase.Atoms]) -> None:
+def write_database(path: Path, structures: Iterable[ase.Atoms]) -> None:
     """Write structures with ``info`` and ``arrays`` to a new ASE database."""
     path.unlink(missing_ok=True)
     with ase.db.connect(path, type="db", use_lock_file=False) as database:

@@ -62,7 +62,8 @@ def radius_pairs(pos: Tensor, ptr: Tensor, cutoff: float | None) -> Tensor:
 
 def _periodic_pairs(pos: Tensor, cell: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
     """Unordered pairs [2, num_pairs] of one structure and its images, each once, with the number
-    of cells [num_pairs, 3] by which the later atom is moved."""
+    of cells [num_pairs, 3] by which the later atom is moved; in an order that does not depend on
+    how they were found, so that sums over them have the same last bits."""
     earlier, later, shift = primitive_neighbor_list(
         "ijS", cell.any(1).tolist(), cell.double().numpy(), pos.double().numpy(), cutoff
     )
@@ -70,8 +71,9 @@ def _periodic_pairs(pos: Tensor, cell: Tensor, cutoff: float) -> tuple[Tensor, T
     # shift that is not zero is positive.
     ahead = np.sign(shift) @ (4, 2, 1) > 0
     kept = (earlier < later) | ((earlier == later) & ahead)
-    pairs = torch.from_numpy(np.stack([later[kept], earlier[kept]])).long()
-    return pairs, torch.from_numpy(shift[kept])
+    order = np.lexsort((*shift[kept].T, earlier[kept], later[kept]))
+    pairs = torch.from_numpy(np.stack([later[kept], earlier[kept]])[:, order]).long()
+    return pairs, torch.from_numpy(shift[kept][order])
 
 
 def periodic_pairs(

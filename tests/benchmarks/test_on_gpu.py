@@ -38,7 +38,7 @@ def test_all_parts_and_none_twice(tmp_path):
     # The tables can be made of what it writes.
     sys.path.insert(0, str(SCRIPT.parent))
     try:
-        from tables import TABLES as MAKERS
+        from write_tables import TABLES as MAKERS
     finally:
         sys.path.pop(0)
     for name, content in written.items():

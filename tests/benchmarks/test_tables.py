@@ -12,16 +12,16 @@ READMES = [*sorted(ROOT.glob("README*.md")), ROOT / "benchmarks" / "README.md"]
 @pytest.fixture
 def tables(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
-    import tables
+    import write_tables
 
-    return tables
+    return write_tables
 
 
 @pytest.mark.parametrize("path", READMES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_tables_are_those_of_the_results(path, tables):
     text = path.read_text()
     assert "<!-- table: " in text
-    assert tables.render(text) == text, "run python benchmarks/tables.py"
+    assert tables.render(text) == text, "run python benchmarks/write_tables.py"
 
 
 def test_all_that_was_measured_is_shown(tables):

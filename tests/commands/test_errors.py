@@ -27,6 +27,7 @@ COMPLETE = {
     "predict": ["good.xyz"],
     "label": ["good.xyz"],
     "relax": ["good.xyz"],
+    "md": ["good.xyz", "--batch", "1", "--steps", "2"],
     "convert": ["good.xyz"],
     "complete": ["good.xyz", "--attach", "1", "--formula", "C2H6", *MODEL],
     "vary": ["good.xyz", "--remove", "0", *MODEL],
@@ -38,7 +39,7 @@ COMPLETE = {
 #: Outputs of these commands are files.
 FILES = (
     *("generate", "complete", "vary", "hydrogens"),
-    *("report", "view", "predict", "label", "relax", "probe"),
+    *("report", "view", "predict", "label", "relax", "md", "probe"),
 )
 
 #: Content of input files that cannot be used, by name.

@@ -116,3 +116,15 @@ def test_gradients_reach_positions_and_cell():
         fresh = neighbor_graph(pos, batch.ptr, 4.0, cell)
         expected = torch.autograd.grad(fresh.distance.sum(), (pos, cell))
         assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, expected, strict=True))
+
+
+def test_the_order_is_that_of_a_fresh_search():
+    """In a cell of many neighbours, too: a run that is continued sums in the same order."""
+    torch.manual_seed(0)
+    pos, ptr = 15 * torch.rand(200, 3), torch.tensor([0, 200])
+    cell, neighbors = 15 * torch.eye(3).unsqueeze(0), SkinNeighbors(0.5)
+    for _ in range(3):
+        pos = pos + 0.05 * torch.rand(200, 3)
+        found, fresh = neighbors.graph(pos, ptr, 4.0, cell), neighbor_graph(pos, ptr, 4.0, cell)
+        assert torch.equal(found.edges, fresh.edges)
+        assert torch.equal(found.vector, fresh.vector)

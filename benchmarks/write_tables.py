@@ -1,7 +1,7 @@
 """Write the tables of README.md and benchmarks/README.md from ``benchmarks/results/*.json``.
 
-    python benchmarks/tables.py            # rewrite both
-    python benchmarks/tables.py --check    # exit status 1 if one is out of date
+    python benchmarks/write_tables.py            # rewrite both
+    python benchmarks/write_tables.py --check    # exit status 1 if one is out of date
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; nothing in it is written by
 hand. benchmarks/README.md holds every table that has been measured.
@@ -21,6 +21,7 @@ from common import RESULTS
 from tables_of_any import TABLES as OF_ANY
 from tables_of_conformers import TABLES as OF_CONFORMERS
 from tables_of_crystals import TABLES as OF_CRYSTALS
+from tables_of_dynamics import TABLES as OF_DYNAMICS
 from tables_of_graphs import TABLES as OF_GRAPHS
 from tables_of_molecules import (
     ablation,
@@ -88,6 +89,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "transfer": transfer,
     **OF_ANY,
     **OF_GRAPHS,
+    **OF_DYNAMICS,
     **OF_TARGETS,
     **OF_PROPERTIES,
     **OF_CRYSTALS,
