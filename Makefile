@@ -88,7 +88,7 @@ lowest:
 	$(LOWEST)/bin/pip install --quiet -c $(LOWEST)/floors.txt -e ".[xtb]" "pytest>=8" "hypothesis>=6.100"
 	$(LOWEST)/bin/python -m schnetgen_pyg generate --num 2 --out $(LOWEST)/two.extxyz
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/pytest --quiet tests/chem tests/data tests/graphs tests/generator \
-		tests/training tests/potentials tests/relaxation tests/dynamics tests/commands tests/test_same_as_before.py
+		tests/training tests/targets tests/graph_models tests/potentials tests/relaxation tests/dynamics tests/commands tests/test_same_as_before.py
 
 wheel: .venv/installed
 	$(BIN)/python -m build --wheel
