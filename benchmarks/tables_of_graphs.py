@@ -23,14 +23,14 @@ def _cell(name: str, row: dict[str, Any], first: bool) -> str:
 
 
 def downstream(record: dict[str, Any]) -> str:
-    rows, names = [], list(TITLES)
+    shares = [one for row in record["rows"].values() for one in row.values()]
+    measured = {name for one in shares for name in one["sets"]}
+    names, rows = [name for name in TITLES if name in measured], []
     for share in ("1", "0.1"):
         for title, each in record["rows"].items():
             if share in each:
-                sets = each[share]["sets"]
-                names = [name for name in names if name in sets]
+                cells = [_cell(n, each[share]["sets"][n], title == "scratch") for n in names]
                 labels = "all" if share == "1" else f"{100 * float(share):g} %"
-                cells = [_cell(name, sets[name], title == "scratch") for name in names]
                 rows.append([title, labels, *cells, f"{each[share]['mean_rank']:.1f}"])
     training, count = record["training"], len(record["seeds"])
     header = ["", "labels", *(TITLES[name] for name in names), "mean rank"]

@@ -26,7 +26,7 @@ def test_a_share_of_the_labels_leaves_the_rest_as_it_is(script, tmp_path):
 
 
 def test_ranks_and_gains(script):
-    """Smaller errors and larger areas are better; gains are in standard errors."""
+    """Smaller errors and larger areas are better; gains are in errors of the difference."""
     module = script("downstream")
 
     def row(esol, bace):
