@@ -1,6 +1,6 @@
 """Potentials as a driver of i-PI: all beads in one call.
 
-In an input file of i-PI:
+In an input file of i-PI::
 
     <ffdirect name='schnetgen'>
       <pes>custom</pes> <pes_path>…/schnetgen_pyg/dynamics/ipi_driver.py</pes_path>
