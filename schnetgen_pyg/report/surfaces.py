@@ -140,7 +140,7 @@ def add_surface(figure: Any, surface: ProbedSurface, title: str = "") -> None:
     axes.imshow(_image(surface))
     axes.set_title(title, color="white", fontsize=11, y=0.92)
     mappable = ScalarMappable(Normalize(*color_range(surface.values)), COLORS)
-    bar = figure.colorbar(mappable, cax=figure.add_axes((0.86, 0.14, 0.025, 0.7)), extend="both")
+    bar = figure.colorbar(mappable, cax=figure.add_axes((0.84, 0.14, 0.025, 0.7)), extend="both")
     bar.set_label(f"probe {surface.probe} (eV)", color="white", fontsize=9)
     bar.ax.tick_params(colors="white", labelsize=8)
 
