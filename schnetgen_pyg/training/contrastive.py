@@ -100,7 +100,7 @@ class ContrastiveModule(RunModule):
         atoms = self.conformers.from_positions(batch.z, batch.pos, batch.batch)
         solid = global_mean_pool(atoms, batch.batch)
         sides = [project(x) for project, x in zip(self.projections, (flat, solid), strict=True)]
-        contrastive, right = info_nce(*sides, self.config.temperature)
+        contrastive, right = info_nce(sides[0], sides[1], self.config.temperature)
         number = float(len(flat))
         loss = {"contrastive": Mean(contrastive.sum(), number)}
         if self.config.generative_weight:

@@ -45,7 +45,7 @@ def sampler_of(structures: Sequence[Data], config: Any) -> BatchSampler | None:
 
 
 def _weight(data: Data, key: str, where: str) -> float:
-    said = (data.get("info") or {}).get(key)
+    said: Any = (data.get("info") or {}).get(key)
     try:
         found = float(said)
     except (TypeError, ValueError):

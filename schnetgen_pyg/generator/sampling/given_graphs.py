@@ -77,8 +77,8 @@ def known_to(model: SchNetGen, graphs: Sequence[MolecularGraph], at_once: int = 
             if isinstance(condition, Latent):
                 priors = condition.priors(some, atoms)
         found += [
-            Known(graph, states_of_graph(graph, model), *told)
-            for graph, *told in zip(some, vectors, whole, priors, strict=True)
+            Known(graph, states_of_graph(graph, model), own, vector, prior)
+            for graph, own, vector, prior in zip(some, vectors, whole, priors, strict=True)
         ]
     return found
 
