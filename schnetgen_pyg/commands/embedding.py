@@ -56,7 +56,10 @@ def embed(arguments: Sequence[str]) -> None:
         help="name of a bundled encoder, its file, or the file of a generator of conformers",
     )
     parser.add_argument(
-        "--smiles", type=str, default="smiles", help="column of the SMILES in a .csv"
+        "--smiles",
+        type=str | None,
+        default=None,
+        help="column of the SMILES in a .csv; by default the one that is called so",
     )
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
     add_out(parser, "table: .csv, .npz or .parquet")

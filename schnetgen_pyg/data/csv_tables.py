@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import os
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from schnetgen_pyg.data.readers.packed import suffix_of, unpacked
+from schnetgen_pyg.data.readers.table import table_in
 from schnetgen_pyg.data.readers.text import lines_of
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.registry import nearest
@@ -86,48 +85,13 @@ def read_table(path: str | os.PathLike[str], smiles: str | None = None) -> Table
         raise InputError(f"{path}: is no table by its name; give a file .csv with a line of names")
     try:
         with unpacked(path) as plain:
-            return _table(path, lines_of(plain), smiles)
+            table = table_in(lines_of(plain), smiles)
+            rows = list(table.rows)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (csv.Error, OSError) as error:
         raise InputError(f"{path}: is no table that can be read ({error})") from error
-
-
-def _table(path: Path, text: Iterator[str], smiles: str | None) -> Table:
-    reader = csv.DictReader(text)
-    columns = [name.strip() for name in reader.fieldnames or ()]
-    if not columns:
-        raise InputError("the file is empty; it needs a line of names, such as smiles,logS")
-    twice = [name for name, number in Counter(columns).items() if number > 1]
-    if twice:
-        raise InputError(f"has several columns {twice[0]!r}; rename all but one")
-    reader.fieldnames = columns
-    found = _smiles_column(columns, smiles)
-    lines, rows = [], []
-    for row in reader:
-        if None in row or None in row.values():
-            number = len(columns) + len(row.pop(None, [])) - list(row.values()).count(None)
-            raise InputError(
-                f"line {reader.line_num}: has {number} cells, the first line "
-                f"{len(columns)}; put cells with commas between quotes"
-            )
-        lines.append(reader.line_num)
-        rows.append(row)
     if not rows:
-        raise InputError("has names of columns and no rows below them")
-    return Table(path, columns, found, lines, rows)
-
-
-def _smiles_column(columns: list[str], asked: str | None) -> str:
-    if asked is None:
-        asked = next((name for name in columns if name.lower() == "smiles"), None)
-        if asked is None:
-            raise InputError(
-                f"has no column smiles; it has {', '.join(columns)}; name the one to take "
-                "(smiles=…, --smiles)"
-            )
-    if asked not in columns:
-        raise InputError(
-            f"has no column {asked!r}{nearest(asked, columns)}; it has {', '.join(columns)}"
-        )
-    return asked
+        raise InputError(f"{path}: has names of columns and no rows below them")
+    lines, cells = [line for line, _ in rows], [row for _, row in rows]
+    return Table(path, table.columns, table.smiles, lines, cells)

@@ -3,16 +3,18 @@ embedded, nothing left out."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rdkit import Chem
 
 from schnetgen_pyg.data.given_molecules import WITH_SMILES, parsed
+from schnetgen_pyg.data.readers.packed import suffix_of, unpacked
 from schnetgen_pyg.data.readers.sdf import WITH_BONDS, read_mols
 from schnetgen_pyg.data.readers.smiles import smiles_in
+from schnetgen_pyg.data.readers.table import OpenTable, table_in
 from schnetgen_pyg.data.readers.text import lines_of
 from schnetgen_pyg.errors import InputError
 
@@ -52,8 +54,8 @@ class MoleculeRows:
 
     Args:
         path: ``.csv`` with a column of SMILES, ``.smi`` (SMILES and name) or ``.sdf`` and ``.mol``
-            (drawings, too), also with ``.gz``.
-        column: that of the SMILES, in a ``.csv``.
+            (drawings, too), packed or not.
+        column: that of the SMILES, in a ``.csv``; by default the one that is called so.
 
     Attributes:
         columns: all that the rows say, in the order of the file.
@@ -62,9 +64,8 @@ class MoleculeRows:
         InputError: if there is no such file or column, or its suffix is of none of these.
     """
 
-    def __init__(self, path: Path, column: str = "smiles"):
-        suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
-        self.path, self.suffix = path, suffixes[-1] if suffixes else ""
+    def __init__(self, path: Path, column: str | None = None):
+        self.path, self.suffix, self.column = path, suffix_of(path), column
         if self.suffix not in (*WITH_BONDS, *WITH_SMILES):
             raise InputError(
                 f"{path}: is no file of molecules with bonds; give {', '.join(WITH_BONDS)}, or "
@@ -76,8 +77,8 @@ class MoleculeRows:
             names = dict.fromkeys(n for mol in read_mols(path, drawings=True) for n in _said(mol))
             self.columns = [*names]
         elif self.suffix == ".csv":
-            header = next(csv.reader(lines_of(path)), [])
-            self.columns, self.column = header, _column(path, header, column)
+            with self._table() as table:
+                self.columns = table.columns
         else:
             self.columns = ["smiles", "name"]
 
@@ -86,32 +87,20 @@ class MoleculeRows:
             for number, mol in enumerate(read_mols(self.path, drawings=True)):
                 yield MoleculeRow(f"{self.path}: structure {number}", _said(mol), "", mol)
         elif self.suffix == ".csv":
-            yield from self._of_table()
+            with self._table() as table:
+                for line, row in table.rows:
+                    yield MoleculeRow(f"{self.path}: line {line}", {**row}, row[table.smiles])
         else:
             for line, text, info in smiles_in(self.path):
                 yield MoleculeRow(f"{self.path}: line {line}", {"smiles": text, **info}, text)
 
-    def _of_table(self) -> Iterator[MoleculeRow]:
-        rows = csv.DictReader(lines_of(self.path))
-        for row in rows:
-            where = f"{self.path}: line {rows.line_num}"
-            if None in row:
-                raise InputError(
-                    f"{where}: has {len(row[None]) + len(self.columns)} cells and the header "
-                    f"{len(self.columns)}; put quotes around cells with commas"
-                )
-            yield MoleculeRow(where, dict(row), row[self.column] or "")
-
-
-def _column(path: Path, header: list[str], wanted: str) -> str:
-    """The column of this name, whether large or small letters are written."""
-    found = [name for name in header if name == wanted]
-    found += [name for name in header if name.lower() == wanted.lower()]
-    if not found:
-        raise InputError(
-            f"{path}: has no column {wanted!r} for the SMILES; it has {', '.join(header) or 'none'}"
-        )
-    return found[0]
+    @contextmanager
+    def _table(self) -> Iterator[OpenTable]:
+        try:
+            with unpacked(self.path) as plain:
+                yield table_in(lines_of(plain), self.column)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from error
 
 
 def _said(mol: Chem.Mol) -> dict[str, Any]:

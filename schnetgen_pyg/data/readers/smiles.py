@@ -7,7 +7,6 @@ relaxed with MMFF94s, in several processes. These are no structures of quantum c
 
 from __future__ import annotations
 
-import csv
 import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -22,6 +21,7 @@ from torch_geometric.data import Data
 
 from schnetgen_pyg.data.electrons import state_electrons
 from schnetgen_pyg.data.readers.packed import suffix_of, unpacked
+from schnetgen_pyg.data.readers.table import table_in
 from schnetgen_pyg.data.readers.text import lines_of
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.parallel import Failure, grouped, in_order, in_processes, job_count
@@ -74,14 +74,10 @@ def read_smiles_table(path: Path) -> Iterator[Data]:
 
 
 def _rows_of_table(path: Path) -> Iterator[_Row]:
-    rows = csv.DictReader(lines_of(path))
-    column = next((name for name in rows.fieldnames or () if name.lower() == "smiles"), None)
-    if column is None:
-        raise InputError(f"has no column smiles; it has {', '.join(rows.fieldnames or ('none',))}")
-    for row in rows:
-        if (row[column] or "").strip():
-            text = row.pop(column).strip()
-            yield _Row(rows.line_num, text, {k: v for k, v in row.items() if k and v})
+    table = table_in(lines_of(path))
+    for line, row in table.rows:
+        if text := row.pop(table.smiles).strip():
+            yield _Row(line, text, {key: value for key, value in row.items() if key and value})
 
 
 def smiles_in(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
