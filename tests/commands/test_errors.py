@@ -31,12 +31,13 @@ COMPLETE = {
     "vary": ["good.xyz", "--remove", "0", *MODEL],
     "hydrogens": ["good.xyz", *MODEL],
     "conformers": ["good.smi", *MODEL],
+    "embed": ["good.smi", "--model", "model.safetensors"],
 }
 
 #: Outputs of these commands are files.
 FILES = (
     *("generate", "complete", "vary", "hydrogens"),
-    *("report", "view", "predict", "label", "relax"),
+    *("report", "view", "predict", "label", "relax", "embed"),
 )
 
 #: Content of input files that cannot be used, by name.
@@ -105,7 +106,7 @@ def refused(capfd, place):
 
 def out_of(command):
     names = {"report": "x.html", "view": "x.png", "relax": "x.db", "evaluate": "x", "train": "x"}
-    names["convert"] = "x.safetensors"
+    names |= {"convert": "x.safetensors", "embed": "x.csv"}
     return "x" if command == "fit-potential" else names.get(command, "x.extxyz")
 
 
