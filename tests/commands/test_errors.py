@@ -34,12 +34,13 @@ COMPLETE = {
     "hydrogens": ["good.xyz", *MODEL],
     "conformers": ["good.smi", *MODEL],
     "probe": ["good.xyz"],
+    "embed": ["good.smi", "--model", "model.safetensors"],
 }
 
 #: Outputs of these commands are files.
 FILES = (
     *("generate", "complete", "vary", "hydrogens"),
-    *("report", "view", "predict", "label", "relax", "md", "probe"),
+    *("report", "view", "predict", "label", "relax", "md", "probe", "embed"),
 )
 
 #: Content of input files that cannot be used, by name.
@@ -109,7 +110,7 @@ def refused(capfd, place):
 
 def out_of(command):
     names = {"report": "x.html", "view": "x.png", "relax": "x.db", "evaluate": "x", "train": "x"}
-    names |= {"convert": "x.safetensors", "probe": "x.ply"}
+    names |= {"convert": "x.safetensors", "probe": "x.ply", "embed": "x.csv"}
     return "x" if command == "fit-potential" else names.get(command, "x.extxyz")
 
 
