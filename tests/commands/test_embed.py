@@ -121,14 +121,14 @@ def test_molecules_with_bonds_keep_their_properties(encoder, tmp_path):
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        (TABLE, ["--smiles=smile"], "no column 'smile' .* it has Name, SMILES"),
+        (TABLE, ["--smiles=smile"], "no column 'smile'.* it has Name, SMILES"),
         ("smiles\nC1CC\n", [], "no vector could be made: .*line 2"),
         ("smiles\n", [], "holds no molecules"),
         ("smiles\n", ["--out=x.npz"], "holds no molecules"),
-        ("", [], "no column 'smiles'"),
+        ("", [], "the file is empty"),
         ("smiles,failure\nC,x\n", [], "has a column 'failure'"),
         ("smiles,vector_0\nC,1\n", [], "has a column 'vector_0'"),
-        ("smiles,y\nC,1,2\n", [], "line 2: has 3 cells and the header 2"),
+        ("smiles,y\nC,1,2\n", [], "line 2: has 3 cells, the first line 2"),
         (TABLE, ["--out=x.txt"], r"\.csv or \.npz or \.parquet"),
         (TABLE, ["--model=nothing"], "neither a file nor a bundled"),
     ],
