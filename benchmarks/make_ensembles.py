@@ -9,7 +9,9 @@ are shuffled by the seed, and ``--first`` and ``--num`` say which of them. Stere
 left open are those of the first embedding. Each molecule is embedded several times (RDKit,
 ETKDGv3), every conformer is relaxed with GFN2-xTB, and those are left out whose bonds or
 stereochemistry have changed, that are the same as one of lower energy (RMSD of the heavy atoms
-below 0.125 Å, over the symmetries), or that lie too far above the lowest one.
+below 0.125 Å, over the symmetries), or that lie too far above the lowest one. ``--start mmff94s``
+takes the conformers to different minima of MMFF94s before: for large molecules, where GFN2-xTB
+is slow, at the cost of minima that MMFF94s does not have.
 
 A run that was stopped continues: ``NAME.jsonl`` beside ``--out`` has a line for every molecule,
 with what failed. In ``--out`` a conformer has ``molecule`` (the number of its line), ``smiles``,
@@ -35,7 +37,7 @@ import pandas as pd
 from ase.calculators.singlepoint import SinglePointCalculator
 from make_druglike import bonds
 from rdkit import Chem
-from rdkit.Chem import rdDistGeom, rdMolDescriptors
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolDescriptors
 from smiles_records import records_of
 
 from schnetgen_pyg import load
@@ -88,11 +90,24 @@ def relaxed(graph: MolecularGraph, pos: np.ndarray, method: str) -> tuple[float,
     return found["energy_after"], atoms.positions - atoms.positions.mean(0)
 
 
-def make(text: str, most: int, method: str, seed: int) -> dict[str, Any]:
+def minima_of_mmff94s(mol: Chem.Mol) -> Chem.Mol:
+    """The same with its different minima of MMFF94s; as it is where that has no parameters."""
+    if not rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
+        return mol
+    found = Chem.Mol(mol)
+    rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(found, mmffVariant="MMFF94s", maxIters=2000)
+    positions = [conformer.GetPositions() for conformer in found.GetConformers()]
+    kept, _ = different(with_conformers(mol, positions), RMSD)
+    return with_conformers(mol, [positions[k] for k in kept.tolist()])
+
+
+def make(text: str, most: int, start: str, method: str, seed: int) -> dict[str, Any]:
     """The ensemble of one molecule; ``failure`` says why where there is none."""
     mol = embedded(text, most, seed)
     if isinstance(mol, str):
         return {"smiles": text, "failure": mol}
+    if start == "mmff94s":
+        mol = minima_of_mmff94s(mol)
     graph = MolecularGraph.of_mol(mol)
     record: dict[str, Any] = {"smiles": smiles(graph.mol, stereo=True)}
     results = [
@@ -147,6 +162,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--num", type=int, required=True)
     parser.add_argument("--conformers", type=int, default=50, help="embedded of each at most")
+    parser.add_argument("--start", choices=("etkdg", "mmff94s"), default="etkdg")
     parser.add_argument("--method", default="gfn2-xtb", help="that relaxes them")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
@@ -154,9 +170,10 @@ def main() -> None:
     options = parser.parse_args()
 
     texts = molecules(options.molecules, options.first, options.num, options.seed)
-    names = ("molecules", "first", "num", "conformers", "method", "seed")
+    names = ("molecules", "first", "num", "conformers", "start", "method", "seed")
     settings = {name: getattr(options, name) for name in names}
-    work = partial(make, most=options.conformers, method=options.method, seed=options.seed)
+    asked = {name: settings[name] for name in ("start", "method", "seed")}
+    work = partial(make, most=options.conformers, **asked)
     records = records_of(texts, work, options.out, settings, options.jobs, ALTOGETHER)
     good = [(k, record) for k, record in enumerate(records) if "failure" not in record]
     made = [atoms for number, record in good for atoms in conformers(record, number)]

@@ -6,6 +6,7 @@ from unittest.mock import Mock
 import numpy as np
 import pandas as pd
 import pytest
+from rdkit.Chem import rdMolTransforms
 
 from schnetgen_pyg import load, to_rdkit
 from schnetgen_pyg.chem.identity import smiles
@@ -45,3 +46,18 @@ def test_ensembles_are_different_minima_of_the_molecule(script, tmp_path, monkey
     # A run that goes on has nothing left to do.
     monkeypatch.setattr(ensembles, "make", Mock(side_effect=AssertionError))
     assert run(3, "all.extxyz") == records
+
+
+def test_minima_of_mmff94s_are_different_and_of_the_same_molecule(script):
+    """Embeddings of butane, each twice, end in its anti and gauche forms."""
+    ensembles = script("make_ensembles")
+    mol = ensembles.embedded("CCCC", 10, 0)
+    positions = [conformer.GetPositions() for conformer in mol.GetConformers()]
+    doubled = ensembles.with_conformers(mol, [*positions, *[1.01 * pos for pos in positions]])
+    found = ensembles.minima_of_mmff94s(doubled)
+    assert 2 <= found.GetNumConformers() <= 3 < doubled.GetNumConformers()
+    turns = {
+        round(abs(rdMolTransforms.GetDihedralDeg(one, 0, 1, 2, 3)), -1)
+        for one in found.GetConformers()
+    }
+    assert turns in ({60, 180}, {70, 180})
