@@ -4,6 +4,7 @@ stored serves again."""
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -130,6 +131,11 @@ def kept_row(
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(rows, indent=1))
     return rows[name]
+
+
+def digest_of(asked: dict[str, Any]) -> str:
+    """Eight digits that stand for all that decides a row: of the folder of its training."""
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def now(start: float) -> dict[str, Any]:

@@ -25,7 +25,6 @@ Rows that are there serve again; a training that was stopped continues.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import time
 from dataclasses import asdict
@@ -35,9 +34,10 @@ from typing import Any
 import ase.units
 import numpy as np
 import torch
-from common import benchmark_parser, kept_row, save
+from common import benchmark_parser, digest_of, kept_row, save
 from potentials import seconds_per_step
 from torch_geometric.data import Data
+from trainings import add_training, annealed
 
 from schnetgen_pyg import Potential, fit_potential
 from schnetgen_pyg.data.digest import digest
@@ -109,17 +109,13 @@ def parts_of(symbol: str, folder: Path, seed: int) -> tuple[list[Data], list[Dat
     return [test[k] for k in order[:cut]], [test[k] for k in order[cut:]], True
 
 
-def configured(train: list[Data], options: argparse.Namespace) -> PotentialTrainingConfig:
-    """Adam with warmup and a cosine, averaged weights; the steps come later."""
-    return PotentialTrainingConfig(
-        batch_size=min(options.batch_size, max(1, len(train) // 4)),
-        learning_rate=options.learning_rate,
-        schedule="cosine",
-        gradient_clip=10.0,
-        num_validation=max(1, len(train) // 20),
-        seed=options.seed,
-        accelerator=options.accelerator,
-    )
+def configured(
+    train: list[Data], steps: int, options: argparse.Namespace
+) -> PotentialTrainingConfig:
+    """A training of so many steps."""
+    size = min(options.batch_size, max(1, len(train) // 4))
+    held_out = max(1, len(train) // 20)
+    return annealed(options, held_out, options.seed, steps=steps, batch_size=size)
 
 
 def trained(
@@ -134,30 +130,21 @@ def trained(
         torch.manual_seed(options.seed)
         return Potential(name, elements, targets, **cell)
 
-    config, planned = configured(train, options), folder / "plan.json"
+    planned = folder / "plan.json"
     continued = planned.is_file()
     if not continued:
         steps = options.steps
         if options.seconds:
             trial = new()
             trial.fit_statistics(labelled(train, trial.elements, trial.targets))
-            steps = max(10, round(options.seconds / seconds_per_step(trial, train, config)))
+            each = seconds_per_step(trial, train, configured(train, steps, options))
+            steps = max(10, round(options.seconds / each))
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(planned) as temporary:
             temporary.write_text(json.dumps({"steps": steps}))
     steps = json.loads(planned.read_text())["steps"]
     start = time.perf_counter()
-    model = fit_potential(
-        new(),
-        train,
-        folder,
-        config,
-        test=test,
-        steps=steps,
-        warmup=min(500, steps // 10),
-        ema_decay=min(0.999, 1 - 10 / (steps + 10)),
-        validation_interval=max(1, steps // 20),
-    )
+    model = fit_potential(new(), train, folder, configured(train, steps, options), test=test)
     said = {
         "parameters": sum(p.numel() for p in model.parameters()),
         "structures": len(train),
@@ -232,9 +219,9 @@ def rows(options: argparse.Namespace, part: str) -> dict[str, Any]:
         keys = ("steps", "seconds", "cutoff", "settings", "batch_size", "learning_rate", "note")
         asked = {key: getattr(options, key) for key in keys}
         asked |= {"part": part, "representation": name, "seed": options.seed, "split": single}
-        asked |= {"config": asdict(configured(train, options)), "data": digest([*train, *test])}
-        text = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
-        folder = options.out / f"{part}-{name}-{text}"
+        asked |= {"config": asdict(configured(train, options.steps, options))}
+        asked |= {"data": digest([*train, *test])}
+        folder = options.out / f"{part}-{name}-{digest_of(asked)}"
         row = kept_row(
             options.out / "rows.json",
             folder.name,
@@ -255,15 +242,10 @@ def main() -> None:
     parser.add_argument("--representations", nargs="+", default=["schnet", "painn"])
     parser.add_argument("--settings", default="{}", help="of the representations, as JSON")
     parser.add_argument("--cutoff", type=float, default=5.0, help="in Å")
-    parser.add_argument("--steps", type=int, default=20_000, help="of each training")
+    add_training(parser, steps=20_000, learning_rate=5e-4)
     parser.add_argument("--seconds", type=float, default=0, help="of each, instead of --steps")
-    parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--learning_rate", type=float, default=5e-4)
     parser.add_argument("--num", type=int, default=0, help="structures of each file at most")
-    parser.add_argument("--threads", type=int, default=1, help="of a training on a CPU")
-    parser.add_argument("--accelerator", default="cpu", help="Lightning's name: cpu, gpu, …")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--note", default="", help="what else the machine did meanwhile")
     parser.add_argument("--out", type=Path, default=Path("runs/crystals"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

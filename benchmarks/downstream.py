@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from common import benchmark_parser, kept_row, save
+from common import benchmark_parser, digest_of, kept_row, save
 
 from schnetgen_pyg.data.labelled_graphs import LabelledGraphs, read_labelled
 from schnetgen_pyg.data.molecule_splits import split_molecules
@@ -221,7 +221,7 @@ def one_run(
     """The kept figures of a row on a set, with a share of the labels and a seed."""
     parts = parts_of(data, share, seed)
     config = replace(TRAINING, seed=seed, epochs=options.epochs)
-    asked: dict[str, Any] = {"data": data.digest(), "parts": digest(parts), "seed": seed}
+    asked: dict[str, Any] = {"data": data.digest(), "parts": digest_of(parts), "seed": seed}
     measure: Callable[[], dict[str, Any]]
     if title == CHEMPROP:
         told = subprocess.run([options.chemprop, "--version"], capture_output=True, text=True)
@@ -239,10 +239,6 @@ def one_run(
             return ours(data, parts, init, config)
 
     return kept_row(options.out / "rows.json", f"{title}-{name}-{share:g}-{seed}", asked, measure)
-
-
-def digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 def summary(told: list[dict[str, Any]]) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -34,11 +33,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import benchmark_parser, kept_row, save
+from common import benchmark_parser, digest_of, kept_row, save
 from learning_curve import quality
 from qm9_properties import training as training_of_potentials
 from samples import weights_of
 from torch_geometric.data import Data
+from trainings import add_training
 
 from schnetgen_pyg import Potential, SchNetGen, fit, fit_potential, load
 from schnetgen_pyg.data.digest import digest
@@ -109,12 +109,11 @@ def predicted_by_potential(
     model = SchNetGen.from_pretrained(options.checkpoint)
     torch.manual_seed(seed)
     architecture = replace(as_potential(model.config), targets=targets_in(data, options.targets))
-    settings = argparse.Namespace(**{**vars(options), "seed": seed})
     trained = fit_potential(
         Potential(architecture),
         data,
         folder,
-        training_of_potentials(len(data), settings),
+        replace(training_of_potentials(len(data), options), seed=seed),
         test=test,
         init=options.checkpoint if way == "fine-tuned" else None,
     )
@@ -194,16 +193,11 @@ def joint_parser() -> argparse.ArgumentParser:
     parser.add_argument("--pool", type=int, default=50_000, help="molecules that generators see")
     parser.add_argument("--share", type=float, default=0.2, help="of the labelled ones among them")
     parser.add_argument("--target_weight", type=float, default=1.0)
-    parser.add_argument("--steps", type=int, default=5_000, help="of a potential")
+    add_training(parser, steps=5_000, learning_rate=5e-4)
     parser.add_argument("--generator_steps", type=int, default=12_000, help="of a generator")
-    parser.add_argument("--batch_size", type=int, default=32, help="of a potential")
-    parser.add_argument("--learning_rate", type=float, default=5e-4, help="of a potential")
     parser.add_argument("--num", type=int, default=1_000, help="molecules generated for quality")
     parser.add_argument("--num_test", type=int, default=5_000, help="molecules of the test part")
-    parser.add_argument("--threads", type=int, default=1, help="of a training on a CPU")
     parser.add_argument("--jobs", type=int, help="processes; by default one per core")
-    parser.add_argument("--accelerator", default="cpu", help="Lightning's name: cpu, gpu, …")
-    parser.add_argument("--note", default="", help="what else the machine did meanwhile")
     parser.add_argument("--out", type=Path, default=Path("runs/joint"))
     return parser
 
@@ -252,8 +246,8 @@ def main() -> None:
             if (size == 0) != (way == ALONE):
                 continue
             wanted = same | asked_of(way, size, seed, options)
-            text = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:8]
-            folder, name = options.out / f"{way}-{size}-{seed}-{text}", f"{way}, {size}, {seed}"
+            name = f"{way}, {size}, {seed}"
+            folder = options.out / f"{way}-{size}-{seed}-{digest_of(wanted)}"
             measure = functools.partial(row, way, size, seed, (data, test), folder, options)
             record["rows"][name] = found = kept_row(kept, name, wanted, measure)
             print(name, json.dumps(found, ensure_ascii=False), flush=True)

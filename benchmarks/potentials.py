@@ -18,7 +18,6 @@ peers have them (see `peers/potential_speed.py`). Writes ``potentials_speed.json
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import resource
 import statistics
@@ -30,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from ase.units import Hartree
-from common import COMMIT, benchmark_parser, kept_row, run, save
+from common import COMMIT, benchmark_parser, digest_of, kept_row, run, save
 from peers.potential_speed import timed
 from rdkit import Chem
 from rdkit.Chem import AllChem
@@ -80,8 +79,7 @@ def trained(
 ) -> dict[str, Any]:
     """Errors of one model after the given time; a run of other settings or data is another one."""
     asked = settings(options) | {"seed": options.seed, "data": digest([*train, *test])}
-    text = json.dumps(asked, sort_keys=True)
-    folder = folder.with_name(f"{folder.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}")
+    folder = folder.with_name(f"{folder.name}-{digest_of(asked)}")
     return kept_row(
         folder / "row.json", name, asked, lambda: measured(name, train, test, folder, options)
     )

@@ -12,7 +12,6 @@ its seconds are then not known. Writes ``qm9_properties.json``.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -22,8 +21,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import benchmark_parser, kept_row, save
+from common import benchmark_parser, digest_of, kept_row, save
 from torch_geometric.data import Data
+from trainings import add_training, annealed
 
 from schnetgen_pyg import Potential, fit_potential, load
 from schnetgen_pyg.data.digest import digest
@@ -36,20 +36,8 @@ TWELVE = ("mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "U0", "U", "H", "G
 
 
 def training(size: int, options: argparse.Namespace) -> PotentialTrainingConfig:
-    """Adam with warmup and a cosine, averaged weights."""
-    return PotentialTrainingConfig(
-        steps=options.steps,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        schedule="cosine",
-        warmup=min(500, options.steps // 10),
-        gradient_clip=10.0,
-        ema_decay=min(0.999, 1 - 10 / (options.steps + 10)),
-        num_validation=max(1, min(1_000, size // 20)),
-        validation_interval=max(1, options.steps // 20),
-        seed=options.seed,
-        accelerator=options.accelerator,
-    )
+    """With so many labels."""
+    return annealed(options, max(1, min(1_000, size // 20)), options.seed)
 
 
 def row(
@@ -84,13 +72,8 @@ def main() -> None:
     parser.add_argument("--settings", default="{}", help="of the representation, as JSON")
     parser.add_argument("--labels", type=int, nargs="+", default=[10_000], help="to learn from")
     parser.add_argument("--test", type=int, default=10_000, help="molecules of the test part")
-    parser.add_argument("--steps", type=int, default=50_000)
-    parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--learning_rate", type=float, default=5e-4)
-    parser.add_argument("--threads", type=int, default=1, help="of a training on a CPU")
-    parser.add_argument("--accelerator", default="cpu", help="Lightning's name: cpu, gpu, …")
+    add_training(parser, steps=50_000, learning_rate=5e-4)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--note", default="", help="what else the machine did meanwhile")
     parser.add_argument("--out", type=Path, default=Path("runs/qm9_properties"))
     options = parser.parse_args()
 
@@ -108,8 +91,7 @@ def main() -> None:
         asked = {"representation": options.representation, "targets": options.targets}
         asked |= {"settings": options.settings, "labels": size, "test": options.test}
         asked |= {"config": asdict(config), "data": content, "seed": options.seed}
-        text = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
-        name = f"{options.representation}-{size}-{text}"
+        name = f"{options.representation}-{size}-{digest_of(asked)}"
         record["rows"][name] = found = kept_row(
             options.out / "rows.json",
             name,

@@ -17,7 +17,6 @@ and the heat map ``transfer.png``.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import time
 from dataclasses import asdict
@@ -28,15 +27,17 @@ from typing import Any
 import ase.units
 import numpy as np
 import torch
-from common import benchmark_parser, kept_row, save
+from common import benchmark_parser, digest_of, kept_row, save
 from scipy.stats import spearmanr
 from torch_geometric.data import Data
+from trainings import add_training, annealed
 
 from schnetgen_pyg import Potential, fit_potential
 from schnetgen_pyg.data.digest import digest
 from schnetgen_pyg.data.readers import read
 from schnetgen_pyg.data.stored import elements_in
 from schnetgen_pyg.potentials.ensemble import Ensemble
+from schnetgen_pyg.storage.atomic import replacing
 from schnetgen_pyg.targets.prediction import predict
 from schnetgen_pyg.training.config import PotentialTrainingConfig
 
@@ -69,20 +70,8 @@ def parts(folder: Path, name: str, num: int, test: int) -> tuple[list[Data], lis
 
 
 def training(options: argparse.Namespace, seed: int) -> PotentialTrainingConfig:
-    """Adam with warmup and a cosine, averaged weights; the same for all networks."""
-    return PotentialTrainingConfig(
-        steps=options.steps,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        schedule="cosine",
-        warmup=min(500, options.steps // 10),
-        gradient_clip=10.0,
-        ema_decay=min(0.999, 1 - 10 / (options.steps + 10)),
-        num_validation=max(1, options.num // 20),
-        validation_interval=max(1, options.steps // 20),
-        seed=seed,
-        accelerator=options.accelerator,
-    )
+    """The same for all networks."""
+    return annealed(options, num_validation=max(1, options.num // 20), seed=seed)
 
 
 def judged(committee: Ensemble, data: list[Data]) -> dict[str, Any]:
@@ -114,7 +103,9 @@ def trained(
         model = Potential(network, sorted(elements_in(train)), ["energy"], **NETWORKS[network])
         start = time.perf_counter()
         fit_potential(model, train, folder, training(options, seed))
-        finished.write_text(json.dumps({"seconds": round(time.perf_counter() - start, 1)}))
+        seconds = round(time.perf_counter() - start, 1)
+        with replacing(finished) as temporary:
+            temporary.write_text(json.dumps({"seconds": seconds}))
     return Potential.from_pretrained(folder / "model.safetensors")
 
 
@@ -177,12 +168,7 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=5_000, help="molecules to learn from")
     parser.add_argument("--test", type=int, default=500, help="of each set, to test on")
     parser.add_argument("--members", type=int, default=3, help="of a committee")
-    parser.add_argument("--steps", type=int, default=10_000)
-    parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--learning_rate", type=float, default=1e-3)
-    parser.add_argument("--threads", type=int, default=1, help="of a training on a CPU")
-    parser.add_argument("--accelerator", default="cpu", help="Lightning's name: cpu, gpu, …")
-    parser.add_argument("--note", default="", help="what else the machine did meanwhile")
+    add_training(parser, steps=10_000, learning_rate=1e-3)
     parser.add_argument("--out", type=Path, default=Path("runs/transfer/trained"))
     options = parser.parse_args()
 
@@ -196,8 +182,8 @@ def main() -> None:
             asked = {"set": name, "network": network, "settings": NETWORKS[network]}
             asked |= {"num": options.num, "members": options.members, "data": content}
             asked |= {"config": asdict(training(options, 0))}
-            text = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
-            title, folder = f"{network}, {name}", options.out / f"{network}-{name}-{text}"
+            title = f"{network}, {name}"
+            folder = options.out / f"{network}-{name}-{digest_of(asked)}"
             record["rows"][title] = found = kept_row(
                 options.out / "rows.json",
                 title,

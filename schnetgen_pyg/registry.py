@@ -22,9 +22,10 @@ class UnknownName(InputError, KeyError):
 
 
 def nearest(name: str, known: Mapping[str, object] | list[str]) -> str:
-    """`` (did you mean 'x'?)`` where a known name is close, else nothing."""
-    near = get_close_matches(name, list(known), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    """`` (did you mean 'x'?)`` where a known name is close, in any case; else nothing."""
+    folded = {one.casefold(): one for one in known}
+    near = get_close_matches(name.casefold(), list(folded), n=1)
+    return f" (did you mean {folded[near[0]]!r}?)" if near else ""
 
 
 class Registry(Mapping[str, T]):

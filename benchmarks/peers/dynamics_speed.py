@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 import time
-from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -31,15 +29,9 @@ def step_seconds(step: Any, steps: int, rounds: int = 5) -> float:
 
 
 def main() -> None:
-    from potential_speed import graph_pes, schnetpack, torch_geometric
+    from potential_speed import asked
 
-    package, name, case = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    build = {"torch-geometric": torch_geometric, "graph-pes": graph_pes, "schnetpack": schnetpack}
-    model, energy_and_forces = build[package](
-        name, case["numbers"], case["positions"], case["batch"]
-    )
+    case, _, energy_and_forces, record = asked()
     places = torch.tensor(case["positions"], dtype=torch.float32).repeat(case["batch"], 1)
     masses = torch.tensor(case["masses"], dtype=torch.float32).repeat(case["batch"])[:, None]
     momenta, forces = torch.zeros_like(places), energy_and_forces(False, places)[1].detach()
@@ -52,11 +44,7 @@ def main() -> None:
         momenta = momenta + 0.5 * case["timestep"] * forces
 
     seconds = step_seconds(step, case["steps"])
-    record = {
-        "atom_steps_per_second": len(places) / seconds,
-        "version": version(package.replace("-", "_")),
-        "parameters": sum(p.numel() for p in model.parameters()),
-    }
+    record["atom_steps_per_second"] = len(places) / seconds
     print(json.dumps(record))
 
 

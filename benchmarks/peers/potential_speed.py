@@ -128,7 +128,9 @@ def timed(call: Any, rounds: int = 9) -> float:
     return statistics.median(times[1:])
 
 
-def main() -> None:
+def asked() -> tuple[dict[str, Any], Any, Any, dict[str, Any]]:
+    """What the command line names: the case, the model, what gives energies and forces; and the
+    begun record."""
     package, name, case = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -136,18 +138,23 @@ def main() -> None:
     model, energy_and_forces = build[package](
         name, case["numbers"], case["positions"], case["batch"]
     )
+    record = {
+        "version": version(package.replace("-", "_")),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    return case, model, energy_and_forces, record
+
+
+def main() -> None:
+    _, model, energy_and_forces, record = asked()
 
     def step() -> None:
         model.zero_grad()
         energy, forces = energy_and_forces(True)
         (energy.square().mean() + forces.square().mean()).backward()
 
-    record = {
-        "forces_seconds": timed(lambda: energy_and_forces(False)),
-        "step_seconds": timed(step),
-        "version": version(package.replace("-", "_")),
-        "parameters": sum(p.numel() for p in model.parameters()),
-    }
+    record["forces_seconds"] = timed(lambda: energy_and_forces(False))
+    record["step_seconds"] = timed(step)
     print(json.dumps(record))
 
 

@@ -15,7 +15,7 @@ from schnetgen_pyg.chem.pairing import pair
 from schnetgen_pyg.chem.perception import Perception, perceive
 from schnetgen_pyg.errors import InputError
 
-#: Arrays of atoms [num_atoms]: formal charge in e, and sum of bond orders.
+#: Arrays [num_atoms] of formal charges (e) and of sums of bond orders.
 FORMAL_CHARGE, VALENCE = "formal_charge", "valence"
 
 

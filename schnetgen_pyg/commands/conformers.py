@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from schnetgen_pyg.commands.options import add_out, chosen, claim, command_parser, usable_device
+from schnetgen_pyg.commands.options import (
+    add_device,
+    add_out,
+    chosen,
+    claim,
+    command_parser,
+    usable_device,
+)
 from schnetgen_pyg.commands.parser import Parser
 
 if TYPE_CHECKING:
@@ -97,7 +104,7 @@ def _add_options(parser: Parser) -> None:
     parser.add_argument(
         "--kelvin", type=float, default=298.15, help="temperature of the weights by a potential"
     )
-    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
+    add_device(parser)
     add_out(parser, "structure file; .sdf has the bonds")
     unused = {"choice_temperature", "guidance", "grid_extent", "grid_spacing", "max_surprise"}
     unused |= {"log_prob", "jobs", "max_elements"}

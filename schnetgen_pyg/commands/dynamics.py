@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from schnetgen_pyg.commands.options import (
     DEFAULT_POTENTIAL,
+    add_device,
     add_labels,
     add_out,
     chosen,
@@ -14,6 +15,7 @@ from schnetgen_pyg.commands.options import (
     reading,
     usable_device,
 )
+from schnetgen_pyg.commands.predicted import one_or_ensemble
 
 if TYPE_CHECKING:
     from schnetgen_pyg.dynamics.run import Result
@@ -28,7 +30,6 @@ def md(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.dynamics.config import DynamicsConfig
     from schnetgen_pyg.dynamics.run import run_dynamics
     from schnetgen_pyg.errors import InputError
-    from schnetgen_pyg.potentials.ensemble import Ensemble
     from schnetgen_pyg.potentials.model import Potential
 
     parser = command_parser(
@@ -52,15 +53,14 @@ def md(arguments: Sequence[str]) -> None:
         default=64,
         help="structures that are moved together; 1: one after the other, as npt and beads are",
     )
-    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
+    add_device(parser)
     add_out(parser, "trajectory: .extxyz, .traj or .db; beside it NAME.log.csv, NAME.summary.json")
     options = parser.parse_args(arguments)
 
     members = [Potential.from_pretrained(name).double() for name in options.potential]
     members = [one.tabulate() if serves(one.representation) else one for one in members]
-    potential = members[0] if len(members) == 1 else Ensemble(members)
     result = run_dynamics(
-        potential.to(usable_device(options.device)),
+        one_or_ensemble(members).to(usable_device(options.device)),
         datasets.load(*options.files, **reading(options)),
         options.out,
         chosen(DynamicsConfig, options),

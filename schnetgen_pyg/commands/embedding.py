@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from schnetgen_pyg.commands.options import (
+    add_device,
     add_out,
+    add_smiles,
     claim,
     command_parser,
     require_suffix,
     usable_device,
 )
+from schnetgen_pyg.commands.parser import Parser
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +24,6 @@ if TYPE_CHECKING:
 
 #: The bundled encoder, and molecules that are encoded at once.
 DEFAULT, AT_ONCE = "boltzmann", 256
-#: The column that says why a row has no vector.
-FAILURE = "failure"
 #: Failures that are named one by one.
 NAMED = 5
 
@@ -33,6 +34,7 @@ def embed(arguments: Sequence[str]) -> None:
 
     from schnetgen_pyg.commands.output import say
     from schnetgen_pyg.commands.progress import progress
+    from schnetgen_pyg.data.csv_tables import FAILURE
     from schnetgen_pyg.data.molecule_rows import MoleculeRows
     from schnetgen_pyg.data.vector_tables import TABLES, VECTOR
     from schnetgen_pyg.errors import InputError
@@ -46,23 +48,7 @@ def embed(arguments: Sequence[str]) -> None:
         "with all that the file says of it. Rows that are no molecule are kept without a vector "
         "and named.",
     )
-    parser.add_argument(
-        "file", type=str, help="SMILES (.csv, .smi) or molecules with bonds (.sdf, .mol)"
-    )
-    parser.add_argument(
-        "--model",
-        type=str,
-        default=DEFAULT,
-        help="name of a bundled encoder, its file, or the file of a generator of conformers",
-    )
-    parser.add_argument(
-        "--smiles",
-        type=str | None,
-        default=None,
-        help="column of the SMILES in a .csv; by default the one that is called so",
-    )
-    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
-    add_out(parser, "table: .csv, .npz or .parquet")
+    _add_options(parser)
     options = parser.parse_args(arguments)
     require_suffix(options.out, *TABLES)
     writing = claim(options, options.out)
@@ -89,6 +75,21 @@ def embed(arguments: Sequence[str]) -> None:
     for text in encoder.told():
         say(text, options.out)
     say(f"wrote {encoder.made} vectors of {model.config.channels} numbers to {options.out}")
+
+
+def _add_options(parser: Parser) -> None:
+    parser.add_argument(
+        "file", type=str, help="SMILES (.csv, .smi) or molecules with bonds (.sdf, .mol)"
+    )
+    parser.add_argument(
+        "--model",
+        type=str,
+        default=DEFAULT,
+        help="name of a bundled encoder, its file, or the file of a generator of conformers",
+    )
+    add_smiles(parser)
+    add_device(parser)
+    add_out(parser, "table: .csv, .npz or .parquet")
 
 
 class _Encoder:

@@ -12,9 +12,11 @@ from jsonargparse import Namespace
 from schnetgen_pyg.commands.options import (
     DEFAULT_POTENTIAL,
     add_data,
+    add_device,
     add_init,
     add_labels,
     add_out,
+    add_smiles,
     chosen,
     claim,
     command_parser,
@@ -28,6 +30,7 @@ from schnetgen_pyg.commands.options import (
 from schnetgen_pyg.commands.predicted import (
     add_predicted,
     kinds_asked,
+    one_or_ensemble,
     predicted_before,
     predictor_of,
     weights_asked,
@@ -104,18 +107,9 @@ def _unit(key: str, targets: Mapping[str, Target]) -> str:
 def predict(arguments: Sequence[str]) -> None:
     """energies and forces of structures, or columns of a table of SMILES, by a model"""
     from schnetgen_pyg.commands.graphs import predict_graphs
-    from schnetgen_pyg.commands.output import say
-    from schnetgen_pyg.commands.progress import progress
-    from schnetgen_pyg.data import datasets
-    from schnetgen_pyg.data.stored import StoredStructures, is_stored
-    from schnetgen_pyg.data.writers import file_format, write
     from schnetgen_pyg.errors import InputError
     from schnetgen_pyg.graph_models.model import KIND as GRAPH_MODEL
-    from schnetgen_pyg.potentials.ensemble import Ensemble
     from schnetgen_pyg.storage.models import kind_of
-    from schnetgen_pyg.targets.labels import errors
-    from schnetgen_pyg.targets.prediction import annotated, predict_each
-    from schnetgen_pyg.targets.prediction import predict as evaluate
 
     parser = command_parser(
         "predict",
@@ -129,12 +123,7 @@ def predict(arguments: Sequence[str]) -> None:
         help="structure files; for a model of fit-graph a table",
     )
     add_labels(parser)
-    parser.add_argument(
-        "--smiles",
-        type=str | None,
-        default=None,
-        help="of a table: column of SMILES; by default the one that is called so",
-    )
+    add_smiles(parser)
     parser.add_argument(
         "--checkpoint",
         nargs="+",
@@ -145,30 +134,42 @@ def predict(arguments: Sequence[str]) -> None:
         "is energy_std, forces_std, gap_std and so on in the file",
     )
     parser.add_argument("--batch_size", type=int, default=64)
-    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
+    add_device(parser)
     add_out(parser, "structure file, such as .extxyz or .db; of a table .csv")
     options = parser.parse_args(arguments)
-
     if all(kind_of(name) == GRAPH_MODEL for name in options.checkpoint):
         predict_graphs(options)
-        return
-    if options.smiles is not None:
+    elif options.smiles is not None:
         raise InputError("--smiles: is for tables and models of fit-graph")
+    else:
+        _predict_structures(options)
+
+
+def _predict_structures(options: Namespace) -> None:
+    """`predict` with potentials, or generators that predict."""
+    from schnetgen_pyg.commands.output import say
+    from schnetgen_pyg.commands.progress import progress
+    from schnetgen_pyg.data import datasets
+    from schnetgen_pyg.data.stored import StoredStructures, is_stored
+    from schnetgen_pyg.data.writers import file_format, write
+    from schnetgen_pyg.targets.labels import errors
+    from schnetgen_pyg.targets.prediction import annotated, predict_each
+    from schnetgen_pyg.targets.prediction import predict as evaluate
+
     file_format(options.out)
     writing = claim(options, options.out)
-    members = [predictor_of(name) for name in options.checkpoint]
-    potential: Any = members[0] if len(members) == 1 else Ensemble(members)
-    potential = potential.to(usable_device(options.device))
+    model: Any = one_or_ensemble([predictor_of(name) for name in options.checkpoint])
+    model = model.to(usable_device(options.device))
     data = datasets.load(*options.files, **reading(options))
     found: Sequence[Data]
-    targets = potential.targets
+    targets = model.targets
     with writing:
         if is_stored(options.out):  # a batch at a time is in memory
-            each = predict_each(potential, data, options.batch_size, progress=progress)
+            each = predict_each(model, data, options.batch_size, progress=progress)
             write(options.out, (annotated(single, targets) for single in each))
             found = StoredStructures(options.out)
         else:
-            found = evaluate(potential, data, options.batch_size, progress=progress)
+            found = evaluate(model, data, options.batch_size, progress=progress)
             write(options.out, [annotated(single, targets) for single in found])
     measured = errors(found, data, targets)
     if len(measured) > 1:  # the structures have labels

@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 from schnetgen_pyg.commands.generation import add_generation, formulas_asked, write_generated
 from schnetgen_pyg.commands.options import (
     DEFAULT_CHECKPOINT,
+    add_device,
     add_out,
     chosen,
     claim,
@@ -118,7 +119,7 @@ def _add_variation(parser: Parser) -> None:
     )
     parser.add_argument("--num", type=int, default=100, help="how many are drawn")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
+    add_device(parser)
     add_out(parser, "structure file, such as .sdf or .csv")
     parser.add_class_arguments(SamplingConfig, skip={"log_prob"})
 
@@ -188,7 +189,7 @@ def hydrogens(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--checkpoint", type=str, default=DEFAULT_CHECKPOINT, help="generator")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
+    add_device(parser)
     add_out(parser, "structure file; one with cells needs .extxyz, .cif or .db")
     parser.add_class_arguments(SamplingConfig, skip={"log_prob", "jobs"})
     options = parser.parse_args(arguments)

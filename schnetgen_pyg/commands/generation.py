@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 
 from schnetgen_pyg.commands.options import (
     DEFAULT_CHECKPOINT,
+    add_device,
     add_out,
     chosen,
     command_parser,
@@ -110,7 +111,7 @@ def add_generation(parser: Parser) -> None:
         help="write what the checkpoint predicts of each molecule beside it, with the units, where "
         "it was trained with --targets",
     )
-    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
+    add_device(parser)
     add_out(
         parser,
         f"file whose suffix names the format: {', '.join(SUFFIXES)}; .smi and .csv have SMILES and "

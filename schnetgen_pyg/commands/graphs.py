@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from schnetgen_pyg.commands.options import chosen, claim, command_parser, given, recorded
+from schnetgen_pyg.commands.options import (
+    add_smiles,
+    chosen,
+    claim,
+    command_parser,
+    given,
+    recorded,
+    require_suffix,
+    usable_device,
+)
 from schnetgen_pyg.commands.parser import Parser
 
 if TYPE_CHECKING:
@@ -71,12 +80,7 @@ def _add_options(parser: Parser, new: bool) -> None:
         metavar="COLUMN",
         help="columns that are 0 or 1: the probability of 1 is predicted",
     )
-    parser.add_argument(
-        "--smiles",
-        type=str | None,
-        default=None,
-        help="column of SMILES; by default the one that is called so",
-    )
+    add_smiles(parser)
     parser.add_argument(
         "--skip_bad",
         action="store_true",
@@ -136,7 +140,6 @@ def _say_means(told: Sequence[Mapping[str, float]]) -> None:
 
 def predict_graphs(options: Namespace) -> None:
     """`predict` with models of 2-D graphs."""
-    from schnetgen_pyg.commands.options import require_suffix, usable_device
     from schnetgen_pyg.commands.output import say
     from schnetgen_pyg.data.csv_tables import read_table
     from schnetgen_pyg.errors import InputError

@@ -93,6 +93,16 @@ def add_out(parser: Parser, help: str, required: bool = True) -> None:
     )
 
 
+def add_smiles(parser: Parser) -> None:
+    """Option ``--smiles`` of commands that read tables of molecules."""
+    parser.add_argument(
+        "--smiles",
+        type=str | None,
+        default=None,
+        help="column of the SMILES in a .csv; by default the one that is called so",
+    )
+
+
 def require_suffix(path: str, *suffixes: str) -> None:
     """Refuse a path of an option whose suffix names none of the formats that are written."""
     from schnetgen_pyg.errors import InputError
@@ -180,6 +190,11 @@ def chosen(kind: type, options: Namespace) -> Any:
     """The configuration of this ``kind`` (a dataclass) with the values of the options."""
     names = {field.name for field in fields(kind)}
     return kind(**{name: value for name, value in vars(options).items() if name in names})
+
+
+def add_device(parser: Parser) -> None:
+    """Option ``--device``, for `usable_device`."""
+    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
 
 
 def usable_device(name: str) -> str:

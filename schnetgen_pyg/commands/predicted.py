@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jsonargparse import Namespace
 
@@ -11,7 +11,10 @@ from schnetgen_pyg.commands.parser import Parser
 from schnetgen_pyg.errors import InputError
 
 if TYPE_CHECKING:
+    from schnetgen_pyg.potentials.ensemble import Ensemble
     from schnetgen_pyg.targets.predictor import Predictor
+
+P = TypeVar("P", bound="Predictor")
 
 
 def add_predicted(parser: Parser, default: Sequence[str], of_energy: str) -> None:
@@ -72,6 +75,13 @@ def predictor_of(name: str) -> Predictor:
     if kind_of(name) == "generator":
         return SchNetGen.from_pretrained(name).predictor
     return Potential.from_pretrained(name)
+
+
+def one_or_ensemble(members: Sequence[P]) -> P | Ensemble:
+    """What several checkpoints predict together; of one itself."""
+    from schnetgen_pyg.potentials.ensemble import Ensemble
+
+    return members[0] if len(members) == 1 else Ensemble(members)
 
 
 def predicted_before(targets: Sequence[str | Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from schnetgen_pyg.commands.options import (
+    add_device,
     add_labels,
     add_out,
     claim,
@@ -13,6 +14,7 @@ from schnetgen_pyg.commands.options import (
     require_suffix,
     usable_device,
 )
+from schnetgen_pyg.commands.parser import Parser
 
 #: A SchNet, as the thesis has it.
 DEFAULT_PROBED = "c7h10o2-schnet-potential"
@@ -32,34 +34,7 @@ def probe(arguments: Sequence[str]) -> None:
         "Write the local chemical potential about a molecule: the energy (eV) of one more atom, "
         "which feels the molecule and does not change it, on a surface.",
     )
-    parser.add_argument("file", type=str, help="structure file, or name of a data set")
-    add_labels(parser)
-    parser.add_argument("--number", type=int, default=0, help="which structure of the file, from 0")
-    parser.add_argument(
-        "--potential",
-        type=str,
-        default=DEFAULT_PROBED,
-        help="name of a bundled potential (they were trained on isomers of C7H10O2 only), or a "
-        "model.safetensors",
-    )
-    parser.add_argument("--probe", type=str, default="H", help="element of the probe")
-    parser.add_argument(
-        "--level",
-        type=float,
-        default=probing.LEVEL,
-        help="the surface is where the sum of inverse squared distances to the atoms has this "
-        "value, in 1/Å²; the lower, the farther away",
-    )
-    parser.add_argument(
-        "--spacing", type=float, default=probing.SPACING, help="of the grid it is found on, in Å"
-    )
-    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, …")
-    add_out(
-        parser,
-        "mesh with colours (.ply); or volumes (.cube), of the surface and, in .potential.cube, of "
-        "what colours it; or a page (.html) that opens offline",
-    )
-    parser.add_argument("--picture", type=str | None, default=None, help="draw it, too (.png)")
+    _add_options(parser)
     options = parser.parse_args(arguments)
 
     require_suffix(options.out, ".ply", ".cube", ".html")
@@ -95,3 +70,36 @@ def probe(arguments: Sequence[str]) -> None:
     if len(structures) > 1:
         say(f"structure {options.number} of {len(structures)} in {options.file}", options.out)
     say(f"wrote {', '.join(written)}", options.out)
+
+
+def _add_options(parser: Parser) -> None:
+    from schnetgen_pyg.potentials.probe import LEVEL, SPACING
+
+    parser.add_argument("file", type=str, help="structure file, or name of a data set")
+    add_labels(parser)
+    parser.add_argument("--number", type=int, default=0, help="which structure of the file, from 0")
+    parser.add_argument(
+        "--potential",
+        type=str,
+        default=DEFAULT_PROBED,
+        help="name of a bundled potential (they were trained on isomers of C7H10O2 only), or a "
+        "model.safetensors",
+    )
+    parser.add_argument("--probe", type=str, default="H", help="element of the probe")
+    parser.add_argument(
+        "--level",
+        type=float,
+        default=LEVEL,
+        help="the surface is where the sum of inverse squared distances to the atoms has this "
+        "value, in 1/Å²; the lower, the farther away",
+    )
+    parser.add_argument(
+        "--spacing", type=float, default=SPACING, help="of the grid it is found on, in Å"
+    )
+    add_device(parser)
+    add_out(
+        parser,
+        "mesh with colours (.ply); or volumes (.cube), of the surface and, in .potential.cube, of "
+        "what colours it; or a page (.html) that opens offline",
+    )
+    parser.add_argument("--picture", type=str | None, default=None, help="draw it, too (.png)")

@@ -13,6 +13,8 @@ from schnetgen_pyg.data.readers.text import lines_of
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.registry import nearest
 
+#: Column of a table of results that says why a row has none.
+FAILURE = "failure"
 #: Cells that say that there is no number, in lower case.
 NO_NUMBER = ("", "nan", "na", "n/a", "none", "null")
 

@@ -8,15 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rdkit import Chem, rdBase
+from rdkit import Chem
 
+from schnetgen_pyg.data.molecule_rows import MoleculeRows
 from schnetgen_pyg.data.readers.packed import suffix_of
-from schnetgen_pyg.data.readers.sdf import WITH_BONDS, read_mols
-from schnetgen_pyg.data.readers.smiles import smiles_in
+from schnetgen_pyg.data.readers.sdf import WITH_BONDS
+from schnetgen_pyg.data.readers.smiles import WITH_SMILES, parsed
 from schnetgen_pyg.errors import InputError
-
-#: Files of SMILES.
-WITH_SMILES = (".smi", ".csv")
 
 
 class Given(NamedTuple):
@@ -60,7 +58,7 @@ def _of(item: Any, number: int) -> Iterator[Given]:
     path = Path(item)
     suffix = suffix_of(path)
     if suffix in (*WITH_BONDS, *WITH_SMILES) and (path.is_file() or suffix != ".csv"):
-        yield from _of_file(path, suffix)
+        yield from _of_file(path)
     elif path.is_file() or isinstance(item, os.PathLike):
         raise InputError(
             f"{path}: is no file of molecules with bonds; give {', '.join(WITH_BONDS)}, or SMILES "
@@ -70,23 +68,13 @@ def _of(item: Any, number: int) -> Iterator[Given]:
         yield of_smiles(str(item), "", f"molecule {number}")
 
 
-def _of_file(path: Path, suffix: str) -> Iterator[Given]:
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
-    if suffix in WITH_BONDS:
-        for number, mol in enumerate(read_mols(path, drawings=True)):
-            yield _checked(mol, _name(mol), f"{path}: structure {number}")
-        return
-    for line, text, info in _read(path):
-        name = next((str(info[key]) for key in ("name", "id") if key in info), "")
-        yield of_smiles(text, name, f"{path}: line {line}")
-
-
-def _read(path: Path) -> list[tuple[int, str, dict[str, Any]]]:
-    try:
-        return list(smiles_in(path))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+def _of_file(path: Path) -> Iterator[Given]:
+    for row in MoleculeRows(path):
+        if row.mol is not None:
+            yield _checked(row.mol, _name(row.mol), row.where)
+        elif text := row.text.strip():
+            name = next((row.said[key] for key in ("name", "id") if row.said.get(key)), "")
+            yield of_smiles(text, name, row.where)
 
 
 def _name(mol: Chem.Mol) -> str:
@@ -103,22 +91,6 @@ def of_smiles(text: str, name: str = "", where: str = "molecule") -> Given:
         InputError: with what is wrong in it.
     """
     return _checked(parsed(text, where), name, where)
-
-
-def parsed(text: str, where: str = "molecule") -> Chem.Mol:
-    """What RDKit reads in a SMILES: salts, radicals and single atoms, too.
-
-    Raises:
-        InputError: with what is wrong in it.
-    """
-    with rdBase.BlockLogs():
-        raw = Chem.MolFromSmiles(text, sanitize=False)
-        if raw is None or not raw.GetNumAtoms():
-            raise InputError(f"{where}: {text!r} is no SMILES that RDKit reads; correct it")
-        problems = Chem.DetectChemistryProblems(raw)
-        if problems:
-            raise InputError(f"{where}: {text!r}: {problems[0].Message()}; correct it")
-        return Chem.MolFromSmiles(text)
 
 
 def _checked(mol: Chem.Mol, name: str, where: str) -> Given:

@@ -19,8 +19,8 @@ from torch_geometric.data import Data
 from schnetgen_pyg.chem.molecular_graphs import ATOM_FIELDS, BOND_FIELDS, MolecularGraph
 from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE, known_or_perceived
 from schnetgen_pyg.data.conversion import to_ase
-from schnetgen_pyg.data.given_molecules import parsed
 from schnetgen_pyg.data.lewis_structures import FEW, GROUP, SECONDS
+from schnetgen_pyg.data.readers.smiles import parsed
 from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.parallel import Failure, each_in_processes, job_count

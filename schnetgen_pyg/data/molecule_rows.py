@@ -5,16 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rdkit import Chem
 
-from schnetgen_pyg.data.given_molecules import WITH_SMILES, parsed
 from schnetgen_pyg.data.readers.packed import suffix_of, unpacked
 from schnetgen_pyg.data.readers.sdf import WITH_BONDS, read_mols
-from schnetgen_pyg.data.readers.smiles import smiles_in
-from schnetgen_pyg.data.readers.table import OpenTable, table_in
+from schnetgen_pyg.data.readers.smiles import WITH_SMILES, parsed, rows_of_lines
+from schnetgen_pyg.data.readers.table import table_in
 from schnetgen_pyg.data.readers.text import lines_of
 from schnetgen_pyg.errors import InputError
 
@@ -22,20 +23,26 @@ from schnetgen_pyg.errors import InputError
 TITLE = "_Name"
 
 
-class MoleculeRow(NamedTuple):
+@dataclass(frozen=True)
+class MoleculeRow:
     """A row of the file.
 
     Attributes:
         where: how messages name it.
-        said: its columns, as they are in the file.
-        text: its SMILES, or nothing where the file has the molecule itself.
+        cells: its columns, as they are in the file; nothing where the file has the molecule itself.
+        text: its SMILES, or nothing likewise.
         mol: that molecule.
     """
 
     where: str
-    said: dict[str, Any]
+    cells: dict[str, Any]
     text: str
     mol: Chem.Mol | None = None
+
+    @cached_property
+    def said(self) -> dict[str, Any]:
+        """By column; of a record its title, its SMILES and its properties."""
+        return self.cells if self.mol is None else _said(self.mol)
 
     def molecule(self) -> Chem.Mol:
         """With all its hydrogens; of salts and radicals, too.
@@ -57,11 +64,9 @@ class MoleculeRows:
             (drawings, too), packed or not.
         column: that of the SMILES, in a ``.csv``; by default the one that is called so.
 
-    Attributes:
-        columns: all that the rows say, in the order of the file.
-
     Raises:
-        InputError: if there is no such file or column, or its suffix is of none of these.
+        InputError: if there is no such file, or its suffix is of none of these; where it is read,
+            for what is no table.
     """
 
     def __init__(self, path: Path, column: str | None = None):
@@ -73,32 +78,38 @@ class MoleculeRows:
             )
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """All that the rows say, in the order of the file, which is read for it."""
         if self.suffix in WITH_BONDS:
-            names = dict.fromkeys(n for mol in read_mols(path, drawings=True) for n in _said(mol))
-            self.columns = [*names]
-        elif self.suffix == ".csv":
-            with self._table() as table:
-                self.columns = table.columns
-        else:
-            self.columns = ["smiles", "name"]
+            mols = read_mols(self.path, drawings=True)
+            return [*dict.fromkeys(name for mol in mols for name in _said(mol))]
+        if self.suffix == ".csv":
+            with self._unpacked() as path:
+                return table_in(lines_of(path), self.column).columns
+        return ["smiles", "name"]
 
     def __iter__(self) -> Iterator[MoleculeRow]:
         if self.suffix in WITH_BONDS:
             for number, mol in enumerate(read_mols(self.path, drawings=True)):
-                yield MoleculeRow(f"{self.path}: structure {number}", _said(mol), "", mol)
-        elif self.suffix == ".csv":
-            with self._table() as table:
+                yield MoleculeRow(f"{self.path}: structure {number}", {}, "", mol)
+            return
+        with self._unpacked() as path:
+            if self.suffix == ".csv":
+                table = table_in(lines_of(path), self.column)
                 for line, row in table.rows:
-                    yield MoleculeRow(f"{self.path}: line {line}", {**row}, row[table.smiles])
-        else:
-            for line, text, info in smiles_in(self.path):
-                yield MoleculeRow(f"{self.path}: line {line}", {"smiles": text, **info}, text)
+                    yield MoleculeRow(f"{self.path}: line {line}", row, row[table.smiles])
+            else:
+                for line, text, info in rows_of_lines(path):
+                    cells = {"smiles": text, **info}
+                    yield MoleculeRow(f"{self.path}: line {line}", cells, text)
 
     @contextmanager
-    def _table(self) -> Iterator[OpenTable]:
+    def _unpacked(self) -> Iterator[Path]:
         try:
-            with unpacked(self.path) as plain:
-                yield table_in(lines_of(plain), self.column)
+            with unpacked(self.path) as path:
+                yield path
         except InputError as error:
             raise InputError(f"{self.path}: {error}") from error
 

@@ -108,7 +108,7 @@ def loss_terms(
         for name, mean in condition.loss(partial, molecules).items():
             result[name] = Mean(kl_weight * mean.total, mean.number)
         if logged is not None:
-            logged |= condition.told_of(partial, molecules)
+            logged |= condition.metrics(partial, molecules)
     if model.composition is not None:
         result["composition"] = model.composition.loss(molecules, model.of_molecules(molecules))
     if model.refinement is not None:

@@ -15,7 +15,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
-from torch_geometric.utils import cumsum
 
 from schnetgen_pyg.accelerated import enabled
 from schnetgen_pyg.accelerated.radial_tables import KeptTable, RadialTable, serves
@@ -32,6 +31,7 @@ from schnetgen_pyg.generator.step import Step
 from schnetgen_pyg.generator.steps import partial_molecules, step_graph
 from schnetgen_pyg.generator.training_set import TrainingSet
 from schnetgen_pyg.graphs.graph import Graph
+from schnetgen_pyg.graphs.inputs import Inputs
 from schnetgen_pyg.representations import REPRESENTATIONS, PairRepresentation, Representation
 from schnetgen_pyg.storage.models import load_model, restore, save_model
 from schnetgen_pyg.targets import Target, as_targets
@@ -222,12 +222,17 @@ class SchNetGen(nn.Module):
         Raises:
             InputError: if shapes do not fit, or something is missing.
         """
-        batch = torch.zeros_like(z) if batch is None else batch
-        _check_shapes(z, pos, next_z, batch, batch_size)
-        order = batch.argsort(stable=True)
-        counts = torch.bincount(batch, minlength=next_z.numel())
-        pos = pos.to(self.distance.bins.centers.dtype)
-        molecules = Data(z=z[order], pos=pos[order], batch=batch[order], ptr=cumsum(counts))
+        inputs = Inputs.of(z, pos, batch, None, batch_size)
+        counts = inputs.ptr.diff()
+        if next_z.shape != counts.shape or not (counts > 0).all():
+            raise InputError(
+                f"`next_z` must have shape [num_graphs] = [{counts.numel()}], one for every "
+                f"partial molecule, each with an atom; got {list(next_z.shape)}"
+            )
+        back = torch.arange(len(z), device=z.device) if inputs.back is None else inputs.back
+        order = back.argsort()
+        pos = inputs.pos.to(self.distance.bins.centers.dtype)
+        molecules = Data(z=inputs.z, pos=pos, batch=inputs.batch, ptr=inputs.ptr)
         graphs = torch.arange(len(counts), device=z.device)
         partial = partial_molecules(molecules, graphs, counts)
         partial.next_z = next_z
@@ -242,10 +247,9 @@ class SchNetGen(nn.Module):
             condition.complete(partial, molecules)
         step = self.step(partial, self.step_graph(molecules, partial))
         if "focus" in decided:
-            decided["focus"] = order.argsort()[decided["focus"]]
+            decided["focus"] = back[decided["focus"]]
         step.decide(next_z=next_z, **decided)
-        log_prob = self._over_focuses(step, counts)
-        return torch.empty_like(log_prob).index_copy(0, order, log_prob)
+        return self._over_focuses(step, counts)[back]
 
     def _over_focuses(self, step: Step, counts: Tensor) -> Tensor:
         """p(Δ_j) = Σ_f p(f) p(Δ_j | f): the f-th atom of every partial molecule in turn."""
@@ -373,23 +377,3 @@ def _has_embedding(representation: nn.Module, channels: int) -> bool:
     """Whether the network embeds elements in features of this width."""
     embedding = getattr(representation, "embedding", None)
     return isinstance(embedding, nn.Embedding) and embedding.embedding_dim == channels
-
-
-def _check_shapes(
-    z: Tensor, pos: Tensor, next_z: Tensor, batch: Tensor, batch_size: int | None
-) -> None:
-    """Whether the arguments of a model are those of the same partial molecules."""
-    if pos.shape != (z.numel(), 3):
-        raise InputError(
-            f"`pos` must have shape [num_atoms, 3] = [{z.numel()}, 3], got {list(pos.shape)}"
-        )
-    if batch.shape != z.shape:
-        raise InputError(
-            f"`batch` must have shape [num_atoms] = [{z.numel()}], got {list(batch.shape)}"
-        )
-    found = torch.bincount(batch, minlength=batch_size or next_z.numel())
-    if next_z.dim() != 1 or found.numel() != next_z.numel() or not (found > 0).all():
-        raise InputError(
-            f"`next_z` must have shape [num_graphs] = [{found.numel()}], one for every partial "
-            f"molecule, each with an atom; got {list(next_z.shape)}"
-        )

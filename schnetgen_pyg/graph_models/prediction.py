@@ -9,15 +9,12 @@ from pathlib import Path
 
 import torch
 
-from schnetgen_pyg.data.csv_tables import Table
+from schnetgen_pyg.data.csv_tables import FAILURE, Table
 from schnetgen_pyg.data.graph_sets import GraphSet, graphs_of_smiles
 from schnetgen_pyg.data.labelled_graphs import GraphTarget
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.graph_models.measures import errors
 from schnetgen_pyg.graph_models.model import GraphModel, warn_of_unseen
-
-#: Column that says why a row has no prediction.
-FAILURE = "failure"
 
 
 @dataclass(frozen=True)

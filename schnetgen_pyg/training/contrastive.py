@@ -9,25 +9,23 @@ compared with, from the same parts: `BoltzmannGNN`, and a SchNet that reads the 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import global_mean_pool
 
 from schnetgen_pyg.data.batches import EnsembleSampler, seeded
 from schnetgen_pyg.data.conversion import checked
-from schnetgen_pyg.data.graph_features import GRAPH, GraphBatch, with_graphs
+from schnetgen_pyg.data.graph_features import GRAPH, GraphBatch
 from schnetgen_pyg.data.means import Mean
 from schnetgen_pyg.data.splits import groups_of, split
 from schnetgen_pyg.data.stored import elements_in
-from schnetgen_pyg.errors import InputError, require
+from schnetgen_pyg.errors import require
 from schnetgen_pyg.representations.boltzmann_gnn import BoltzmannGNN, BoltzmannGNNConfig
 from schnetgen_pyg.representations.layers import mlp
 from schnetgen_pyg.representations.schnet import SchNet
@@ -35,6 +33,7 @@ from schnetgen_pyg.storage.provenance import provenance
 from schnetgen_pyg.training.callbacks import metrics
 from schnetgen_pyg.training.checkpoints import MODEL
 from schnetgen_pyg.training.config import RunConfig
+from schnetgen_pyg.training.learnable import with_valid_graphs
 from schnetgen_pyg.training.module import RunModule, Terms
 from schnetgen_pyg.training.trainer import check_continues, make_trainer, run
 
@@ -169,7 +168,8 @@ def fit_contrastive(
     """
     config = replace(config or ContrastiveConfig(), **changes)
     out, whole = Path(out), checked(structures)
-    data = _with_graphs(whole, config.group_by)
+    groups_of(whole, range(len(whole)), config.group_by)  # each names its molecule
+    data = with_valid_graphs(whole)
     torch.manual_seed(config.seed)
     elements = tuple(sorted(elements_in(data)))
     model = model or BoltzmannGNN(BoltzmannGNNConfig(elements=elements))
@@ -194,19 +194,6 @@ def fit_contrastive(
         trained.provenance["metrics"] = metrics(trainer)
         trained.save(out / MODEL)
     return trained
-
-
-def _with_graphs(structures: Sequence[Data], group_by: str) -> list[Data]:
-    """The structures that are valid molecules, with their 2-D graphs."""
-    groups_of(structures, range(len(structures)), group_by)  # each names its molecule
-    found = [one for one in with_graphs(structures) if one is not None]
-    if not found:
-        raise InputError("no structure is a valid molecule; nothing is left to train on")
-    if missing := len(structures) - len(found):
-        rank_zero_warn(
-            f"{missing} of {len(structures)} structures are no valid molecules: left out"
-        )
-    return found
 
 
 def _bare(data: Data) -> Data:

@@ -121,7 +121,7 @@ def test_molecules_with_bonds_keep_their_properties(encoder, tmp_path):
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        (TABLE, ["--smiles=smile"], "no column 'smile'.* it has Name, SMILES"),
+        (TABLE, ["--smiles=smile"], "no column 'smile' .*'SMILES'.* it has Name, SMILES"),
         ("smiles\nC1CC\n", [], "no vector could be made: .*line 2"),
         ("smiles\n", [], "holds no molecules"),
         ("smiles\n", ["--out=x.npz"], "holds no molecules"),

@@ -20,11 +20,13 @@ from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from torch_geometric.data import Data
 
 from schnetgen_pyg.data.electrons import state_electrons
-from schnetgen_pyg.data.readers.packed import suffix_of, unpacked
 from schnetgen_pyg.data.readers.table import table_in
 from schnetgen_pyg.data.readers.text import lines_of
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.parallel import Failure, grouped, in_order, in_processes, job_count
+
+#: Files of SMILES.
+WITH_SMILES = (".smi", ".csv")
 
 #: Molecules that a process gets at a time, fewer than which this one does, and seconds for them.
 GROUP, FEW, SECONDS = 50, 20, 1200.0
@@ -33,7 +35,7 @@ GROUP, FEW, SECONDS = 50, 20, 1200.0
 SEED, STEPS = 0, 2000
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """A SMILES, the number of its line from 1, and what is said beside it."""
 
     line: int
@@ -59,13 +61,14 @@ class _NotMade(NamedTuple):
 def read_smiles(path: Path) -> Iterator[Data]:
     """The molecules of lines ``SMILES NAME``, hydrogens added; ``smiles`` and ``name`` are in
     ``info``. What is no SMILES is an error; what cannot be embedded is left out with a warning."""
-    yield from _structures(path, _rows_of_lines(path))
+    yield from _structures(path, rows_of_lines(path))
 
 
-def _rows_of_lines(path: Path) -> Iterator[_Row]:
+def rows_of_lines(path: Path) -> Iterator[Row]:
+    """Lines ``SMILES NAME`` that are not empty; nothing is embedded."""
     for number, line in enumerate(lines_of(path), 1):
         if words := line.split(None, 1):
-            yield _Row(number, words[0], {"name": words[1].strip()} if words[1:] else {})
+            yield Row(number, words[0], {"name": words[1].strip()} if words[1:] else {})
 
 
 def read_smiles_table(path: Path) -> Iterator[Data]:
@@ -73,22 +76,30 @@ def read_smiles_table(path: Path) -> Iterator[Data]:
     yield from _structures(path, _rows_of_table(path))
 
 
-def _rows_of_table(path: Path) -> Iterator[_Row]:
+def _rows_of_table(path: Path) -> Iterator[Row]:
     table = table_in(lines_of(path))
     for line, row in table.rows:
         if text := row.pop(table.smiles).strip():
-            yield _Row(line, text, {key: value for key, value in row.items() if key and value})
+            yield Row(line, text, {key: value for key, value in row.items() if key and value})
 
 
-def smiles_in(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """The number of the line, the SMILES and what is said beside it, of lines or of a table
-    (``.csv``), packed or not: nothing is embedded."""
-    rows = _rows_of_table if suffix_of(path) == ".csv" else _rows_of_lines
-    with unpacked(path) as inner:
-        yield from rows(inner)
+def parsed(text: str, where: str = "molecule") -> Chem.Mol:
+    """What RDKit reads in a SMILES: salts, radicals and single atoms, too.
+
+    Raises:
+        InputError: with what is wrong in it.
+    """
+    with rdBase.BlockLogs():
+        raw = Chem.MolFromSmiles(text, sanitize=False)
+        if raw is None or not raw.GetNumAtoms():
+            raise InputError(f"{where}: {text!r} is no SMILES that RDKit reads; correct it")
+        problems = Chem.DetectChemistryProblems(raw)
+        if problems:
+            raise InputError(f"{where}: {text!r}: {problems[0].Message()}; correct it")
+        return Chem.MolFromSmiles(text)
 
 
-def _structures(path: Path, rows: Iterable[_Row]) -> Iterator[Data]:
+def _structures(path: Path, rows: Iterable[Row]) -> Iterator[Data]:
     failed: list[str] = []
     number = 0
     for row, made in _embedded(iter(rows)):
@@ -112,11 +123,11 @@ def _structures(path: Path, rows: Iterable[_Row]) -> Iterator[Data]:
         )
 
 
-def _embedded(rows: Iterator[_Row]) -> Iterator[tuple[_Row, _Made | _NotMade]]:
+def _embedded(rows: Iterator[Row]) -> Iterator[tuple[Row, _Made | _NotMade]]:
     """Rows with their molecules, in their order."""
     first = list(islice(rows, FEW))
     yield from zip(first, _embed([row.smiles for row in first]), strict=True)
-    waiting: list[list[_Row]] = []
+    waiting: list[list[Row]] = []
 
     def tasks() -> Iterator[list[str]]:
         for group in grouped(rows, GROUP):

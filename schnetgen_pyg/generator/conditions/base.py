@@ -148,7 +148,7 @@ class Condition(nn.Module, ABC):
         multiplies; by default none. Asked after `prepare`."""
         return {}
 
-    def told_of(self, partial: Data, molecules: Data) -> dict[str, Mean]:
+    def metrics(self, partial: Data, molecules: Data) -> dict[str, Mean]:
         """What a training is to log of it, by name; by default nothing. Asked after `prepare`."""
         return {}
 

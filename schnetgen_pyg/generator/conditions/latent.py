@@ -163,7 +163,7 @@ class Latent(GivenGraph):
         cost = torch.relu(each.mean(0) - FREE).sum() * len(each)
         return {"kl": Mean(cost, (size * (size - 1) / 2).sum())}
 
-    def told_of(self, partial: Data, molecules: Data) -> dict[str, Mean]:
+    def metrics(self, partial: Data, molecules: Data) -> dict[str, Mean]:
         """KL divergence in nats of a molecule, and of each of the numbers of z over its atoms."""
         number = float(molecules.ptr.numel() - 1)
         each = partial.latent_kl.detach().sum(0)
