@@ -72,7 +72,7 @@ def _of(item: Any, number: int) -> Iterator[Given]:
 
 def _of_file(path: Path, suffix: str) -> Iterator[Given]:
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
+        raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'there is no such file'}")
     if suffix in WITH_BONDS:
         for number, mol in enumerate(read_mols(path, drawings=True)):
             yield _checked(mol, _name(mol), f"{path}: structure {number}")

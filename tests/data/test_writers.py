@@ -165,3 +165,18 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 def test_full_disk_is_named(tmp_path):
     with pytest.raises(InputError, match="could not be written"), replacing(tmp_path / "x"):
         Path("/dev/full").write_text("x" * 100_000)
+
+
+def test_texts_of_several_lines_do_not_break_a_file_of_frames(tmp_path):
+    """Such as a property of an SDF file; and what a CIF says of its space group is its symbol."""
+    ase.io.write(tmp_path / "x.cif", ase.build.bulk("Cu", cubic=True))
+    (crystal,) = load(tmp_path / "x.cif")
+    crystal.info["note"] = "two\nlines"
+    crystal.info["more"] = {"of": ["these\r\nthree", 1]}
+    write(tmp_path / "x.extxyz", [to_ase(crystal)] * 2)
+    for one in load(tmp_path / "x.extxyz"):
+        assert one.info["spacegroup"] == "P 1"
+        assert one.info["note"] == "two lines"
+        assert one.info["more"] == {"of": ["these three", 1]}
+        assert one.z.tolist() == [29] * 4
+    assert crystal.info["note"] == "two\nlines"

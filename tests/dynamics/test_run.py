@@ -1,6 +1,7 @@
 """Trajectories: physics, files, what is continued and what is stopped."""
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import ase.units
 import numpy as np
 import pytest
 
-from schnetgen_pyg import InputError
+from schnetgen_pyg import InputError, load
 from schnetgen_pyg.dynamics.config import DynamicsConfig
 from schnetgen_pyg.dynamics.run import run_dynamics
 from schnetgen_pyg.dynamics.start import starts
@@ -200,6 +201,34 @@ def test_a_finished_trajectory_is_not_overwritten_unasked(tmp_path):
     assert run_dynamics(of_pairs(), [moving], path, overwrite=True, **settings).new
 
 
+@pytest.mark.parametrize("missing", ["summary.json", "log.csv"])
+def test_a_finished_trajectory_without_what_belongs_to_it(missing, tmp_path):
+    path, settings = tmp_path / "t.extxyz", {"ensemble": "nve", "steps": 10}
+    run_dynamics(of_pairs(), [triangle()], path, **settings)
+    (tmp_path / f"t.{missing}").unlink()
+    with pytest.raises(InputError, match=rf"t\.{missing}: is gone, and .* --overwrite"):
+        run_dynamics(of_pairs(), [triangle()], path, **settings)
+    assert run_dynamics(of_pairs(), [triangle()], path, overwrite=True, **settings).new
+    assert (tmp_path / f"t.{missing}").exists()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_copies_have_noise_of_their_own(way, tmp_path):
+    """Else they would soon move alike: in one batch, in the next, and one after the other."""
+    _, settings = given(way)
+    still = triangle()
+    still.set_momenta(np.full((3, 3), 1e-9))  # velocities of the file, the same for all
+    path = tmp_path / "t.extxyz"
+    settings |= {"batch": 2 if way == "torch_sim" else 1, "steps": 10, "tau": 5.0}
+    run_dynamics(of_pairs(), [still] * 4, path, ensemble="nvt", **settings)
+    last = [atoms.positions for atoms in frames(path) if atoms.info["step"] == 10]
+    last = last[:: settings["beads"]]
+    assert len(last) == 4
+    for k, one in enumerate(last):
+        for other in last[:k]:
+            assert abs(one - other).max() > 1e-3
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_what_explodes_is_stopped_and_loses_nothing(way, tmp_path):
     """The others of its batch go on, as if it had not been there."""
@@ -269,8 +298,18 @@ def test_every_format_holds_the_trajectory(suffix, tmp_path):
         assert np.isclose(a.get_potential_energy(), b.get_potential_energy())
 
 
+def test_a_crystal_of_a_cif(tmp_path):
+    ase.io.write(tmp_path / "x.cif", lattice())
+    (crystal,) = load(tmp_path / "x.cif")
+    crystal.info["note"] = "two\nlines"
+    for suffix in (".extxyz", ".db"):
+        path = tmp_path / f"t{suffix}"
+        run_dynamics(of_pairs(lennard_jones), [crystal], path, steps=10, overwrite=True)
+        assert [atoms.info["step"] for atoms in frames(path)] == [0, 10]
+
+
 REFUSED = {
-    "a cell for a network without cutoff": "no cutoff.*molecules.*remove the cell",
+    "a cell for a network without cutoff": "no cutoff.*molecules.*remove its cell",
     "npt of a molecule": "npt needs a cell",
     "a charge": "knows neither charge nor spin",
     "another element": "holds atomic numbers",
@@ -313,6 +352,9 @@ def test_what_cannot_be_moved_is_refused(what, tmp_path):
         ({"temperature": 0.0}, "0 is for nve alone"),
         ({"beads": 0}, "at least 1"),
         ({"ensemble": "npt", "beads": 2}, "npt with beads"),
+        ({"timestep": math.inf}, "timestep must be a finite number"),
+        ({"temperature": math.inf}, "temperature must be a finite number"),
+        ({"pressure": math.nan}, "pressure must be a finite number"),
     ],
 )
 def test_settings_that_make_no_sense(changes, message):

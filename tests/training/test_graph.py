@@ -1,6 +1,7 @@
 """Training on tables of SMILES."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -99,6 +100,21 @@ def test_a_run_that_was_stopped_ends_as_a_whole_one(data, tmp_path, monkeypatch)
     parts = fit_graph(data, tmp_path / "parts", encoder=ENCODER, **settings)
     assert torch.equal(weights(whole), weights(parts))
     assert whole.provenance["metrics"] == parts.provenance["metrics"]
+
+
+def test_a_finished_run_says_that_other_settings_change_nothing(data, tmp_path):
+    settings = QUICK | {"epochs": 2}
+    first = fit_graph(data, tmp_path, encoder=ENCODER, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_graph(data, tmp_path, encoder=ENCODER, **settings)
+    for changes, said in (
+        ({"learning_rate": 1e-4}, r"learning_rate was 0\.005, is now 0\.0001\); .* stays as it is"),
+        ({"epochs": 1}, "epochs was 2, is now 1"),
+    ):
+        with pytest.warns(UserWarning, match=said):
+            again = fit_graph(data, tmp_path, encoder=ENCODER, **(settings | changes))
+        assert torch.equal(weights(first), weights(again))
 
 
 def test_a_missing_label_has_no_gradient(data, tmp_path):

@@ -221,6 +221,9 @@ def test_bad_input(isomers, tmp_path):
         fit(small_model(targets=("gap", "mu"), **PARTS), data, tmp_path / "a", **QUICK)
     with pytest.raises(InputError, match="weights: forces is none of the targets; there are gap"):
         fit(joint(), data, tmp_path / "a", weights={"forces": 2.0}, **QUICK)
+    for name in ("learning_rate", "position_noise", "kl_weight", "gradient_clip"):
+        with pytest.raises(InputError, match=f"{name} must be a finite number, got inf"):
+            TrainingConfig(**{name: math.inf})
     with pytest.raises(InputError, match="target_weight must be positive"):
         fit(joint(), data, tmp_path / "a", target_weight=0.0, **QUICK)
     data[4].info["gap"] = "wide"
