@@ -212,9 +212,9 @@ def _check_same(there: dict[str, Any], here: dict[str, Any], name: str) -> None:
 
 
 def _shared_targets(model: Any, parent: Any) -> set[str]:
-    """Names of the targets that two models predict in the same way."""
-    known = parent.targets
-    return {name for name, target in model.targets.items() if known.get(name) == target}
+    """Names of the targets that two models, if they have any, predict in the same way."""
+    here, there = (getattr(one, "targets", {}) for one in (model, parent))
+    return {name for name, target in here.items() if there.get(name) == target}
 
 
 def _enlarged(key: str, old: Tensor, new: Tensor, grown: dict[int, list[int]]) -> Tensor:

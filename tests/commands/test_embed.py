@@ -139,7 +139,7 @@ def test_molecules_with_bonds_keep_their_properties(encoder, tmp_path):
         ("smiles\nC1CC\n", [], "no vector could be made: .*line 2"),
         ("smiles\n", [], "holds no molecules"),
         ("smiles\n", ["--out=x.npz"], "holds no molecules"),
-        ("", [], "in.csv: the file is empty"),
+        ("", [], "the file is empty"),
         ("smiles,failure\nC,x\n", [], "has a column 'failure'"),
         ("smiles,vector_0\nC,1\n", [], "has a column 'vector_0'"),
         ("smiles,vectors\nC,1\n", ["--out=x.npz"], "in.csv: has a column 'vectors'"),

@@ -2,6 +2,7 @@ import csv
 import os
 from pathlib import Path
 
+import ase.build
 import ase.db
 import ase.io
 import numpy as np
@@ -10,7 +11,8 @@ from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from rdkit import Chem
 
-from schnetgen_pyg import InputError
+from schnetgen_pyg import InputError, load
+from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.data.readers import read
 from schnetgen_pyg.data.writers import file_format, keep_whole_frames, write
 from schnetgen_pyg.storage.atomic import replacing
