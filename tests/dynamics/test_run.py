@@ -305,7 +305,7 @@ def test_a_crystal_of_a_cif(tmp_path):
     for suffix in (".extxyz", ".db"):
         path = tmp_path / f"t{suffix}"
         run_dynamics(of_pairs(lennard_jones), [crystal], path, steps=10, overwrite=True)
-        assert [atoms.info["step"] for atoms in frames(path)] == [0, 10]
+        assert [one.info["step"] for one in load(path)] == [0, 10]
 
 
 REFUSED = {

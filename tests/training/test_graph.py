@@ -106,7 +106,7 @@ def test_a_finished_run_says_that_other_settings_change_nothing(data, tmp_path):
     settings = QUICK | {"epochs": 2}
     first = fit_graph(data, tmp_path, encoder=ENCODER, **settings)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", message=".*holds a run with other settings")
         fit_graph(data, tmp_path, encoder=ENCODER, **settings)
     for changes, said in (
         ({"learning_rate": 1e-4}, r"learning_rate was 0\.005, is now 0\.0001\); .* stays as it is"),
