@@ -91,6 +91,26 @@ def test_the_thermostat_holds_the_temperature(way, tmp_path):
         assert abs(np.mean(kinetic) / (1.5 * 3 * ase.units.kB) - 500) < 4 * error
 
 
+@pytest.mark.parametrize("way", ["ase", "torch_sim"])
+def test_momenta_are_forgotten_in_tau_and_thermal_afterwards(way, tmp_path):
+    """Free atoms: ⟨p⟩ falls as exp(−t/τ), then p²/m has the mean 3 kT."""
+    if way == "torch_sim":
+        pytest.importorskip("torch_sim")
+    free = lattice().repeat((3, 3, 1))
+    spread = np.sqrt(free.get_masses()[0] * ase.units.kB * 400.0)
+    free.set_momenta(np.full((len(free), 3), 2.5 * spread))
+    settings = {"ensemble": "nvt", "temperature": 400.0, "tau": 20.0, "steps": 400, "every": 20}
+    structures = [free] if way == "ase" else [free, free]
+    run_dynamics(of_pairs(lambda r: 0 * r), structures, tmp_path / "t.extxyz", **settings)
+    found = np.stack([atoms.get_momenta() for atoms in frames(tmp_path / "t.extxyz")]) / spread
+    found = found.reshape(21, -1)  # every 10 fs
+    error = found.shape[1] ** -0.5
+    for frame in (1, 2, 4):
+        assert found[frame].mean() == pytest.approx(2.5 * np.exp(-frame / 2), abs=4 * error)
+    late = np.square(found[12::2])  # half forgotten twice between two of these
+    assert late.mean() == pytest.approx(1.0, abs=4 * (2 / late.size) ** 0.5 * 1.2)
+
+
 @pytest.mark.slow
 def test_quantum_nuclei_spread_further_than_classical_ones(tmp_path):
     """An oscillator of two atoms: ⟨x²⟩ = ħ/(2μω) coth(ħω/2kT) for many beads; of a ring polymer of
