@@ -118,7 +118,7 @@ class ResumableFile:
             finish(self.path, self._made_of, self.partial)  # before: a full disk leaves the records
             with naming(self.path):
                 self.partial.replace(self.path)
-        self._settings.unlink()
+        self._end()
 
     def close(self) -> None:
         """The result is in its place: remove the records.
@@ -133,4 +133,8 @@ class ResumableFile:
             self.path.unlink()
             raise
         self.partial.unlink()
+        self._end()
+
+    def _end(self) -> None:
         self._settings.unlink()
+        self._held.close()

@@ -99,16 +99,16 @@ def test_momenta_are_forgotten_in_tau_and_thermal_afterwards(way, tmp_path):
     free = lattice().repeat((3, 3, 1))
     spread = np.sqrt(free.get_masses()[0] * ase.units.kB * 400.0)
     free.set_momenta(np.full((len(free), 3), 2.5 * spread))
-    settings = {"ensemble": "nvt", "temperature": 400.0, "tau": 20.0, "steps": 400, "every": 20}
+    settings = {"ensemble": "nvt", "temperature": 400.0, "tau": 5.0, "steps": 400, "every": 5}
     structures = [free] if way == "ase" else [free, free]
     run_dynamics(of_pairs(lambda r: 0 * r), structures, tmp_path / "t.extxyz", **settings)
     found = np.stack([atoms.get_momenta() for atoms in frames(tmp_path / "t.extxyz")]) / spread
-    found = found.reshape(21, -1)  # every 10 fs
+    found = found.reshape(81, -1)  # every τ/2
     error = found.shape[1] ** -0.5
     for frame in (1, 2, 4):
         assert found[frame].mean() == pytest.approx(2.5 * np.exp(-frame / 2), abs=4 * error)
-    late = np.square(found[12::2])  # half forgotten twice between two of these
-    assert late.mean() == pytest.approx(1.0, abs=4 * (2 / late.size) ** 0.5 * 1.2)
+    late = np.square(found[12::4])  # e⁻⁴ of a square is left from one of these to the next
+    assert late.mean() == pytest.approx(1.0, abs=4 * (2 / late.size) ** 0.5)
 
 
 @pytest.mark.slow
@@ -303,6 +303,19 @@ def test_velocities_of_the_file_are_taken_and_others_drawn():
     assert abs(np.mean(energies) - expected) < 4 * np.std(energies) / 300**0.5
     _, others = starts(of_pairs(), [moving, triangle()], config)
     assert np.array_equal(others[1].atoms.get_momenta(), drawn[0].atoms.get_momenta())
+
+
+def test_kinetic_energy_is_shared_by_what_can_move():
+    """In nve net momentum and rotation stay zero: of a line two, of a cell none; a thermostat gives
+    motion to all."""
+    pair = ase.Atoms("CO", [[0, 0, 0], [1.5, 0, 0]])
+    for atoms, removed in ((triangle(), 6), (pair, 5), (lattice(), 3), (ase.Atoms("O"), 0)):
+        for ensemble, fewer in (("nve", removed), ("nvt", 0)):
+            _, made = starts(of_pairs(), [atoms] * 300, DynamicsConfig(ensemble=ensemble))
+            assert {one.degrees for one in made} == {3 * len(atoms) - fewer}
+        left = (3 * len(atoms) - removed) * ase.units.kB * 300.0 / 2
+        found = np.mean([one.atoms.get_kinetic_energy() for one in made])
+        assert found == pytest.approx(left, rel=4 * (2 / (3 * len(atoms) - removed) / 300) ** 0.5)
 
 
 @pytest.mark.parametrize("suffix", [".xyz", ".traj", ".db"])
