@@ -117,6 +117,46 @@ def test_a_finished_run_says_that_other_settings_change_nothing(data, tmp_path):
         assert torch.equal(weights(first), weights(again))
 
 
+def test_units_do_not_decide(tmp_path):
+    """Labels in a unit a thousand times as small train the same network, beside another column."""
+    rows = [f"{'C' * k}O,{k},{1000 * k},{(7 * k) % 5}" for k in range(1, 31)]
+    (tmp_path / "x.csv").write_text("smiles,y,milli,z\n" + "\n".join(rows) + "\n")
+    models = [
+        fit_graph(
+            read_labelled(tmp_path / "x.csv", [name, "z"]),
+            tmp_path / name,
+            encoder=ENCODER,
+            **QUICK,
+        )
+        for name in ("y", "milli")
+    ]
+    torch.testing.assert_close(weights(models[0]), weights(models[1]), atol=1e-5, rtol=1e-4)
+    told = [model.provenance["test"] for model in models]
+    assert told[1]["milli_rmse"] == pytest.approx(1000 * told[0]["y_rmse"], rel=1e-3)
+
+
+def test_each_part_of_the_split_has_its_use(data, tmp_path):
+    """Means are of the training, which the test must not reach, and test errors are of the test."""
+    model = fit_graph(data, tmp_path, encoder=ENCODER, **(QUICK | {"epochs": 1}))
+    parts = json.loads((tmp_path / "split.json").read_text())
+    labels = data.labels[:, 0]
+    assert float(model.mean[0]) == pytest.approx(float(labels[parts["train"]].nanmean()))
+    assert float(model.mean[0]) != pytest.approx(float(labels.nanmean()))
+    found = model.predict([data.smiles[k] for k in parts["test"]])["nitrogens"]
+    missed = found - labels[parts["test"]].numpy()
+    told = model.provenance["test"]
+    assert told["num_molecules"] == len(parts["test"])
+    assert told["nitrogens_rmse"] == pytest.approx(np.nanmean(missed**2) ** 0.5, rel=1e-4)
+
+
+def test_a_folder_with_the_split_of_another_seed(data, tmp_path):
+    settings = QUICK | {"epochs": 1}
+    fit_graph(data, tmp_path, encoder=ENCODER, **settings)
+    for changes, said in (({"seed": 1}, "seed was 0, is now 1"), ({"test": 0.1}, "test_share was")):
+        with pytest.raises(InputError, match=rf"split.json: .*{said}"):
+            fit_graph(data, tmp_path, encoder=ENCODER, **(settings | changes))
+
+
 def test_a_missing_label_has_no_gradient(data, tmp_path):
     """A molecule counts for the columns that it has only, and others are what they are without."""
     from schnetgen_pyg.training.graph import GraphModule
