@@ -1,6 +1,8 @@
 """Training on tables of SMILES."""
 
 import json
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -155,6 +157,25 @@ def test_a_folder_with_the_split_of_another_seed(data, tmp_path):
     for changes, said in (({"seed": 1}, "seed was 0, is now 1"), ({"test": 0.1}, "test_share was")):
         with pytest.raises(InputError, match=rf"split.json: .*{said}"):
             fit_graph(data, tmp_path, encoder=ENCODER, **(settings | changes))
+
+
+def test_two_processes_do_not_train_in_one_folder(data, tmp_path):
+    settings = QUICK | {"epochs": 1}
+    before = fit_graph(data, tmp_path, encoder=ENCODER, **settings)
+    code = (
+        "from schnetgen_pyg.storage.alone import alone\n"
+        f"held = alone({str(tmp_path / 'split.json')!r})\n"
+        "print('held', flush=True)\n"
+        "input()\n"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match=r"split.json: another process is writing there"):
+            fit_graph(data, tmp_path, encoder=ENCODER, **(settings | {"epochs": 2}))
+        other.kill()
+    after = fit_graph(data, tmp_path, encoder=ENCODER, **(settings | {"epochs": 2}))
+    assert not torch.equal(weights(before), weights(after))
 
 
 def test_a_missing_label_has_no_gradient(data, tmp_path):
