@@ -7,6 +7,9 @@ from typing import Any
 
 from markdown_tables import markdown, source
 
+#: Where groups are looked for.
+SPACES = ("two components", "all dimensions")
+
 
 def crystals(record: dict[str, Any]) -> str:
     """All parts that were measured."""
@@ -47,14 +50,14 @@ def _groups(cells: dict[str, Any]) -> str:
             *(
                 f"{one['accuracy']:.0%} ({one['shuffled_mean']:.0%} ± {one['shuffled_std']:.0%}, "
                 f"p = {one['p_value']:.1g})"
-                for one in row["groups"][kind].values()
+                for one in (row["groups"][kind][space] for space in SPACES)
             ),
         ]
         for name, row in cells.items()
         for kind in row["groups"]
     ]
     header = ["elements with one of their own group nearest (shuffled)"]
-    return markdown([*header, "two components", "all dimensions"], rows)
+    return markdown([*header, *SPACES], rows)
 
 
 def _metals(parts: dict[str, Any]) -> str:

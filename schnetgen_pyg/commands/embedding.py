@@ -36,7 +36,7 @@ def embed(arguments: Sequence[str]) -> None:
     from schnetgen_pyg.commands.progress import progress
     from schnetgen_pyg.data.csv_tables import FAILURE
     from schnetgen_pyg.data.molecule_rows import MoleculeRows
-    from schnetgen_pyg.data.vector_tables import TABLES, VECTOR
+    from schnetgen_pyg.data.vector_tables import TABLES, VECTOR, VECTORS
     from schnetgen_pyg.errors import InputError
     from schnetgen_pyg.parallel import grouped
     from schnetgen_pyg.representations.boltzmann_gnn import BoltzmannGNN
@@ -54,7 +54,7 @@ def embed(arguments: Sequence[str]) -> None:
     writing = claim(options, options.out)
     rows = MoleculeRows(Path(options.file), options.smiles)
     for name in rows.columns:
-        if name == FAILURE or name.startswith(VECTOR):
+        if name in (FAILURE, VECTORS) or name.startswith(VECTOR):
             raise InputError(
                 f"{options.file}: has a column {name!r}, which is to be made; rename it"
             )

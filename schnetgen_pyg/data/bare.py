@@ -20,7 +20,7 @@ from schnetgen_pyg.data.electrons import electrons
 from schnetgen_pyg.data.origin import named
 from schnetgen_pyg.data.readers import read
 from schnetgen_pyg.data.readers.packed import suffix_of
-from schnetgen_pyg.data.readers.sdf import WITH_BONDS, read_mols
+from schnetgen_pyg.data.readers.sdf import WITH_BONDS, number_in, read_mols
 from schnetgen_pyg.errors import InputError
 
 #: Molecules of a structure at most: their random numbers are told apart by that.
@@ -107,7 +107,8 @@ def _of_mol(mol: Chem.Mol, where: str) -> BareStructure:
     numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
     if not all(numbers):
         raise InputError(f"{where}: has dummy atoms (*), which are no atoms; replace them")
-    info = mol.GetPropsAsDict()
+    said = mol.GetPropsAsDict(autoConvertStrings=False)
+    info = {name: number_in(one) if isinstance(one, str) else one for name, one in said.items()}
     atoms = ase.Atoms(numbers, mol.GetConformer().GetPositions(), info=info)
     return BareStructure(atoms, _molecules(whole), where)
 

@@ -17,6 +17,7 @@ from typing import Any
 import ase
 import numpy as np
 import torch
+from ase.spacegroup import Spacegroup
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from torch import Tensor
 from torch_geometric.data import Batch, Data
@@ -232,6 +233,8 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if value is None or isinstance(value, (str, int, float, list, dict)):
         return value
+    if isinstance(value, Spacegroup):
+        return value.symbol
     return list(value) if isinstance(value, tuple) else str(value)
 
 

@@ -20,6 +20,7 @@ from schnetgen_pyg.chem.molecular_graphs import ATOM_FIELDS, BOND_FIELDS, Molecu
 from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE, known_or_perceived
 from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.data.lewis_structures import FEW, GROUP, SECONDS
+from schnetgen_pyg.data.origin import changed
 from schnetgen_pyg.data.readers.smiles import parsed
 from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.errors import InputError
@@ -138,8 +139,7 @@ def with_graphs(structures: Sequence[Data], jobs: int | None = None) -> list[Dat
         if found is None or isinstance(found, Failure):
             result[number] = None
         else:
-            whole = structures[number].to_dict() | {GRAPH: torch.from_numpy(found)}
-            result[number] = Data(**whole)
+            result[number] = changed(structures[number], **{GRAPH: torch.from_numpy(found)})
     return result
 
 

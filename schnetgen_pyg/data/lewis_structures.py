@@ -20,6 +20,7 @@ from schnetgen_pyg.chem.molecules import FORMAL_CHARGE, VALENCE
 from schnetgen_pyg.chem.perception import perceive
 from schnetgen_pyg.chem.valence_states import ValenceState, states_of
 from schnetgen_pyg.data.conversion import to_ase
+from schnetgen_pyg.data.origin import changed
 from schnetgen_pyg.parallel import Failure, each_in_processes, job_count
 
 #: Why a structure has no Lewis structure that a generator could learn from, by what
@@ -70,7 +71,7 @@ def with_lewis_structures(
             name: torch.from_numpy(values).long()
             for name, values in zip((FORMAL_CHARGE, VALENCE), found, strict=True)
         }
-        result[number] = Data(**{**structures[number].to_dict(), **told})
+        result[number] = changed(structures[number], **told)
     return result, {reason: sorted(failed[reason]) for reason in REASONS if reason in failed}
 
 

@@ -77,7 +77,13 @@ class MoleculeRows:
                 f"SMILES in {' or '.join(WITH_SMILES)}"
             )
         if not path.is_file():
-            raise InputError(f"{path}: there is no such file")
+            why = "is a folder" if path.is_dir() else "there is no such file"
+            raise InputError(f"{path}: {why}")
+        if column is not None and self.suffix != ".csv":
+            raise InputError(
+                f"{path}: has no columns of which one could be {column!r} (smiles=…, --smiles): "
+                "that is for .csv; leave it out"
+            )
 
     @cached_property
     def columns(self) -> list[str]:
@@ -118,4 +124,4 @@ def _said(mol: Chem.Mol) -> dict[str, Any]:
     """Title, SMILES and properties of a record."""
     title = mol.GetProp(TITLE) if mol.HasProp(TITLE) else ""
     text = Chem.MolToSmiles(Chem.RemoveHs(mol, sanitize=False))
-    return {"name": title, "smiles": text} | mol.GetPropsAsDict()
+    return {"name": title, "smiles": text} | mol.GetPropsAsDict(autoConvertStrings=False)

@@ -6,7 +6,9 @@ no batch and no file.
 
 from __future__ import annotations
 
+import copy
 import os
+from typing import Any
 
 from torch_geometric.data import Data
 
@@ -17,6 +19,14 @@ KEY = "_schnetgen_origin"
 def keep_origin(data: Data, path: str | os.PathLike[str], number: int) -> None:
     """A structure remembers the file that it was read from, and its number in it."""
     vars(data)[KEY] = (os.fspath(path), number)
+
+
+def changed(data: Data, **attributes: Any) -> Data:
+    """A copy of a structure, of the same file, with other attributes."""
+    found = copy.copy(data)
+    for name, value in attributes.items():
+        found[name] = value
+    return found
 
 
 def named(data: Data, otherwise: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -12,8 +13,8 @@ import pandas as pd
 
 from schnetgen_pyg.errors import InputError
 
-#: Columns of the vectors begin so.
-VECTOR = "vector_"
+#: Columns of the vectors begin so; as one array they are called so.
+VECTOR, VECTORS = "vector_", "vectors"
 
 
 class VectorTable(Protocol):
@@ -60,9 +61,12 @@ class NpzTable:
         vectors = np.empty((0, 0), dtype=np.float32)
         if self.channels:
             vectors = np.memmap(self.rows, np.float32, "r").reshape(-1, self.channels)
-        arrays: dict[str, np.ndarray] = {name: np.array(v) for name, v in self.texts.items()}
-        with self.path.open("wb") as file:
-            np.savez(file, vectors=vectors, **arrays)  # type: ignore[arg-type]
+        arrays = {VECTORS: vectors} | {name: np.array(v) for name, v in self.texts.items()}
+        # `np.savez` takes the names as those of arguments, and has one that is called file.
+        with zipfile.ZipFile(self.path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            for name, values in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, np.asanyarray(values), allow_pickle=False)
         self.rows.close()
 
 
@@ -74,7 +78,7 @@ class ParquetTable:
             import pyarrow.parquet
         except ImportError as error:
             raise InputError(
-                f"{path}: .parquet is written by pyarrow, which is not there (pip install "
+                ".parquet is written by pyarrow, which is not there (pip install "
                 "pyarrow); take .csv or .npz"
             ) from error
         self.arrow, self.path = pyarrow, path

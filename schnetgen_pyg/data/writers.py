@@ -8,9 +8,9 @@ CSV files. What a format has no place for is refused or said.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import ase
 import ase.io
@@ -26,12 +26,39 @@ from schnetgen_pyg.storage.atomic import is_stream, replacing, require_writable
 
 Writer = Callable[[Path, Any], None]
 
-#: Writers of suffixes; all other formats are ASE's.
+
+def write_extxyz(file: Path | IO[str], structures: Sequence[ase.Atoms]) -> None:
+    """Write frames of extended xyz. What is said of a structure stands in one line there: the line
+    breaks of texts become spaces."""
+    ase.io.write(file, [_in_one_line(atoms) for atoms in structures], format="extxyz")
+
+
+def _in_one_line(atoms: ase.Atoms) -> ase.Atoms:
+    info = {name: _without_breaks(value) for name, value in atoms.info.items()}
+    if info == atoms.info:
+        return atoms
+    found = atoms.copy()
+    found.info, found.calc = info, atoms.calc
+    return found
+
+
+def _without_breaks(value: Any) -> Any:
+    if isinstance(value, str):
+        return " ".join(value.splitlines())
+    if isinstance(value, list):
+        return [_without_breaks(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _without_breaks(one) for name, one in value.items()}
+    return value
+
+
+#: Writers of suffixes, and of what has several of them; all other formats are ASE's.
 WRITERS: dict[str, Writer] = {
     ".db": write_database,
     ".sdf": write_sdf,
     ".smi": write_smiles,
     ".csv": write_csv,
+    "extxyz": write_extxyz,
     SUFFIX: write_stored,
 }
 

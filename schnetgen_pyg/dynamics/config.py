@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+import numpy as np
 
 from schnetgen_pyg.errors import InputError, require
 
@@ -48,8 +51,16 @@ class DynamicsConfig:
         cold = name == "nve" and self.beads == 1
         fits = self.temperature > 0 or (cold and self.temperature == 0)
         require(fits, "temperature", self.temperature, "positive (K); 0 is for nve alone")
+        for field in ("temperature", "pressure", "timestep"):
+            value = getattr(self, field)
+            require(math.isfinite(value), field, value, "a finite number")
         if name == "npt" and self.beads > 1:
             raise InputError(
                 "npt with beads is not offered: take nvt, or i-PI itself with the driver "
                 "schnetgen_pyg/dynamics/ipi_driver.py"
             )
+
+    def seed_of(self, index: int) -> int:
+        """Of the thermostat's random numbers, for the structures from this number on that are moved
+        together. Copies with one noise would soon move alike."""
+        return int(np.random.SeedSequence([self.seed, index, 3]).generate_state(1)[0])

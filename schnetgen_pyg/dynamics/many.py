@@ -45,18 +45,23 @@ class ManyEngine(Engine):
         self._require_alike()
         self._model = TorchSimPotential(potential)
         self._step = _integrator(self._model, config)
-        self._random = torch.Generator(self._model.device).manual_seed(config.seed)
+        self._random = torch.Generator(self._model.device)
+        self._random.manual_seed(config.seed_of(self.starts[0].index))
         self._state = self._made(self._at_start())
         found = self._model(self._state)
         self._state.energy, self._state.forces = found["energy"], found["forces"]
 
     def _require_alike(self) -> None:
-        kinds = {tuple(one.atoms.pbc.tolist()) for one in self.starts}
-        if len(kinds) > 1 or not kinds <= {(True,) * 3, (False,) * 3}:
-            raise InputError(
-                "structures of one batch are all molecules or all periodic in three directions; "
-                f"these have pbc {sorted(map(list, kinds))}: move them one by one (--batch 1)"
-            )
+        first = self.starts[0]
+        for one in self.starts:
+            pbc = one.atoms.pbc
+            if not (pbc == first.atoms.pbc).all() or len({*pbc.tolist()}) > 1:
+                others = f", and {first.name} {first.atoms.pbc.tolist()}" if one != first else ""
+                raise InputError(
+                    f"{one.name}: has pbc {pbc.tolist()}{others}; structures of one batch are all "
+                    "molecules or all periodic in three directions: move them one by one "
+                    "(--batch 1)"
+                )
 
     def _at_start(self) -> dict[str, np.ndarray]:
         atoms = [one.atoms for one in self.starts]

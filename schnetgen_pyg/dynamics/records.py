@@ -17,6 +17,7 @@ import numpy as np
 from ase.io.trajectory import TrajectoryWriter
 
 from schnetgen_pyg.data.database_rows import write_database
+from schnetgen_pyg.data.writers import write_extxyz
 from schnetgen_pyg.dynamics.engine import Moment
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.storage.atomic import naming, replacing, require_writable
@@ -72,8 +73,18 @@ class Records:
             path, "extxyz", settings, self._go_back, result={"steps": steps}, overwrite=overwrite
         )
         self.finished = self._file.finished
+        if self.finished:
+            self._require_whole(path)
         if not self.finished and not self.known:
             self._clear()
+
+    def _require_whole(self, path: Path) -> None:
+        for beside in (self.log, self.summary):
+            if not beside.is_file():
+                raise InputError(
+                    f"{beside}: is gone, and {path} beside it is finished; put it back, or make "
+                    "both anew with --overwrite (overwrite=True)"
+                )
 
     def _clear(self) -> None:
         self._state.unlink(missing_ok=True)
@@ -110,7 +121,7 @@ class Records:
             for frame in moment.beads:
                 frame.info |= {"structure": index, "step": step, "time_fs": time}
                 frame.info["temperature_K"] = moment.temperature
-                ase.io.write(frames, frame, format="extxyz")
+                write_extxyz(frames, [frame])
             energies = moment.potential, moment.kinetic, moment.temperature, moment.conserved
             lines.writerow([index, step, time, *energies, *_of_the_cell(moment)])
         for path, text in ((self._file.partial, frames), (self._rows, rows)):

@@ -192,7 +192,7 @@ def _input(start: Start, config: DynamicsConfig) -> str:
     structure.store(beads)
     cell.store(Cell(h=vectors.T / ase.units.Bohr))
     return INPUT.format(
-        seed=config.seed + 1,
+        seed=config.seed_of(start.index),
         beads=config.beads,
         structure=structure.write("beads"),
         cell=cell.write("cell"),

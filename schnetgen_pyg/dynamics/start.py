@@ -57,23 +57,15 @@ def starts(
     made = []
     for index, single in enumerate(data):
         name = named(single, f"structure {index}")
-        _require_cell_fits(potential, single, name, config)
+        _require_cell_fits(single, name, config)
         made.append(_started(to_ase(single), name, index, config))
     predict(potential, data, forces=False)  # refuses what is not for the potential
     return data, made
 
 
-def _require_cell_fits(
-    potential: Potential | Ensemble, data: Data, name: str, config: DynamicsConfig
-) -> None:
+def _require_cell_fits(data: Data, name: str, config: DynamicsConfig) -> None:
     cell = data.get("cell")
     periodic = cell is not None and bool(cell.any())
-    members = getattr(potential, "members", [potential])
-    if periodic and any(member.representation.cutoff is None for member in members):
-        raise InputError(
-            f"{name}: has a cell, and the potential sees all pairs of atoms (it has no cutoff): it "
-            "is for molecules; take one with a cutoff, or remove the cell"
-        )
     if config.ensemble == "npt" and not (periodic and bool(cell[0].any(1).all())):
         raise InputError(
             f"{name}: npt needs a cell that is periodic in three directions, and the structure "

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.data.graph_sets import GraphSet, graphs_of_smiles
 from schnetgen_pyg.data.labelled_graphs import GraphTarget
-from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.representations.boltzmann_gnn import BoltzmannGNN, BoltzmannGNNConfig
 from schnetgen_pyg.storage.models import load_model, restore, save_model
 
@@ -133,6 +133,7 @@ class GraphModel(nn.Module):
     def predict_graphs(self, graphs: Any, batch_size: int = 256) -> Tensor:
         """`forward` of all molecules of a `GraphSet` or of a part of it, so many at a time; on the
         CPU."""
+        require(batch_size >= 1, "batch_size", batch_size, "at least 1")
         device, mode = self.mean.device, self.training
         self.eval()
         found = []

@@ -35,7 +35,7 @@ class TablePrediction:
 
     def write(self, path: Path) -> None:
         """As CSV."""
-        with path.open("w", newline="") as file:
+        with path.open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, self.columns)
             table.writeheader()
             table.writerows(self.rows)

@@ -13,10 +13,19 @@ from torch import Tensor, nn
 from torch_geometric.nn import GINEConv, GPSConv, LayerNorm, global_mean_pool
 
 from schnetgen_pyg.chem.molecular_graphs import ATOM_FIELDS, BOND_FIELDS
+from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.registry import Registry
 
 #: Attention heads of ``gps``.
 HEADS = 4
+
+
+def _heads(channels: int) -> int:
+    if channels % HEADS:
+        raise InputError(
+            f"channels must be a multiple of {HEADS} for the attention heads of gps, got {channels}"
+        )
+    return HEADS
 
 
 def _gine(channels: int) -> nn.Module:
@@ -45,7 +54,7 @@ class _Gps(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         settings = {"norm": "layer_norm", "norm_kwargs": {"mode": "node"}, "act": "silu"}
-        self.conv = GPSConv(channels, _gine(channels), heads=HEADS, **settings)
+        self.conv = GPSConv(channels, _gine(channels), heads=_heads(channels), **settings)
 
     def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor, batch: Tensor) -> Tensor:
         told: Tensor = self.conv(x, edge_index, batch, edge_attr=edges)
@@ -74,6 +83,8 @@ class GraphEncoder(nn.Module):
 
     def __init__(self, layers: str = "gine", channels: int = 128, num_layers: int = 4):
         super().__init__()
+        require(channels >= 1, "channels", channels, "at least 1")
+        require(num_layers >= 1, "num_layers", num_layers, "at least 1")
         self.channels = channels
         self.atom = nn.ModuleList(nn.Embedding(size, channels) for size in ATOM_FIELDS.values())
         self.bond = nn.ModuleList(nn.Embedding(size, channels) for size in BOND_FIELDS.values())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.storage.alone import alone
 from schnetgen_pyg.storage.atomic import copy_to_stream, is_stream, naming, replacing
 from schnetgen_pyg.storage.finished import finish, is_finished
 from schnetgen_pyg.storage.settings import as_json, require_same_settings
@@ -72,16 +73,20 @@ class ResumableFile:
             self._begin(as_json(settings), keep_whole, overwrite)
 
     def _begin(self, wanted: Any, keep_whole: Callable[[Path], int], overwrite: bool) -> None:
-        """Take the records that are there, or begin anew."""
+        """Take the records that are there, or begin anew; no other process does meanwhile."""
+        if self._settings.is_file():
+            alone(self._settings).close()
         if self._settings.is_file() and not (overwrite and self._saved() != wanted):
             both = f"it and {self._settings.name}"
             require_same_settings(self.partial, self._saved(), wanted, remove=both)
             with naming(self.partial):
+                self._held = alone(self._settings)  # when it has been read
                 self.done = keep_whole(self.partial) if self.partial.is_file() else 0
             return
         self.partial.unlink(missing_ok=True)
         with replacing(self._settings) as temporary:
             temporary.write_text(json.dumps(wanted))
+        self._held = alone(self._settings)
 
     def _saved(self) -> Any:
         try:
@@ -113,7 +118,7 @@ class ResumableFile:
             finish(self.path, self._made_of, self.partial)  # before: a full disk leaves the records
             with naming(self.path):
                 self.partial.replace(self.path)
-        self._settings.unlink()
+        self._end()
 
     def close(self) -> None:
         """The result is in its place: remove the records.
@@ -128,4 +133,8 @@ class ResumableFile:
             self.path.unlink()
             raise
         self.partial.unlink()
+        self._end()
+
+    def _end(self) -> None:
         self._settings.unlink()
+        self._held.close()

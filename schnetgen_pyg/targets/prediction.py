@@ -37,7 +37,7 @@ class Predicts(Protocol):
         """Atomic numbers it is for."""
 
     def require_no_cell(self, cell: Tensor | None, where: str = "") -> None:
-        """Refuse a cell where a target depends on where in it the atoms are."""
+        """Refuse a cell that the representation, or a target, is not for."""
 
     def parameters(self) -> Iterator[Tensor]:
         """Its weights."""

@@ -93,13 +93,22 @@ class Predictor(nn.Module):
         return [n for n, head in self.heads.items() if getattr(head, f"reads_{what}", False)]
 
     def require_no_cell(self, cell: Tensor | None, where: str = "") -> None:
-        """Refuse a cell where a target depends on where in it the atoms are.
+        """Refuse a cell where the representation sees all pairs of atoms, or a target depends on
+        where in it the atoms are.
 
         Raises:
             InputError: naming the target.
         """
-        if cell is None or not (names := self._reading("positions")) or not bool(cell.any()):
+        names = self._reading("positions")
+        endless = self.representation.cutoff is None
+        if cell is None or not (names or endless) or not bool(cell.any()):
             return
+        if endless:
+            raise InputError(
+                f"{where}is periodic, and the representation has no cutoff, so that its pairs of "
+                "atoms have no end: it is for molecules; take a model with one (cutoff=5.0) or, if "
+                "it is one molecule in a box, remove its cell"
+            )
         raise InputError(
             f"{where}{names[0]} is for molecules: of a periodic structure it depends on where in "
             "the cell the atoms are; if it is one molecule in a box, remove its cell"

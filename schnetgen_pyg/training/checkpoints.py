@@ -17,7 +17,7 @@ from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.storage.atomic import replacing
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
-MODEL = "model.safetensors"
+MODEL, SPLIT = "model.safetensors", "split.json"
 
 
 def _check_sums(path: Path) -> None:

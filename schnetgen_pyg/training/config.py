@@ -67,6 +67,9 @@ class RunConfig:
             require(0 < weight < math.inf, f"the weight of {name}", weight, "positive")
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "between 0 and 1")
         for name, kind in get_type_hints(type(self)).items():
+            if kind is float:
+                value = getattr(self, name)
+                require(math.isfinite(value), name, value, "a finite number")
             if get_origin(kind) is Literal:
                 names, value = get_args(kind), getattr(self, name)
                 require(value in names, name, value, f"one of {', '.join(names)}")
@@ -215,6 +218,7 @@ class GraphTrainingConfig:
         require(0 <= self.test < 1, "test", self.test, "0 or more, and less than 1")
         held_out = self.validation + self.test
         require(held_out < 1, "validation + test", held_out, "less than 1")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         self.run(1)
 
     def run(self, num_training: int) -> RunConfig:

@@ -31,7 +31,7 @@ from schnetgen_pyg.representations.layers import mlp
 from schnetgen_pyg.representations.schnet import SchNet
 from schnetgen_pyg.storage.provenance import provenance
 from schnetgen_pyg.training.callbacks import metrics
-from schnetgen_pyg.training.checkpoints import MODEL
+from schnetgen_pyg.training.checkpoints import MODEL, SPLIT
 from schnetgen_pyg.training.config import RunConfig
 from schnetgen_pyg.training.learnable import with_valid_graphs
 from schnetgen_pyg.training.module import RunModule, Terms
@@ -174,10 +174,10 @@ def fit_contrastive(
     elements = tuple(sorted(elements_in(data)))
     model = model or BoltzmannGNN(BoltzmannGNNConfig(elements=elements))
     out.mkdir(parents=True, exist_ok=True)
-    check_continues(out, model)
+    check_continues(out, model, config)
     trainer = make_trainer(config, out, keep="last")
     held_out: dict[str, Any] = {"num_validation": config.num_validation, "seed": config.seed}
-    parts = split(data, **held_out, path=out / "split.json", group_by=config.group_by, min_atoms=2)
+    parts = split(data, **held_out, path=out / SPLIT, group_by=config.group_by, min_atoms=2)
     train, validation = ([data[k] for k in parts[name]] for name in ("train", "validation"))
     ensembles = groups_of(train, range(len(train)), config.group_by)
     weights = torch.ones(len(train))

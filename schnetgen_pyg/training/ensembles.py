@@ -16,7 +16,9 @@ from schnetgen_pyg.data.splits import groups_of
 from schnetgen_pyg.errors import InputError
 
 
-def sampler_of(structures: Sequence[Data], config: Any) -> BatchSampler | None:
+def sampler_of(
+    structures: Sequence[Data], config: Any, numbers: Sequence[int] | None = None
+) -> BatchSampler | None:
     """By which a run sees its structures, where its ``weight_by`` says that they are ensembles.
 
     Over the passes a molecule's loss is then Σ_R w(R) loss(R): with the weights of Boltzmann the
@@ -26,21 +28,23 @@ def sampler_of(structures: Sequence[Data], config: Any) -> BatchSampler | None:
     Args:
         structures: of the training, with ``info``.
         config: a `TrainingConfig` or one like it.
+        numbers: what messages call structures that are of no file; by default their places.
 
     Raises:
         InputError: naming a structure without a group or a usable weight.
     """
     if not config.weight_by:
         return None
+    numbers = range(len(structures)) if numbers is None else numbers
     ensembles = groups_of(structures, range(len(structures)), config.group_by)
     weights = torch.tensor(
         [
-            _weight(data, config.weight_by, named(data, f"structure {number}"))
+            _weight(data, config.weight_by, named(data, f"structure {numbers[number]}"))
             for number, data in enumerate(structures)
         ],
         dtype=torch.float64,
     )
-    _require_some(ensembles, weights, structures, config.weight_by)
+    _require_some(ensembles, weights, structures, numbers, config.weight_by)
     return EnsembleSampler(ensembles, weights, config.batch_size, config.steps, config.seed)
 
 
@@ -59,11 +63,15 @@ def _weight(data: Data, key: str, where: str) -> float:
 
 
 def _require_some(
-    ensembles: Sequence[Sequence[int]], weights: Tensor, structures: Sequence[Data], key: str
+    ensembles: Sequence[Sequence[int]],
+    weights: Tensor,
+    structures: Sequence[Data],
+    numbers: Sequence[int],
+    key: str,
 ) -> None:
     for own in ensembles:
         if not bool(weights[list(own)].sum() > 0):
-            where = named(structures[own[0]], f"structure {own[0]}")
+            where = named(structures[own[0]], f"structure {numbers[own[0]]}")
             raise InputError(
                 f"{where}: the {key!r} of all structures of its group are 0, so that none can be "
                 "drawn; correct them, or leave these out"

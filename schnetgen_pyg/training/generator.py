@@ -27,7 +27,7 @@ from schnetgen_pyg.generator.sampling.generate import sample
 from schnetgen_pyg.generator.training_set import TrainingSet
 from schnetgen_pyg.storage.provenance import provenance
 from schnetgen_pyg.training.callbacks import metrics
-from schnetgen_pyg.training.checkpoints import MODEL
+from schnetgen_pyg.training.checkpoints import MODEL, SPLIT
 from schnetgen_pyg.training.config import TrainingConfig
 from schnetgen_pyg.training.ensembles import sampler_of
 from schnetgen_pyg.training.fine_tuning import begin
@@ -182,7 +182,7 @@ def fit(
     data, labels, targets = with_targets(model, data, whole)
     check_weights(config.weights, targets)
     out.mkdir(parents=True, exist_ok=True)
-    check_continues(out, model)
+    check_continues(out, model, config)
     parent = begin(model, out, init)
     trainer = make_trainer(config, out, keep="last")
     full = with_everything(data, whole) if config.group_by else data
@@ -190,11 +190,12 @@ def fit(
         full,
         num_validation=config.num_validation,
         seed=config.seed,
-        path=out / "split.json",
+        path=out / SPLIT,
         group_by=config.group_by,
         min_atoms=2,
     )
-    sampler = sampler_of(taken(full, parts["train"]), config)
+    called = [data[k].index for k in parts["train"]] if config.weight_by else None
+    sampler = sampler_of(taken(full, parts["train"]), config, called)
     train, validation, both = (
         taken(data, numbers)
         for numbers in (parts["train"], parts["validation"], parts["train"] + parts["validation"])

@@ -26,7 +26,7 @@ from schnetgen_pyg.representations.boltzmann_gnn import BoltzmannGNN, BoltzmannG
 from schnetgen_pyg.storage.atomic import replacing
 from schnetgen_pyg.storage.provenance import provenance
 from schnetgen_pyg.storage.settings import require_same_settings
-from schnetgen_pyg.training.checkpoints import MODEL
+from schnetgen_pyg.training.checkpoints import MODEL, SPLIT
 from schnetgen_pyg.training.config import GraphTrainingConfig, RunConfig
 from schnetgen_pyg.training.fine_tuning import begin
 from schnetgen_pyg.training.module import RunModule, Terms
@@ -91,13 +91,13 @@ def fit_graph(
     config = replace(config or GraphTrainingConfig(), **changes)
     out = Path(out)
     model = _new_model(data, config.seed, encoder, init)
-    chosen = _split(data, config, parts, out / "split.json")
+    chosen = _split(data, config, parts, out / SPLIT)
     model.fit_statistics(data.labels[chosen["train"]], data.graphs.num_atoms[chosen["train"]])
     out.mkdir(parents=True, exist_ok=True)
-    check_continues(out, model)
+    check_continues(out, model, config)
     run_config = config.run(len(chosen["train"]))
     trainer = make_trainer(run_config, out, keep="best")
-    _keep_split(data, config, parts, chosen, out / "split.json")
+    _keep_split(data, config, parts, chosen, out / SPLIT)
     parent = begin(model.encoder, out, init)
     model.provenance = {"training": asdict(config), "num_training": len(chosen["train"])}
     model.provenance |= parent | provenance()

@@ -18,7 +18,7 @@ from schnetgen_pyg.potentials.model import Potential
 from schnetgen_pyg.storage.provenance import provenance
 from schnetgen_pyg.targets.labels import errors, labelled, trained_targets
 from schnetgen_pyg.targets.prediction import predict
-from schnetgen_pyg.training.checkpoints import MODEL
+from schnetgen_pyg.training.checkpoints import MODEL, SPLIT
 from schnetgen_pyg.training.config import PotentialTrainingConfig
 from schnetgen_pyg.training.fine_tuning import begin
 from schnetgen_pyg.training.module import RunModule, Terms
@@ -101,14 +101,14 @@ def fit_potential(
     _check_cells(model, data, "structure")
     _check_cells(model, further, "test structure")
     out.mkdir(parents=True, exist_ok=True)
-    check_continues(out, model)
+    check_continues(out, model, config)
     trainer = make_trainer(config, out, keep="best")
     chosen = split(
         data,
         num_validation=config.num_validation,
         num_test=config.num_test,
         seed=config.seed,
-        path=out / "split.json",
+        path=out / SPLIT,
         group_by=config.group_by,
     )
     parts = {name: taken(data, part) for name, part in chosen.items()}
@@ -169,9 +169,3 @@ def _check_cells(model: Potential, structures: Sequence[Data], where: str) -> No
         if data.get("cell") is None or not bool(data.cell.any()):
             continue
         model.require_no_cell(data.cell, f"{named(data, f'{where} {number}')}: ")
-        if model.representation.cutoff is None:
-            raise InputError(
-                f"{named(data, f'{where} {number}')}: is periodic, and the representation has no "
-                "cutoff, so that its pairs of atoms have no end; build the model with one "
-                "(cutoff=5.0)"
-            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,8 @@ from torch_geometric.data import Data
 from schnetgen_pyg.data.batches import BatchSampler
 from schnetgen_pyg.data.molecules import Molecules
 from schnetgen_pyg.errors import InputError
+from schnetgen_pyg.storage.alone import alone
+from schnetgen_pyg.storage.settings import as_json, differences
 from schnetgen_pyg.training.callbacks import (
     Checkpoint,
     Export,
@@ -27,13 +30,16 @@ from schnetgen_pyg.training.callbacks import (
     Resume,
     Validation,
 )
-from schnetgen_pyg.training.checkpoints import LAST, MODEL, CheckpointFiles
+from schnetgen_pyg.training.checkpoints import LAST, MODEL, SPLIT, CheckpointFiles
 from schnetgen_pyg.training.config import RunConfig
 from schnetgen_pyg.training.fine_tuning import flat
 from schnetgen_pyg.training.module import RunModule
 
 #: Settings of where and how a run computes; Lightning judges them together.
 PLACE = ("accelerator", "devices", "strategy", "precision")
+
+#: Settings that say how long a run is.
+LENGTHS = ("steps", "epochs")
 
 
 def make_trainer(config: RunConfig, out: Path, keep: Literal["last", "best"]) -> pl.Trainer:
@@ -120,6 +126,9 @@ def run(
         validation: the same of those held out.
         validation_batch: of these at a time.
         sampler: of the structures of each step; by default each is seen once in every pass.
+
+    Raises:
+        InputError: if another process trains in this folder.
     """
     config = module.config
     sampler = sampler or BatchSampler(len(train), config.batch_size, config.steps, config.seed)
@@ -130,6 +139,7 @@ def run(
     held_out = None
     if len(validation):
         held_out = DataLoader(_in_batches(validation), sampler=chunks, batch_size=None)
+    held = alone(last.with_name(SPLIT)) if trainer.is_global_zero else None
     try:
         trainer.fit(
             module,
@@ -140,25 +150,47 @@ def run(
         )
     finally:
         module.model.train(mode)
+        if held is not None:
+            held.close()
 
 
 def _in_batches(structures: Any) -> Dataset[Data]:
     return structures if isinstance(structures, Dataset) else Molecules(structures)
 
 
-def check_continues(out: Path, model: Any) -> None:
-    """Refuse a folder that holds the run of another architecture.
+def check_continues(out: Path, model: Any, config: Any) -> None:
+    """Refuse a folder that holds the run of another architecture, and warn of one that was trained
+    with other settings: what has been trained stays as it is.
+
+    Args:
+        out: folder of the run.
+        model: to train.
+        config: how, a dataclass; with more ``steps`` or ``epochs`` a run is meant to go on.
 
     Raises:
         InputError: naming the settings that differ.
     """
     if not (out / MODEL).is_file():
         return
-    here = flat(model.config)
-    there = flat(type(model).from_pretrained(out / MODEL).config)
+    known = type(model).from_pretrained(out / MODEL)
+    _tell_of_other_settings(out, known.provenance.get("training", {}), asdict(config))
+    here, there = flat(model.config), flat(known.config)
     changed = sorted(n for n in here.keys() | there.keys() if here.get(n) != there.get(n))
     if changed:
         raise InputError(
             f"{out}: holds a run with other values of {', '.join(changed)}; use the same ones "
             "to continue it, or another folder"
+        )
+
+
+def _tell_of_other_settings(out: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    kept = {name: value for name, value in before.items() if name in now and name not in PLACE}
+    for name in LENGTHS:
+        if now.get(name, 0) >= kept.get(name, 0):
+            kept.pop(name, None)
+    if told := differences(as_json(kept), as_json({name: now[name] for name in kept})):
+        rank_zero_warn(
+            f"{out}: holds a run with other settings ({', '.join(told)}); what it has trained "
+            "stays as it is, and the new ones are for the steps that are left, if any. For another "
+            "run name another folder"
         )

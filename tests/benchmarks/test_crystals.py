@@ -1,6 +1,7 @@
 """The benchmark of crystals, from small files to its JSON, which a second call keeps."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -71,5 +72,17 @@ def test_rows(folder, monkeypatch, script):
     assert {*cells["groups"]} == {"untrained", "trained", "added"}
     assert copper["split_test_part"]
     assert copper["stress_diagonal_mae_gpa"] > 100  # labels of 160 to 480 GPa
+    tell = script("tables_of_crystals").crystals
+    table = tell(record)
+    cell = record["parts"]["perov_5"]["painn"]
+    formation = rf"{cell['test']['heat_ref_mae (eV)']:.3f} \| {cell['guess_mae']:.3f} \|"
+    assert re.search(rf"\| `painn` \| 24 \| 4 \| \d* \| {formation}", table)
+    assert f"| {copper['stress_diagonal_mae_gpa']:.2f} |" in table
+    assert re.search(r"Cu\\\* \| `painn` \| 9 \| 4 \|", table)
+    # Each figure is under its name, whatever the order in the record is.
+    cell["groups"]["trained"]["all dimensions"]["accuracy"] = 0.77
+    cell["groups"] = {k: dict(reversed(v.items())) for k, v in cell["groups"].items()}
+    (row,) = re.findall(r"^\| `painn`, trained \|(.*)\|$", tell(record), re.MULTILINE)
+    assert "77%" in row.split("|")[1]
     run = next(folder.glob("runs/crystals/perov_5-painn-*"))
     assert (run / "embeddings.csv").read_text().startswith("element,atomic_number,group")

@@ -75,6 +75,20 @@ def test_the_other_formats_say_the_same(encoder, table, tmp_path):
         np.testing.assert_allclose(found["vectors"], told, rtol=1e-6)
 
 
+def test_cells_come_back_as_they_were(encoder, tmp_path):
+    """Of several lines; and columns by any name, also those that numpy's writer has for itself."""
+    path = tmp_path / "in.csv"
+    path.write_text('smiles,file,allow_pickle,,a/b\nCC,"two\nlines, and",007,x,y\n')
+    assert run(encoder, path, "--out", tmp_path / "out.csv") == 0
+    assert run(encoder, path, "--out", tmp_path / "out.npz") == 0
+    wanted = {"file": "two\nlines, and", "allow_pickle": "007", "": "x", "a/b": "y"}
+    (row,) = csv.DictReader((tmp_path / "out.csv").open(newline=""))
+    with np.load(tmp_path / "out.npz") as found:
+        for name, text in wanted.items():
+            assert row[name] == text
+            assert found[name].tolist() == [text]
+
+
 def test_many_rows_are_the_same_as_few(encoder, tmp_path):
     """More than are encoded at once."""
     path, out = tmp_path / "many.smi", tmp_path / "out.npz"
@@ -107,13 +121,13 @@ def test_molecules_with_bonds_keep_their_properties(encoder, tmp_path):
             mol = Chem.MolFromSmiles(text)
             mol.SetProp("_Name", f"m{number}")
             if number:  # the first record has none
-                mol.SetProp("assay", "7.5")
+                mol.SetProp("assay", "007.50")
             rdDepictor.Compute2DCoords(mol)
             writer.write(mol)
     assert run(encoder, path, "--out", out) == 0
     rows = list(csv.DictReader(out.open()))
     assert [row["name"] for row in rows] == ["m0", "m1"]
-    assert [row["assay"] for row in rows] == ["", "7.5"]
+    assert [row["assay"] for row in rows] == ["", "007.50"]
     told = [[float(row[f"vector_{k}"]) for k in range(6)] for row in rows]
     np.testing.assert_allclose(told, encoder[1].from_smiles(["CCO", "C/C=C/C"]), rtol=1e-5)
 
@@ -128,6 +142,7 @@ def test_molecules_with_bonds_keep_their_properties(encoder, tmp_path):
         ("", [], "the file is empty"),
         ("smiles,failure\nC,x\n", [], "has a column 'failure'"),
         ("smiles,vector_0\nC,1\n", [], "has a column 'vector_0'"),
+        ("smiles,vectors\nC,1\n", ["--out=x.npz"], "in.csv: has a column 'vectors'"),
         ("smiles,y\nC,1,2\n", [], "line 2: has 3 cells, the first line 2"),
         (TABLE, ["--out=x.txt"], r"\.csv or \.npz or \.parquet"),
         (TABLE, ["--model=nothing"], "neither a file nor a bundled"),
@@ -146,6 +161,13 @@ def test_bad_input_is_refused_and_leaves_nothing(
 
 
 def test_no_such_file_or_format(encoder, tmp_path, capsys):
-    for name, message in (("no.csv", "no such file"), ("no.xyz", "no file of molecules")):
-        assert run(encoder, tmp_path / name, "--out", tmp_path / "out.csv") == 2
+    (tmp_path / "is.csv").mkdir()
+    (tmp_path / "in.smi").write_text("C\n")
+    for name, options, message in (
+        ("no.csv", [], "no such file"),
+        ("no.xyz", [], "no file of molecules"),
+        ("is.csv", [], "is a folder"),
+        ("in.smi", ["--smiles=x"], "in.smi: has no columns"),
+    ):
+        assert run(encoder, tmp_path / name, *options, "--out", tmp_path / "out.csv") == 2
         assert message in capsys.readouterr().err

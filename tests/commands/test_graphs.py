@@ -48,12 +48,29 @@ def test_predict_refuses_what_is_not_for_tables(place, capsys):
         (["y.xyz"], "y.xyz: is written as .csv"),
         (["y.csv", "--units", "a=eV"], "--units: is for structure files"),
         (["y.csv", "--smiles", "mine"], "has no column 'mine'"),
+        (["y.csv", "--batch_size", "0"], "batch_size must be at least 1, got 0"),
     ):
         assert main([*given, *more]) == 2
         assert said in capsys.readouterr().err
     assert main(["predict", "x.csv", "--smiles", "mine", "--out", "y.extxyz"]) == 2
     assert "--smiles: is for tables" in capsys.readouterr().err
     assert not (place / "y.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--batch_size=0", "batch_size must be at least 1, got 0"),
+        ("--channels=0", "channels must be at least 1, got 0"),
+        ("--num_layers=-1", "num_layers must be at least 1, got -1"),
+        ("--layers=gps --channels=6", "channels must be a multiple of 4"),
+    ],
+)
+def test_settings_that_make_no_network_or_training(option, said, place, capsys):
+    fit = ["fit-graph", "--data=x.csv", "--classify", "odd", *SMALL, *option.split()]
+    assert main([*fit, "--out", "run"]) == 2
+    assert said in capsys.readouterr().err
+    assert not (place / "run").exists()
 
 
 def test_a_trained_encoder_brings_its_architecture(place, capsys):

@@ -13,6 +13,8 @@ from torch_geometric.data import Batch, Data
 from schnetgen_pyg import InputError, evaluate, load, relax
 from schnetgen_pyg.data import cache
 from schnetgen_pyg.data.conversion import as_data
+from schnetgen_pyg.data.graph_features import with_graphs
+from schnetgen_pyg.data.lewis_structures import with_lewis_structures
 from schnetgen_pyg.data.readers.npz import save_npz
 from schnetgen_pyg.generator.sampling.likelihood import log_prob
 from schnetgen_pyg.relaxation.labelling import label_file
@@ -51,6 +53,10 @@ def heavy(atoms):
     atoms.numbers[0] = 16
 
 
+def endless():
+    return small_potential(cutoff=None, max_distance=9.0)
+
+
 def unlabelled(atoms):
     atoms.info.clear()
 
@@ -62,6 +68,7 @@ def unlabelled(atoms):
         (charged, lambda data, out: fit_potential(small_potential(), data, out)),
         (charged, lambda data, out: predict(small_potential(), data)),
         (heavy, lambda data, out: predict(small_potential(), data)),
+        (periodic, lambda data, out: predict(endless(), data)),
         (charged, lambda data, out: log_prob(small_model(elements=(1, 8)), data)),
         (charged, lambda data, out: relax(data, method="potential:c7h10o2-painn-potential")),
         (periodic, lambda data, out: evaluate(data, jobs=1)),
@@ -91,6 +98,14 @@ def test_it_goes_along_with_copies_and_nowhere_else(tmp_path):
     plain.z = torch.zeros(3)
     with pytest.raises(InputError, match=r"^structure 0: atom 0"):
         as_data([plain])
+
+
+@pytest.mark.parametrize("found", [with_graphs, lambda data: with_lewis_structures(data)[0]])
+def test_what_was_perceived_is_still_of_its_file(found, tmp_path):
+    (one,) = found(load(ase_file(tmp_path)))
+    one.z[0] = 0
+    with pytest.raises(InputError, match=r"a.extxyz: structure 0: atom 0 has atomic number 0"):
+        as_data([one])
 
 
 def ase_file(tmp_path):

@@ -2,6 +2,7 @@ import csv
 import os
 from pathlib import Path
 
+import ase.build
 import ase.db
 import ase.io
 import numpy as np
@@ -10,7 +11,8 @@ from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from rdkit import Chem
 
-from schnetgen_pyg import InputError
+from schnetgen_pyg import InputError, load
+from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.data.readers import read
 from schnetgen_pyg.data.writers import file_format, keep_whole_frames, write
 from schnetgen_pyg.storage.atomic import replacing
@@ -165,3 +167,18 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 def test_full_disk_is_named(tmp_path):
     with pytest.raises(InputError, match="could not be written"), replacing(tmp_path / "x"):
         Path("/dev/full").write_text("x" * 100_000)
+
+
+def test_texts_of_several_lines_do_not_break_a_file_of_frames(tmp_path):
+    """Such as a property of an SDF file; and what a CIF says of its space group is its symbol."""
+    ase.io.write(tmp_path / "x.cif", ase.build.bulk("Cu", cubic=True))
+    (crystal,) = load(tmp_path / "x.cif")
+    crystal.info["note"] = "two\nlines"
+    crystal.info["more"] = {"of": ["these\r\nthree", 1]}
+    write(tmp_path / "x.extxyz", [to_ase(crystal)] * 2)
+    for one in load(tmp_path / "x.extxyz"):
+        assert one.info["spacegroup"] == "P 1"
+        assert one.info["note"] == "two lines"
+        assert one.info["more"] == {"of": ["these three", 1]}
+        assert one.z.tolist() == [29] * 4
+    assert crystal.info["note"] == "two\nlines"

@@ -1,6 +1,7 @@
 """Trajectories: physics, files, what is continued and what is stopped."""
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import ase.units
 import numpy as np
 import pytest
 
-from schnetgen_pyg import InputError
+from schnetgen_pyg import InputError, load
 from schnetgen_pyg.dynamics.config import DynamicsConfig
 from schnetgen_pyg.dynamics.run import run_dynamics
 from schnetgen_pyg.dynamics.start import starts
@@ -88,6 +89,26 @@ def test_the_thermostat_holds_the_temperature(way, tmp_path):
     kinetic = [atoms.get_kinetic_energy() for atoms in frames(path)][len(structures) * 50 :]
     if way != "ipi":  # whose momenta are those of the ring polymer
         assert abs(np.mean(kinetic) / (1.5 * 3 * ase.units.kB) - 500) < 4 * error
+
+
+@pytest.mark.parametrize("way", ["ase", "torch_sim"])
+def test_momenta_are_forgotten_in_tau_and_thermal_afterwards(way, tmp_path):
+    """Free atoms: ⟨p⟩ falls as exp(−t/τ), then p²/m has the mean 3 kT."""
+    if way == "torch_sim":
+        pytest.importorskip("torch_sim")
+    free = lattice().repeat((3, 3, 1))
+    spread = np.sqrt(free.get_masses()[0] * ase.units.kB * 400.0)
+    free.set_momenta(np.full((len(free), 3), 2.5 * spread))
+    settings = {"ensemble": "nvt", "temperature": 400.0, "tau": 5.0, "steps": 400, "every": 5}
+    structures = [free] if way == "ase" else [free, free]
+    run_dynamics(of_pairs(lambda r: 0 * r), structures, tmp_path / "t.extxyz", **settings)
+    found = np.stack([atoms.get_momenta() for atoms in frames(tmp_path / "t.extxyz")]) / spread
+    found = found.reshape(81, -1)  # every τ/2
+    error = found.shape[1] ** -0.5
+    for frame in (1, 2, 4):
+        assert found[frame].mean() == pytest.approx(2.5 * np.exp(-frame / 2), abs=4 * error)
+    late = np.square(found[12::4])  # e⁻⁴ of a square is left from one of these to the next
+    assert late.mean() == pytest.approx(1.0, abs=4 * (2 / late.size) ** 0.5)
 
 
 @pytest.mark.slow
@@ -200,6 +221,34 @@ def test_a_finished_trajectory_is_not_overwritten_unasked(tmp_path):
     assert run_dynamics(of_pairs(), [moving], path, overwrite=True, **settings).new
 
 
+@pytest.mark.parametrize("missing", ["summary.json", "log.csv"])
+def test_a_finished_trajectory_without_what_belongs_to_it(missing, tmp_path):
+    path, settings = tmp_path / "t.extxyz", {"ensemble": "nve", "steps": 10}
+    run_dynamics(of_pairs(), [triangle()], path, **settings)
+    (tmp_path / f"t.{missing}").unlink()
+    with pytest.raises(InputError, match=rf"t\.{missing}: is gone, and .* --overwrite"):
+        run_dynamics(of_pairs(), [triangle()], path, **settings)
+    assert run_dynamics(of_pairs(), [triangle()], path, overwrite=True, **settings).new
+    assert (tmp_path / f"t.{missing}").exists()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_copies_have_noise_of_their_own(way, tmp_path):
+    """Else they would soon move alike: in one batch, in the next, and one after the other."""
+    _, settings = given(way)
+    still = triangle()
+    still.set_momenta(np.full((3, 3), 1e-9))  # velocities of the file, the same for all
+    path = tmp_path / "t.extxyz"
+    settings |= {"batch": 2 if way == "torch_sim" else 1, "steps": 10, "tau": 5.0}
+    run_dynamics(of_pairs(), [still] * 4, path, ensemble="nvt", **settings)
+    last = [atoms.positions for atoms in frames(path) if atoms.info["step"] == 10]
+    last = last[:: settings["beads"]]
+    assert len(last) == 4
+    for k, one in enumerate(last):
+        for other in last[:k]:
+            assert abs(one - other).max() > 1e-3
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_what_explodes_is_stopped_and_loses_nothing(way, tmp_path):
     """The others of its batch go on, as if it had not been there."""
@@ -256,6 +305,19 @@ def test_velocities_of_the_file_are_taken_and_others_drawn():
     assert np.array_equal(others[1].atoms.get_momenta(), drawn[0].atoms.get_momenta())
 
 
+def test_kinetic_energy_is_shared_by_what_can_move():
+    """In nve net momentum and rotation stay zero: of a line two, of a cell none; a thermostat gives
+    motion to all."""
+    pair = ase.Atoms("CO", [[0, 0, 0], [1.5, 0, 0]])
+    for atoms, removed in ((triangle(), 6), (pair, 5), (lattice(), 3), (ase.Atoms("O"), 0)):
+        for ensemble, fewer in (("nve", removed), ("nvt", 0)):
+            _, made = starts(of_pairs(), [atoms] * 300, DynamicsConfig(ensemble=ensemble))
+            assert {one.degrees for one in made} == {3 * len(atoms) - fewer}
+        left = (3 * len(atoms) - removed) * ase.units.kB * 300.0 / 2
+        found = np.mean([one.atoms.get_kinetic_energy() for one in made])
+        assert found == pytest.approx(left, rel=4 * (2 / (3 * len(atoms) - removed) / 300) ** 0.5)
+
+
 @pytest.mark.parametrize("suffix", [".xyz", ".traj", ".db"])
 def test_every_format_holds_the_trajectory(suffix, tmp_path):
     settings = {"ensemble": "nve", "steps": 20}
@@ -269,8 +331,18 @@ def test_every_format_holds_the_trajectory(suffix, tmp_path):
         assert np.isclose(a.get_potential_energy(), b.get_potential_energy())
 
 
+def test_a_crystal_of_a_cif(tmp_path):
+    ase.io.write(tmp_path / "x.cif", lattice())
+    (crystal,) = load(tmp_path / "x.cif")
+    crystal.info["note"] = "two\nlines"
+    for suffix in (".extxyz", ".db"):
+        path = tmp_path / f"t{suffix}"
+        run_dynamics(of_pairs(lennard_jones), [crystal], path, steps=10, overwrite=True)
+        assert [one.info["step"] for one in load(path)] == [0, 10]
+
+
 REFUSED = {
-    "a cell for a network without cutoff": "no cutoff.*molecules.*remove the cell",
+    "a cell for a network without cutoff": "no cutoff.*molecules.*remove its cell",
     "npt of a molecule": "npt needs a cell",
     "a charge": "knows neither charge nor spin",
     "another element": "holds atomic numbers",
@@ -313,6 +385,9 @@ def test_what_cannot_be_moved_is_refused(what, tmp_path):
         ({"temperature": 0.0}, "0 is for nve alone"),
         ({"beads": 0}, "at least 1"),
         ({"ensemble": "npt", "beads": 2}, "npt with beads"),
+        ({"timestep": math.inf}, "timestep must be a finite number"),
+        ({"temperature": math.inf}, "temperature must be a finite number"),
+        ({"pressure": math.nan}, "pressure must be a finite number"),
     ],
 )
 def test_settings_that_make_no_sense(changes, message):

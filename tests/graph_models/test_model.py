@@ -1,5 +1,7 @@
 """Models of 2-D graphs: what they say, and their files."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -94,6 +96,15 @@ def test_a_committee_and_what_it_cannot_read(tmp_path):
     assert found.failures[0].startswith("line 3: 'C('")
     wanted = np.abs(alone.mean(0) - [0.3, -1]).mean()
     assert found.errors["log P_mae"] == pytest.approx(wanted, rel=1e-4)
+
+
+def test_a_committee_warns_of_what_any_of_its_members_has_not_seen(tmp_path):
+    (tmp_path / "x.csv").write_text("smiles\nCO\nCF\nC\n")
+    one, other = small_model(), small_model()
+    other.config = dataclasses.replace(other.config, elements=(1, 6, 8))
+    for models in ([one, other], [other, one]):
+        with pytest.warns(UserWarning, match="line 3: has F, which the training had not"):
+            predict_table(models, read_table(tmp_path / "x.csv"))
 
 
 def test_what_does_not_go_together(tmp_path):

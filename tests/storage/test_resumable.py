@@ -73,3 +73,33 @@ def test_a_full_disk_keeps_what_came_before(tmp_path):
     again.extend(lines[10:])
     again.publish()
     assert (tmp_path / "x.out").read_text() == "".join(lines)
+
+
+def test_a_second_process_is_refused_while_the_first_lives(tmp_path):
+    """And what the first has written is as it was; when it was killed, the next one goes on."""
+    path = tmp_path / "x.txt"
+    first = ResumableFile(path, "lines", {"seed": 1})
+    first.extend(["a\n"])
+    code = (
+        "from schnetgen_pyg.storage.resumable import ResumableFile\n"
+        "import sys, time\n"
+        f"file = ResumableFile({str(path)!r}, 'lines', {{'seed': 1}}, overwrite=True)\n"
+        "file.extend(['b\\n'])\n"
+        "print(file.done, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", code]
+    second = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "InputError" in second.stderr
+    assert "x.txt.partial.json: another process is writing there" in second.stderr
+    assert first.partial.read_text() == "a\n"
+    assert ResumableFile(path, "lines", {"seed": 1}).done == 1  # in one process a cell is run again
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        # The one above has given it free: its file was closed.
+        del first
+        assert other.stdout.readline() == "1\n"
+        with pytest.raises(InputError, match="another process"):
+            ResumableFile(path, "lines", {"seed": 1})
+        other.kill()
+    again = ResumableFile(path, "lines", {"seed": 1})
+    assert again.done == 2

@@ -7,6 +7,7 @@ from torch_geometric.data import Batch
 from schnetgen_pyg import InputError
 from schnetgen_pyg.data.graph_features import with_graphs
 from schnetgen_pyg.representations.boltzmann_gnn import BoltzmannGNN, BoltzmannGNNConfig
+from schnetgen_pyg.training import contrastive
 from schnetgen_pyg.training.contrastive import (
     ContrastiveConfig,
     ContrastiveModule,
@@ -29,6 +30,57 @@ def test_the_objective_is_zero_of_what_is_found_and_log_n_of_what_says_nothing()
     wrong, found = info_nce(own, own.roll(1, 0), 1.0)
     assert wrong.min() > nothing.max()
     assert not found.any()
+
+
+def test_both_directions_count_alike():
+    """Graphs among conformers, and conformers among graphs."""
+    one, other = torch.randn(2, 6, 4)
+    loss, found = info_nce(one, other, 0.3)
+    turned, _ = info_nce(other, one, 0.3)
+    assert torch.allclose(loss, turned)
+    logits = torch.nn.functional.cosine_similarity(one[:, None], other[None], dim=2) / 0.3
+    ways = [-logits.log_softmax(dim).diagonal() for dim in (0, 1)]
+    assert not torch.allclose(*ways)
+    assert torch.allclose(loss, (ways[0] + ways[1]) / 2, atol=1e-6)
+    assert found.tolist() == (logits.argmax(1) == torch.arange(6)).float().tolist()
+
+
+def test_the_generative_part_is_a_bound_of_the_other_vector():
+    """Squared error of what is drawn from the latent, and the latent's divergence as torch has it;
+    the vector that is asked for is no way to make it easy."""
+    part = contrastive._Reconstruction(4)
+    torch.nn.init.zeros_(part.latent.weight)
+    mean, log_std = torch.randn(4), 0.5 * torch.randn(4)
+    part.latent.bias.data = torch.cat([mean, log_std])
+    given, wanted = torch.randn(5, 4), torch.randn(5, 4, requires_grad=True)
+    posterior = torch.distributions.Normal(mean, log_std.exp())
+    cost = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0)).mean()
+
+    def found(seed):
+        return part(given, wanted, torch.Generator().manual_seed(seed))
+
+    assert found(0) == found(0) != found(1)
+    part.back = torch.nn.Identity()
+    drawn = torch.stack([found(seed) for seed in range(2000)]).mean() / 5
+    error = (mean - wanted).square().mean() + (2 * log_std).exp().mean()
+    assert float(drawn) == pytest.approx(float(error + cost), rel=0.05)
+    found(0).backward()
+    assert wanted.grad is None
+
+
+def test_a_molecule_is_validated_once(tmp_path, monkeypatch):
+    """Two of its conformers would be each other's wrong answer."""
+    seen = []
+
+    def run(trainer, module, train, validation, **_):
+        seen.append([sorted(one.z.tolist()) for one in validation])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(contrastive, "run", run)
+    settings = {"num_validation": 9, "steps": 2, "accelerator": "cpu", "num_interactions": 1}
+    with pytest.raises(KeyboardInterrupt):
+        fit_contrastive(ensembles(), tmp_path, model=BoltzmannGNN(SMALL), **settings)
+    assert len(seen[0]) == 3  # of three molecules with three conformers each
 
 
 def test_it_learns_which_conformer_is_whose():

@@ -1,6 +1,7 @@
 """Conformers of one molecule: how often each is seen, and on which side of the split they are."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -86,3 +87,13 @@ def test_weights_need_groups_and_one_that_is_not_zero():
         TrainingConfig(weight_by="weight")
     with pytest.raises(InputError, match="of its group are 0"):
         sampler_of(ensembles((0.0, 0.0)), TrainingConfig(group_by="smiles", weight_by="weight"))
+
+
+def test_what_cannot_be_weighed_is_named_as_it_was_given(tmp_path):
+    """By its number among all structures, not among those that are left to train on."""
+    data = ensembles()
+    data[16].info = data[16].info | {"weight": math.nan}
+    settings = QUICK | {"num_validation": 3, "group_by": "smiles", "weight_by": "weight"}
+    for seed in range(3):
+        with pytest.raises(InputError, match="structure 16: its 'weight'"):
+            fit(small_model(**GIVEN), data, tmp_path / str(seed), **settings, seed=seed)

@@ -1,6 +1,9 @@
 """Training on tables of SMILES."""
 
 import json
+import subprocess
+import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -99,6 +102,80 @@ def test_a_run_that_was_stopped_ends_as_a_whole_one(data, tmp_path, monkeypatch)
     parts = fit_graph(data, tmp_path / "parts", encoder=ENCODER, **settings)
     assert torch.equal(weights(whole), weights(parts))
     assert whole.provenance["metrics"] == parts.provenance["metrics"]
+
+
+def test_a_finished_run_says_that_other_settings_change_nothing(data, tmp_path):
+    settings = QUICK | {"epochs": 2}
+    first = fit_graph(data, tmp_path, encoder=ENCODER, **settings)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*holds a run with other settings")
+        fit_graph(data, tmp_path, encoder=ENCODER, **settings)
+    for changes, said in (
+        ({"learning_rate": 1e-4}, r"learning_rate was 0\.005, is now 0\.0001\); .* stays as it is"),
+        ({"epochs": 1}, "epochs was 2, is now 1"),
+    ):
+        with pytest.warns(UserWarning, match=said):
+            again = fit_graph(data, tmp_path, encoder=ENCODER, **(settings | changes))
+        assert torch.equal(weights(first), weights(again))
+
+
+def test_units_do_not_decide(tmp_path):
+    """Labels in a unit a thousand times as small train the same network, beside another column."""
+    rows = [f"{'C' * k}O,{k},{1000 * k},{(7 * k) % 5}" for k in range(1, 31)]
+    (tmp_path / "x.csv").write_text("smiles,y,milli,z\n" + "\n".join(rows) + "\n")
+    models = [
+        fit_graph(
+            read_labelled(tmp_path / "x.csv", [name, "z"]),
+            tmp_path / name,
+            encoder=ENCODER,
+            **QUICK,
+        )
+        for name in ("y", "milli")
+    ]
+    torch.testing.assert_close(weights(models[0]), weights(models[1]), atol=1e-5, rtol=1e-4)
+    told = [model.provenance["test"] for model in models]
+    assert told[1]["milli_rmse"] == pytest.approx(1000 * told[0]["y_rmse"], rel=1e-3)
+
+
+def test_each_part_of_the_split_has_its_use(data, tmp_path):
+    """Means are of the training, which the test must not reach, and test errors are of the test."""
+    model = fit_graph(data, tmp_path, encoder=ENCODER, **(QUICK | {"epochs": 1}))
+    parts = json.loads((tmp_path / "split.json").read_text())
+    labels = data.labels[:, 0]
+    assert float(model.mean[0]) == pytest.approx(float(labels[parts["train"]].nanmean()))
+    assert float(model.mean[0]) != pytest.approx(float(labels.nanmean()))
+    found = model.predict([data.smiles[k] for k in parts["test"]])["nitrogens"]
+    missed = found - labels[parts["test"]].numpy()
+    told = model.provenance["test"]
+    assert told["num_molecules"] == len(parts["test"])
+    assert told["nitrogens_rmse"] == pytest.approx(np.nanmean(missed**2) ** 0.5, rel=1e-4)
+
+
+def test_a_folder_with_the_split_of_another_seed(data, tmp_path):
+    settings = QUICK | {"epochs": 1}
+    fit_graph(data, tmp_path, encoder=ENCODER, **settings)
+    for changes, said in (({"seed": 1}, "seed was 0, is now 1"), ({"test": 0.1}, "test_share was")):
+        with pytest.raises(InputError, match=rf"split.json: .*{said}"):
+            fit_graph(data, tmp_path, encoder=ENCODER, **(settings | changes))
+
+
+def test_two_processes_do_not_train_in_one_folder(data, tmp_path):
+    settings = QUICK | {"epochs": 1}
+    before = fit_graph(data, tmp_path, encoder=ENCODER, **settings)
+    code = (
+        "from schnetgen_pyg.storage.alone import alone\n"
+        f"held = alone({str(tmp_path / 'split.json')!r})\n"
+        "print('held', flush=True)\n"
+        "input()\n"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match=r"split.json: another process is writing there"):
+            fit_graph(data, tmp_path, encoder=ENCODER, **(settings | {"epochs": 2}))
+        other.kill()
+    after = fit_graph(data, tmp_path, encoder=ENCODER, **(settings | {"epochs": 2}))
+    assert not torch.equal(weights(before), weights(after))
 
 
 def test_a_missing_label_has_no_gradient(data, tmp_path):

@@ -95,6 +95,14 @@ def test_one_weight_and_molecules_without_noise(isomers):
     assert costs[1.0, 0.3] == costs[1.0, 0.0] > 0
 
 
+def test_a_target_has_a_weight_of_its_own(isomers):
+    data, costs = numbered(labelled(isomers, 6)), []
+    for weights_of in ({}, {"gap": 0.25}):
+        both, own = module(joint(), data, weights=weights_of)
+        costs.append(both.terms(Batch.from_data_list(own), 0).loss["target gap"].value.item())
+    assert costs[1] == pytest.approx(0.25 * costs[0], rel=1e-6)
+
+
 def test_the_weight_of_a_target_is_over_its_variance(isomers, tmp_path):
     """So that units do not decide: labels a thousand times larger train the same network."""
     models = []
@@ -221,6 +229,9 @@ def test_bad_input(isomers, tmp_path):
         fit(small_model(targets=("gap", "mu"), **PARTS), data, tmp_path / "a", **QUICK)
     with pytest.raises(InputError, match="weights: forces is none of the targets; there are gap"):
         fit(joint(), data, tmp_path / "a", weights={"forces": 2.0}, **QUICK)
+    for name in ("learning_rate", "position_noise", "kl_weight", "gradient_clip"):
+        with pytest.raises(InputError, match=f"{name} must be a finite number, got inf"):
+            TrainingConfig(**{name: math.inf})
     with pytest.raises(InputError, match="target_weight must be positive"):
         fit(joint(), data, tmp_path / "a", target_weight=0.0, **QUICK)
     data[4].info["gap"] = "wide"

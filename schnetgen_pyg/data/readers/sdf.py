@@ -109,8 +109,9 @@ def _mol(record: _Record, where: str, drawings: bool) -> Chem.Mol:
         )
     if not drawings:
         _require_embedded(record, mol.GetConformer().GetPositions(), where)
-    for name, value in _information(record, where).items():
-        mol.SetProp(name, str(value))
+    head, properties = _information(record, where)
+    for name, text in (head | properties).items():
+        mol.SetProp(name, text)
     return mol
 
 
@@ -185,10 +186,11 @@ def _structure(record: _Record, where: str) -> Data:
         )
     pos = mol.GetConformer().GetPositions()
     _require_embedded(record, pos, where)
+    head, properties = _information(record, where)
     data = Data(
         z=torch.tensor(numbers),
         pos=torch.as_tensor(pos, dtype=torch.float32),
-        info=_information(record, where),
+        info=head | {name: number_in(text) for name, text in properties.items()},
     )
     if any(atom.GetIsotope() for atom in atoms):
         data.masses = torch.tensor([atom.GetMass() for atom in atoms], dtype=torch.float64)
@@ -216,9 +218,9 @@ def _require_embedded(record: _Record, pos: Any, where: str) -> None:
         )
 
 
-def _information(record: _Record, where: str) -> dict[str, Any]:
-    """Title, comment and properties; numbers as such."""
-    found: dict[str, Any] = {}
+def _information(record: _Record, where: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Title and comment; and properties, as texts."""
+    found: dict[str, str] = {}
     for name, line in (("name", record.molecule[0]), ("comment", record.molecule[2])):
         if line.strip():
             found[name] = line.strip()
@@ -237,7 +239,7 @@ def _information(record: _Record, where: str) -> dict[str, Any]:
             )
         else:
             open_property.append(line)
-    return found | {name: _number("\n".join(text)) for name, text in values.items()}
+    return found, {name: "\n".join(text) for name, text in values.items()}
 
 
 def _set_labels(data: Data, where: str) -> None:
@@ -285,7 +287,7 @@ def _rows(text: str) -> list[list[float]]:
     return [[float(word) for word in row.split()] for row in text.splitlines()]
 
 
-def _number(text: str) -> str | int | float:
+def number_in(text: str) -> str | int | float:
     """A number where the text is one; ``007`` and ``nan`` are none."""
     if re.fullmatch(r"-?(0|[1-9]\d*)", text.strip()):
         return int(text)

@@ -35,7 +35,8 @@ def table_in(text: Iterator[str], smiles: str | None = None) -> OpenTable:
     Raises:
         InputError: for what is no such table; while it is read, naming the line.
     """
-    reader = csv.DictReader(text)
+    # The lines come without their ends, and a cell between quotes may have several.
+    reader = csv.DictReader(f"{line}\n" for line in text)
     columns = [name.strip() for name in reader.fieldnames or ()]
     if not columns:
         raise InputError("the file is empty; it needs a line of names, such as smiles,logS")

@@ -17,7 +17,7 @@ import torch
 
 from schnetgen_pyg.chem.fragments import Fragment
 from schnetgen_pyg.data.fragments import fragment as as_fragment
-from schnetgen_pyg.data.writers import file_format, keep_whole_frames, write
+from schnetgen_pyg.data.writers import file_format, keep_whole_frames, write, write_extxyz
 from schnetgen_pyg.generator.model import SchNetGen
 from schnetgen_pyg.generator.sampling.candidates import Candidates
 from schnetgen_pyg.generator.sampling.config import SamplingConfig
@@ -80,7 +80,7 @@ def _run_settings(
 
 def _frame(atoms: ase.Atoms) -> str:
     text = io.StringIO()
-    ase.io.write(text, atoms, format="extxyz")
+    write_extxyz(text, [atoms])
     return text.getvalue()
 
 

@@ -112,6 +112,17 @@ def test_the_weight_rises_as_half_a_cosine(model):
     assert module.kl_weight() == 0.05
 
 
+def test_a_training_takes_its_weight(model):
+    batch, costs = molecules("CC(=O)O"), []
+    for weight in (1.0, 0.25):
+        module = GeneratorModule(model, TrainingConfig(kl_weight=weight))
+        module.model.eval()
+        loss = module.terms(batch, 0).loss
+        costs.append((float(loss["kl"].value.detach()), float(loss["distance"].value.detach())))
+    assert costs[1][0] == pytest.approx(0.25 * costs[0][0], rel=1e-5)
+    assert costs[1][1] == pytest.approx(costs[0][1], rel=1e-6)
+
+
 def test_graph_beside_it_is_refused():
     with pytest.raises(InputError, match="leave graph out"):
         small_model(**LATENT | {"conditions": ("graph", "latent")})
