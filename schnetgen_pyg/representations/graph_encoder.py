@@ -2,11 +2,13 @@
 
 ``gine``: graph isomorphism networks with bonds (Hu et al., ICLR 2020; Xu et al., ICLR 2019).
 ``gps``: the same with attention between all atoms beside it (Rampášek et al., NeurIPS 2022).
+``dmpnn``: messages along directed bonds (`schnetgen_pyg.representations.dmpnn`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from torch_geometric.nn import GINEConv, GPSConv, LayerNorm, global_mean_pool
 
 from schnetgen_pyg.chem.molecular_graphs import ATOM_FIELDS, BOND_FIELDS
 from schnetgen_pyg.registry import Registry
+from schnetgen_pyg.representations.dmpnn import DMPNN
 
 #: Attention heads of ``gps``.
 HEADS = 4
@@ -52,10 +55,24 @@ class _Gps(nn.Module):
         return told
 
 
-#: Layers of graph encoders by their name: of the channels, with a forward of atoms [num_atoms,
-#: channels], edge_index, bonds [num_edges, channels] and batch.
-GRAPH_LAYERS: Registry[Callable[[int], nn.Module]] = Registry(
-    "graph layer", {"gine": _Gine, "gps": _Gps}
+class _Stack(nn.ModuleList):
+    """Layers one after the other."""
+
+    def __init__(self, layer: Callable[[int], nn.Module], channels: int, num_layers: int):
+        super().__init__(layer(channels) for _ in range(num_layers))
+
+    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor, batch: Tensor) -> Tensor:
+        for layer in self:
+            x = layer(x, edge_index, edges, batch)
+        return x
+
+
+#: Layers of graph encoders by their name: of the channels and how many, with a forward of atoms
+#: [num_atoms, channels], edge_index (both directions of every bond), bonds [num_edges, channels]
+#: and batch.
+GRAPH_LAYERS: Registry[Callable[[int, int], nn.Module]] = Registry(
+    "graph layer",
+    {"gine": partial(_Stack, _Gine), "gps": partial(_Stack, _Gps), "dmpnn": DMPNN},
 )
 
 
@@ -77,7 +94,7 @@ class GraphEncoder(nn.Module):
         self.channels = channels
         self.atom = nn.ModuleList(nn.Embedding(size, channels) for size in ATOM_FIELDS.values())
         self.bond = nn.ModuleList(nn.Embedding(size, channels) for size in BOND_FIELDS.values())
-        self.layers = nn.ModuleList(GRAPH_LAYERS[layers](channels) for _ in range(num_layers))
+        self.layers = GRAPH_LAYERS[layers](channels, num_layers)
         self.norm = LayerNorm(channels, mode="node")
 
     def forward(
@@ -95,9 +112,7 @@ class GraphEncoder(nn.Module):
         batch = x.new_zeros(len(x)) if batch is None else batch
         atoms = _sum_of(self.atom, x)
         bonds = self.bonds(edge_attr)
-        for layer in self.layers:
-            atoms = layer(atoms, edge_index, bonds, batch)
-        atoms = self.norm(atoms)
+        atoms = self.norm(self.layers(atoms, edge_index, bonds, batch))
         return atoms, global_mean_pool(atoms, batch)
 
     def bonds(self, edge_attr: Tensor) -> Tensor:
