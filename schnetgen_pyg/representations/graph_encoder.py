@@ -55,16 +55,19 @@ class _Gps(nn.Module):
         return told
 
 
-class _Stack(nn.ModuleList):
-    """Layers one after the other."""
+class _Stack(nn.Module):
+    """Layers one after the other, and a norm."""
 
     def __init__(self, layer: Callable[[int], nn.Module], channels: int, num_layers: int):
-        super().__init__(layer(channels) for _ in range(num_layers))
+        super().__init__()
+        self.layers = nn.ModuleList(layer(channels) for _ in range(num_layers))
+        self.norm = LayerNorm(channels, mode="node")
 
     def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor, batch: Tensor) -> Tensor:
-        for layer in self:
+        for layer in self.layers:
             x = layer(x, edge_index, edges, batch)
-        return x
+        told: Tensor = self.norm(x)
+        return told
 
 
 #: Layers of graph encoders by their name: of the channels and how many, with a forward of atoms
@@ -95,7 +98,6 @@ class GraphEncoder(nn.Module):
         self.atom = nn.ModuleList(nn.Embedding(size, channels) for size in ATOM_FIELDS.values())
         self.bond = nn.ModuleList(nn.Embedding(size, channels) for size in BOND_FIELDS.values())
         self.layers = GRAPH_LAYERS[layers](channels, num_layers)
-        self.norm = LayerNorm(channels, mode="node")
 
     def forward(
         self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor | None = None
@@ -110,9 +112,7 @@ class GraphEncoder(nn.Module):
             batch: molecule of each atom [num_atoms]; by default all of one.
         """
         batch = x.new_zeros(len(x)) if batch is None else batch
-        atoms = _sum_of(self.atom, x)
-        bonds = self.bonds(edge_attr)
-        atoms = self.norm(self.layers(atoms, edge_index, bonds, batch))
+        atoms = self.layers(_sum_of(self.atom, x), edge_index, self.bonds(edge_attr), batch)
         return atoms, global_mean_pool(atoms, batch)
 
     def bonds(self, edge_attr: Tensor) -> Tensor:
