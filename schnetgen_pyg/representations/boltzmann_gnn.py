@@ -39,7 +39,7 @@ class BoltzmannGNNConfig:
         elements: atomic numbers of the molecules that it was trained on.
     """
 
-    layers: str = "gine"
+    layers: str = "dmpnn"
     channels: int = 128
     num_layers: int = 4
     elements: tuple[int, ...] = ()
@@ -145,11 +145,8 @@ def _of_generator(stored: Stored) -> Stored:
         for name, value in stored.weights.items()
         if name.startswith(prefix)
     }
-    depth = {name.split(".")[1] for name in weights if name.startswith("layers.")}
-    config = {
+    config = {  # in generators its size is that of a `GraphEncoder` by default, as it is here
         "layers": stored.config["encoder"],
-        "channels": len(weights["norm.weight"]),
-        "num_layers": len(depth),
         "elements": tuple(stored.config["elements"]),
     }
     weights = {f"encoder.{name}": value for name, value in weights.items()}

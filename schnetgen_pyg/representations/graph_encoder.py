@@ -2,11 +2,13 @@
 
 ``gine``: graph isomorphism networks with bonds (Hu et al., ICLR 2020; Xu et al., ICLR 2019).
 ``gps``: the same with attention between all atoms beside it (Rampášek et al., NeurIPS 2022).
+``dmpnn``: messages along directed bonds (`schnetgen_pyg.representations.dmpnn`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from torch_geometric.nn import GINEConv, GPSConv, LayerNorm, global_mean_pool
 from schnetgen_pyg.chem.molecular_graphs import ATOM_FIELDS, BOND_FIELDS
 from schnetgen_pyg.errors import InputError, require
 from schnetgen_pyg.registry import Registry
+from schnetgen_pyg.representations.dmpnn import DMPNN
 
 #: Attention heads of ``gps``.
 HEADS = 4
@@ -61,10 +64,27 @@ class _Gps(nn.Module):
         return told
 
 
-#: Layers of graph encoders by their name: of the channels, with a forward of atoms [num_atoms,
-#: channels], edge_index, bonds [num_edges, channels] and batch.
-GRAPH_LAYERS: Registry[Callable[[int], nn.Module]] = Registry(
-    "graph layer", {"gine": _Gine, "gps": _Gps}
+class _Stack(nn.Module):
+    """Layers one after the other, and a norm."""
+
+    def __init__(self, layer: Callable[[int], nn.Module], channels: int, num_layers: int):
+        super().__init__()
+        self.layers = nn.ModuleList(layer(channels) for _ in range(num_layers))
+        self.norm = LayerNorm(channels, mode="node")
+
+    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor, batch: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, edge_index, edges, batch)
+        told: Tensor = self.norm(x)
+        return told
+
+
+#: Layers of graph encoders by their name: of the channels and how many, with a forward of atoms
+#: [num_atoms, channels], edge_index (both directions of every bond), bonds [num_edges, channels]
+#: and batch.
+GRAPH_LAYERS: Registry[Callable[[int, int], nn.Module]] = Registry(
+    "graph layer",
+    {"gine": partial(_Stack, _Gine), "gps": partial(_Stack, _Gps), "dmpnn": DMPNN},
 )
 
 
@@ -88,8 +108,7 @@ class GraphEncoder(nn.Module):
         self.channels = channels
         self.atom = nn.ModuleList(nn.Embedding(size, channels) for size in ATOM_FIELDS.values())
         self.bond = nn.ModuleList(nn.Embedding(size, channels) for size in BOND_FIELDS.values())
-        self.layers = nn.ModuleList(GRAPH_LAYERS[layers](channels) for _ in range(num_layers))
-        self.norm = LayerNorm(channels, mode="node")
+        self.layers = GRAPH_LAYERS[layers](channels, num_layers)
 
     def forward(
         self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor | None = None
@@ -104,11 +123,7 @@ class GraphEncoder(nn.Module):
             batch: molecule of each atom [num_atoms]; by default all of one.
         """
         batch = x.new_zeros(len(x)) if batch is None else batch
-        atoms = _sum_of(self.atom, x)
-        bonds = self.bonds(edge_attr)
-        for layer in self.layers:
-            atoms = layer(atoms, edge_index, bonds, batch)
-        atoms = self.norm(atoms)
+        atoms = self.layers(_sum_of(self.atom, x), edge_index, self.bonds(edge_attr), batch)
         return atoms, global_mean_pool(atoms, batch)
 
     def bonds(self, edge_attr: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from schnetgen_pyg.data.graph_features import GraphBatch, graph_of_smiles
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.representations.boltzmann_gnn import BoltzmannGNN, BoltzmannGNNConfig
+from schnetgen_pyg.representations.graph_encoder import GRAPH_LAYERS
 from tests.conftest import small_model
 from tests.generator.conditions.test_graph import GIVEN
 
@@ -43,7 +44,7 @@ def test_what_is_no_molecule_is_named(model, text):
         model.from_smiles(["C", text])
 
 
-@pytest.mark.parametrize("encoder", ["gine", "gps"])
+@pytest.mark.parametrize("encoder", GRAPH_LAYERS)
 def test_the_encoder_of_a_generator_is_handed_out(tmp_path, encoder):
     """From memory and from its file, with the vectors that the generator's decoder is told."""
     generator = small_model(**GIVEN, encoder=encoder, elements=(1, 6, 8))

@@ -69,15 +69,13 @@ class _Reader(nn.Module):
 
     def __init__(self, layers: str, channels: int):
         super().__init__()
-        self.layers = nn.ModuleList(GRAPH_LAYERS[layers](channels) for _ in range(LAYERS))
-        self.norm = nn.LayerNorm(channels)
+        self.layers = GRAPH_LAYERS[layers](channels, LAYERS)
         self.last = silent_linear(channels, 2 * SIZE)
 
     def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor, batch: Tensor) -> Gaussian:
-        for layer in self.layers:
-            x = layer(x, edge_index, edges, batch)
+        x = self.layers(x, edge_index, edges, batch)
         # In single precision also where the layers are not: z is drawn from it.
-        mean, log_std = self.last(self.norm(x)).float().chunk(2, 1)
+        mean, log_std = self.last(x).float().chunk(2, 1)
         return Gaussian(mean, log_std)
 
 

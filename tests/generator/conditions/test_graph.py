@@ -8,6 +8,7 @@ from schnetgen_pyg import InputError
 from schnetgen_pyg.data.conversion import as_data
 from schnetgen_pyg.data.graph_features import with_graphs
 from schnetgen_pyg.generator.losses import losses
+from schnetgen_pyg.representations.graph_encoder import GRAPH_LAYERS
 from schnetgen_pyg.testing import check_condition
 from tests.conftest import small_model
 from tests.molecules import embedded
@@ -32,7 +33,7 @@ def awake(model):
     return model
 
 
-@pytest.mark.parametrize("encoder", ["gine", "gps"])
+@pytest.mark.parametrize("encoder", GRAPH_LAYERS)
 def test_contract(encoder):
     model = small_model(**GIVEN, encoder=encoder)
     check_condition("graph", model, molecules("CC(=O)O", "C=CC"))
@@ -64,5 +65,5 @@ def test_what_lacks_is_named():
     z, pos = torch.tensor([6]), torch.zeros(1, 3)
     with pytest.raises(InputError, match="needs 'graph_atoms'"):
         model(z, pos, torch.tensor([6]))
-    with pytest.raises(InputError, match="encoder must be one of gine, gps"):
+    with pytest.raises(InputError, match="encoder must be one of gine, gps, dmpnn"):
         small_model(**GIVEN, encoder="gcn")
