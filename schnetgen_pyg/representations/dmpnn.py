@@ -2,8 +2,7 @@
 the network of Chemprop).
 
 Every bond has a vector in each direction. A message never returns to the atom that it came from, so
-that what an atom has said is not told to it again. Nothing is normalised: on FreeSolv a norm of the
-atoms' vectors made the errors for new scaffolds a quarter larger.
+that what an atom has said is not told to it again. As there, nothing is normalised.
 """
 
 from __future__ import annotations
