@@ -63,6 +63,7 @@ class RingPolymerEngine(Engine):
     def __init__(self, potential: Potential | Ensemble, start: Start, config: DynamicsConfig):
         try:
             from ipi.engine.simulation import Simulation
+            from ipi.utils.softexit import softexit
 
             from schnetgen_pyg.dynamics.ipi_driver import SchNetGenDriver
         except ImportError as error:
@@ -77,6 +78,7 @@ class RingPolymerEngine(Engine):
         self.start, self.config = start, config
         with _silent():
             self._simulation = Simulation.load_from_xml(_input(start, config))
+        softexit.reset()  # i-PI takes Ctrl-C over, and would leave files in the working folder
         force_field = self._simulation.fflist["potential"]
         force_field.driver = SchNetGenDriver(start.atoms, potential)
         self._system = self._simulation.syslist[0]

@@ -57,6 +57,22 @@ def test_energy_is_conserved_and_the_error_falls_with_the_step(way, tmp_path):
     assert 3.0 < swings[0] / swings[1] < 5.0
 
 
+def test_ring_polymers_leave_signals_and_the_working_folder_alone(tmp_path, monkeypatch):
+    structures, settings = given("ipi")
+    monkeypatch.chdir(tmp_path)
+    asked = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+
+    def handlers(*_):
+        found.append([signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)])
+
+    found = []
+    potential = of_pairs()
+    potential.register_forward_hook(handlers)
+    run_dynamics(potential, structures, tmp_path / "out" / "x.extxyz", steps=2, **settings)
+    assert found == [asked] * len(found) != []
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_the_same_motion_by_ase_and_torch_sim(tmp_path):
     pytest.importorskip("torch_sim")
     structures = [triangle(seed) for seed in range(3)]
