@@ -269,6 +269,8 @@ def test_copies_have_noise_of_their_own(way, tmp_path):
 def test_what_explodes_is_stopped_and_loses_nothing(way, tmp_path):
     """The others of its batch go on, as if it had not been there."""
     structures, settings = given(way)
+    if way != "ipi":  # beads are moved one structure after the other, several others together
+        pytest.importorskip("torch_sim")
     broken = triangle()
     broken.set_momenta(3e4 * np.eye(3))
     structures = [structures[0], broken, *structures[1:]]
