@@ -28,10 +28,12 @@ import pandas as pd
 from make_druglike import made_of
 from rdkit import Chem
 from rdkit.Chem import BRICS
+from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 from torch_geometric.data import Data
 
 from schnetgen_pyg import load
 from schnetgen_pyg.chem.elements import hill_formula
+from schnetgen_pyg.chem.identity import smiles
 from schnetgen_pyg.chem.molecules import known_or_perceived
 from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.data.writers import write
@@ -51,18 +53,13 @@ GROUPS = {
 }
 
 
-def flat(mol: Chem.Mol) -> str:
-    """SMILES without stereochemistry."""
-    return Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=False)
-
-
 def pieces(text: str) -> list[str]:
     """What a molecule is cut into, up to `HEAVY` heavy atoms; the whole where it is as small."""
     mol = Chem.MolFromSmiles(text)
     if mol is None:
         return []
     if mol.GetNumHeavyAtoms() <= HEAVY:
-        return [flat(mol)]
+        return [smiles(mol)]
     found = set()
     for piece in BRICS.BRICSDecompose(mol, keepNonLeafNodes=True, returnMols=True):
         for atom in piece.GetAtoms():
@@ -71,7 +68,7 @@ def pieces(text: str) -> list[str]:
                 atom.SetAtomicNum(1)
         whole = Chem.RemoveHs(piece)
         if LEAST <= whole.GetNumHeavyAtoms() <= HEAVY:
-            found.add(flat(whole))
+            found.add(smiles(whole))
     return sorted(found)
 
 
@@ -89,22 +86,18 @@ def drug_like(texts: Sequence[str], avoided: set[str], seed: int) -> Iterator[st
 
 def chosen(data: Sequence[Data], num: int, avoided: set[str], seed: int) -> list[ase.Atoms]:
     """Structures in a seeded order, those of the groups left out."""
-    formulas = {hill_formula(numbers(text)) for text in avoided}
+    formulas = {CalcMolFormula(Chem.MolFromSmiles(text)) for text in avoided}
     result: list[ase.Atoms] = []
     for place in np.random.default_rng(seed).permutation(len(data)):
         atoms = to_ase(data[int(place)])
         if hill_formula(atoms.numbers) in formulas:
             mol = known_or_perceived(atoms).mol
-            if mol is None or flat(mol) in avoided:
+            if mol is None or smiles(mol) in avoided:
                 continue
         result.append(atoms)
         if len(result) == num:
             return result
     raise SystemExit(f"there are {len(result):,} structures; ask for fewer")
-
-
-def numbers(text: str) -> list[int]:
-    return [atom.GetAtomicNum() for atom in Chem.AddHs(Chem.MolFromSmiles(text)).GetAtoms()]
 
 
 def make_groups(folder: Path, out: Path, seed: int, jobs: int) -> set[str]:
@@ -113,7 +106,7 @@ def make_groups(folder: Path, out: Path, seed: int, jobs: int) -> set[str]:
     for name, file in GROUPS.items():
         table = pd.read_csv(folder / f"{file}.csv")
         mols = [Chem.MolFromSmiles(text) for text in table["smiles"]]
-        avoided |= {flat(mol) for mol in mols if mol is not None}
+        avoided |= {smiles(mol) for mol in mols if mol is not None}
         texts = table["smiles"][table["n_heavy"] <= HEAVY_TEST].drop_duplicates().tolist()
         write_made(out / f"{name}.extxyz.gz", texts, seed, jobs)
     return avoided

@@ -44,7 +44,7 @@ from schnetgen_pyg.training.config import PotentialTrainingConfig
 KCAL = ase.units.kcal / ase.units.mol
 SETS = ("qm9", "qm7", "moses", "qm9+qm7", "qm9+moses", "qm7+moses", "qm9+qm7+moses")
 GROUPS = ("azoxy", "nitro", "neuro", "sugars")
-#: Settings of each network: widths and depths of about the same time per step.
+#: Settings of each network: narrower than published, for trainings on a CPU.
 NETWORKS: dict[str, dict[str, Any]] = {
     "schnet": {"hidden_channels": 128, "num_filters": 128, "num_interactions": 4, "cutoff": 5.0},
     "painn": {"hidden_channels": 64, "num_interactions": 3, "cutoff": 5.0},

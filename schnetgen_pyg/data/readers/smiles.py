@@ -96,6 +96,8 @@ def parsed(text: str, where: str = "molecule") -> Chem.Mol:
         problems = Chem.DetectChemistryProblems(raw)
         if problems:
             raise InputError(f"{where}: {text!r}: {problems[0].Message()}; correct it")
+        if not all(atom.GetAtomicNum() for atom in raw.GetAtoms()):
+            raise InputError(f"{where}: {text!r} is a pattern (*) and no molecule; leave it out")
         return Chem.MolFromSmiles(text)
 
 
