@@ -14,7 +14,7 @@ from jsonargparse import Namespace
 
 from schnetgen_pyg.commands.parser import Parser
 
-DEFAULT_CHECKPOINT = "c7h10o2"
+DEFAULT_CHECKPOINT = "qm9"
 DEFAULT_POTENTIAL = "c7h10o2-painn-potential"
 
 #: Options that do not change what is written.

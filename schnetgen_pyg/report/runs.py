@@ -124,7 +124,7 @@ def report(
     train: Sequence[str] = (),
     test: Sequence[str] = (),
     checkpoint: str | None = None,
-    default_checkpoint: str = "c7h10o2",
+    default_checkpoint: str = "qm9",
     title: str | None = None,
     max_molecules: int = 1_000,
     judges: Sequence[str] | None = None,
