@@ -313,7 +313,7 @@ RECIPES: dict[str, Recipe] = {
                     "preset": "paper",
                     "steps": 12_250,
                     "num_validation": 100,
-                    "num_samples": 64,
+                    "num_samples": 0,
                     "seed": 0,
                     "accelerator": "cpu",
                 },

@@ -45,7 +45,7 @@ def after(steps: int, options: argparse.Namespace) -> SchNetGen:
     if path.is_file():
         return SchNetGen.from_pretrained(path)
     (stage,) = RECIPES["c7h10o2-paper"].stages
-    longer = Stage(stage.command, stage.settings | {"steps": steps, "num_samples": 0})
+    longer = Stage(stage.command, stage.settings | {"steps": steps})
     options.out.mkdir(parents=True, exist_ok=True)
     model = SchNetGen.from_pretrained(train("training", longer, options.train, options.out))
     if model.provenance["step"] != steps:
