@@ -39,7 +39,7 @@ notebooks: .venv/installed
 
 # What is committed as it was made: the film of the README, and the notebooks with their output.
 pictures: .venv/installed
-	$(BIN)/schnetgen generate --checkpoint c7h10o2 --formula C7H10O2 --num 1 --seed 5 --out runs/film/one.extxyz
+	$(BIN)/schnetgen generate --num 1 --seed 13 --out runs/film/one.extxyz
 	$(BIN)/schnetgen view runs/film/one.extxyz --out docs/pictures/building.gif
 	$(BIN)/python notebooks/execute.py
 
