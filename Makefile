@@ -40,7 +40,8 @@ notebooks: .venv/installed
 # What is committed as it was made: the film of the README, and the notebooks with their output.
 pictures: .venv/installed
 	$(BIN)/schnetgen generate --num 1 --seed 13 --out runs/film/one.extxyz
-	$(BIN)/schnetgen view runs/film/one.extxyz --out docs/pictures/building.gif
+	$(BIN)/schnetgen view runs/film/one.extxyz --out runs/film/building.gif
+	cp runs/film/building.gif docs/pictures/building.gif
 	$(BIN)/python notebooks/execute.py
 
 # What `schnetgen COMMAND --help` prints without importing torch: from the parsers.

@@ -48,11 +48,15 @@ class MoleculeRow:
         """With all its hydrogens; of salts and radicals, too.
 
         Raises:
-            InputError: with what is wrong in its SMILES.
+            InputError: with what is wrong in it.
         """
         if self.mol is None and not self.text.strip():
             raise InputError(f"{self.where}: has no SMILES; give one")
         mol = parsed(self.text.strip(), self.where) if self.mol is None else self.mol
+        numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
+        if not numbers or not all(numbers):
+            why = "has dummy atoms (*), which are no atoms" if numbers else "has no atoms"
+            raise InputError(f"{self.where}: {why}; correct it, or leave it out")
         return Chem.AddHs(mol)
 
 

@@ -160,6 +160,18 @@ def test_bad_input_is_refused_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
 
+def test_records_that_are_patterns_have_no_vector(encoder, tmp_path, capsys):
+    path, out = tmp_path / "in.sdf", tmp_path / "out.csv"
+    with Chem.SDWriter(str(path)) as writer:
+        for text in ("CCO", "*CO"):
+            writer.write(Chem.MolFromSmiles(text))
+    assert run(encoder, path, "--out", out) == 0
+    assert "1 of 2 rows have no vector" in capsys.readouterr().out
+    first, second = csv.DictReader(out.open())
+    assert not first["failure"] and first["vector_0"]
+    assert "dummy atoms" in second["failure"] and not second["vector_0"]
+
+
 def test_no_such_file_or_format(encoder, tmp_path, capsys):
     (tmp_path / "is.csv").mkdir()
     (tmp_path / "in.smi").write_text("C\n")
