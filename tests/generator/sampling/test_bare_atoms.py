@@ -20,7 +20,7 @@ from tests.conftest import small_model
 
 @pytest.fixture(scope="module")
 def bundled():
-    return SchNetGen.from_pretrained("c7h10o2")
+    return SchNetGen.from_pretrained("qm9")
 
 
 @pytest.fixture(scope="module")

@@ -147,7 +147,7 @@ def test_hydrogens_sum_to_one():
 
 @pytest.fixture(scope="module")
 def bundled():
-    return SchNetGen.from_pretrained("c7h10o2")
+    return SchNetGen.from_pretrained("qm9")
 
 
 @pytest.mark.parametrize(
