@@ -232,8 +232,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name in options.names:
                 print(f"wrote {make(name, options.data, options.out)}")
             return 0
-        settled = [name for name, recipe in RECIPES.items() if recipe.data.sha256]
-        wrong = {name: differences(name) for name in options.names or settled}
+        bundled = [name for name in RECIPES if (CHECKPOINTS / f"{name}.safetensors").is_file()]
+        wrong = {name: differences(name) for name in options.names or bundled}
     except InputError as error:
         print(f"checkpoints.py: error: {error}", file=sys.stderr)
         return 2

@@ -1,15 +1,14 @@
 """Conditional QM9: molecules of six properties, one at a time, judged by a network of ours.
 
     OMP_NUM_THREADS=1 python benchmarks/conditional.py --checkpoint qm9-targets \\
-        --judge judge/model.safetensors --ranker ranker/model.safetensors \\
+        --judge qm9-judge.safetensors --ranker qm9-properties.safetensors \\
         --judged_on qm9-judge.safetensors --labels qm9-ranker.safetensors \\
         --test qm9-held-out.safetensors
 
-The files are those of `make_targets.py`; judge and ranker are trained with ``schnetgen
-fit-potential --targets mu alpha homo lumo gap Cv`` on ``qm9-judge`` and ``qm9-ranker``, one
-potential for all properties or one for each. The generator learned properties of the second half
-alone, and so did the ranker; the judge learned those of the first, as in EDM's protocol (Hoogeboom
-et al., ICML 2022).
+The files are those of `make_targets.py`; judge and ranker are made by `checkpoints.py`, from
+``qm9-judge`` and ``qm9-ranker``: one potential for all properties (or one for each). The generator
+learned properties of the second half alone, and so did the ranker; the judge learned those of the
+first, as in EDM's protocol (Hoogeboom et al., ICML 2022).
 
 Every target is the property of a molecule of the second half, drawn at random, asked for with that
 molecule's number of heavy atoms. ``--num`` targets a property; mean absolute errors of what the

@@ -177,6 +177,22 @@ HALF_KNOWN = Source(
     labels=("mu", "alpha", "homo", "lumo", "gap", "Cv", "relative_energy"),
     labels_sha256="78b4ba1fe6a2eb55a8cf9ef21fa52942348b5fabd582bd1c08187b6749d0b6ff",
 )
+PROPERTIES = ("mu", "alpha", "homo", "lumo", "gap", "Cv")
+#: The halves of `make_targets.py`, each with its properties: of the first the generator knows none.
+FIRST_HALF = Source(
+    "first half of those of qm9-targets",
+    54_869,
+    "e20e3e0a4965658890815e3e1dcd711336242618d2a0ad2b505d411f8aa7aa82",
+    labels=PROPERTIES,
+    labels_sha256="04cc66bd88227d24342498285f3a07db8102c5673629903d42175806b51eadbe",
+)
+SECOND_HALF = Source(
+    "second half of those of qm9-targets",
+    54_868,
+    "bb5936b5648196948440e98322ede6e77e12def22aa3ca0b4dbe61b7d34a94e9",
+    labels=PROPERTIES,
+    labels_sha256="ded8ec1cc49c4da120d939dd447250b8c848414fa6c6d9ff5ff8b37dbb514fb5",
+)
 #: By `make_ensembles.py`: QM9's molecules and those of MOSES, in one file. Without their number and
 #: digest until the ensembles are.
 ENSEMBLES = Source("ensembles of molecules of QM9 and MOSES by GFN2-xTB", 0, "")
@@ -208,6 +224,29 @@ POTENTIAL: dict[str, Any] = {
 }
 PAINN = {"hidden_channels": 64, "num_interactions": 3, "num_radial": 20, "cutoff": 4.0}
 SCHNET = {"num_interactions": 4, "cutoff": 5.0, "num_gaussians": 40}
+
+
+#: A network for six properties of QM9.
+SIX = Stage(
+    "fit-potential",
+    {
+        "targets": [*PROPERTIES],
+        "representation": "painn",
+        "settings": PAINN | {"hidden_channels": 128, "cutoff": 5.0},
+        "steps": 50_000,
+        "batch_size": 32,
+        "learning_rate": 1e-3,
+        "warmup": 1_000,
+        "schedule": "cosine",
+        "ema_decay": 0.999,
+        "gradient_clip": 10.0,
+        "num_validation": 1_000,
+        "validation_interval": 2_000,
+        "checkpoint_interval": 500,
+        "seed": 0,
+        "accelerator": "cpu",
+    },
+)
 
 
 def _potential(**settings: Any) -> Recipe:
@@ -281,6 +320,9 @@ RECIPES: dict[str, Recipe] = {
             ),
         ),
     ),
+    # It ranks candidates; judged they are by another one, which is not bundled.
+    "qm9-properties": Recipe(SECOND_HALF, (SIX,)),
+    "qm9-judge": Recipe(FIRST_HALF, (SIX,)),
     # Every conformer of an ensemble counts the same, as in coverage and matching.
     "conformers": Recipe(
         ENSEMBLES,
