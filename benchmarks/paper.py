@@ -34,7 +34,7 @@ def judged(model: SchNetGen, path: Path, options: argparse.Namespace) -> dict[st
     config = SamplingConfig(temperature=options.temperature)
     made, generation = structures(model, options.num, path, options.seed, config)
     sets = {"train": load(options.train), "test": load(options.test)}
-    result = evaluate(made, **sets, progress=tqdm)
+    result = evaluate(made, **sets, judges=(), progress=tqdm)
     print(result.summary())
     return {"generation": generation, "evaluation": result.figures()}
 

@@ -91,7 +91,7 @@ def row(
     for seed in seeds:
         path = options.out / file_name(config, seed)
         molecules, made = structures(model, options.num, path, seed, config)
-        run = figures_of(evaluate(molecules, **sets, jobs=options.jobs, progress=tqdm))
+        run = figures_of(evaluate(molecules, **sets, judges=(), jobs=options.jobs, progress=tqdm))
         run["molecules_per_second"] = options.num / made["seconds"] if made["seconds"] else 0.0
         runs.append(run)
         if seed == seeds[0]:
