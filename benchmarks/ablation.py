@@ -110,7 +110,7 @@ def judge(model: SchNetGen, train: Any, config: SamplingConfig, num: int, num_re
         start = time.perf_counter()
         molecules = generate(model, "C7H10O2", num, seed=1, config=replace(config, **changes))
         seconds = time.perf_counter() - start
-        evaluation = evaluate(molecules, train=train, jobs=1)
+        evaluation = evaluate(molecules, train=train, judges=(), jobs=1)
         figures = evaluation.figures()
         valid = [m for m, r in zip(molecules, evaluation.records, strict=True) if not r["failure"]]
         result[name] = {

@@ -141,7 +141,7 @@ def bfloat16(options: argparse.Namespace) -> None:
             seconds = time.perf_counter() - start
         loss = model.provenance["metrics"]["validation_loss"]
         molecules = generate(model.to(options.device), "C7H10O2", num, seed=0)
-        valid = evaluate(molecules).figures()["valid"] / num
+        valid = evaluate(molecules, judges=()).figures()["valid"] / num
         rows[precision] = {"seconds": seconds, "validation_loss": loss, "valid": valid}
         print(precision, rows[precision], flush=True)
     record = {"preset": "small", "steps": steps, "batch_size": batch_size, "structures": num}

@@ -76,7 +76,7 @@ def different_lowest(
 
 def classes_of(structures: list[Any], options: argparse.Namespace) -> list[str]:
     """``train``, ``test``, ``new`` or ``failed`` (not valid), by the paper's fingerprint."""
-    result = evaluate(structures, train=load(options.train), test=load(options.test))
+    result = evaluate(structures, train=load(options.train), test=load(options.test), judges=())
     known = {
         name: {record.get("fingerprint") for record in records}
         for name, records in result.references.items()

@@ -28,7 +28,7 @@ from schnetgen_pyg.training.config import TrainingConfig
 
 def valid(model: SchNetGen, options: argparse.Namespace, config: SamplingConfig) -> float:
     molecules = generate(model, "C7H10O2", options.num, seed=options.seed, config=config)
-    return evaluate(molecules, jobs=config.jobs).figures()["valid"] / options.num
+    return evaluate(molecules, judges=(), jobs=config.jobs).figures()["valid"] / options.num
 
 
 def row(steps: int, options: argparse.Namespace, data: Any) -> dict[str, float]:
