@@ -28,7 +28,7 @@ def commands(options: argparse.Namespace) -> list[list[str]]:
     peer = ["--peer", options.peer] if options.peer else []
     test = ["--test", options.test]
     return [
-        ["quality_any.py", *several, *amount, *test],
+        ["quality_any.py", *several, *amount, *test, "--judged", str(options.judged)],
         ["strain.py", *several, *test, "--relaxed", str(options.relaxed)],
         ["distributions_any.py", *several, *amount, *test, "--train", options.train],
         ["throughput.py", *common, *peer],
@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--train", required=True)
     parser.add_argument("--test", required=True, help="held-out molecules")
     parser.add_argument("--num", type=int, default=10_000, help="structures of a seed")
+    parser.add_argument("--judged", type=int, default=2_000, help="structures for slow judges")
     parser.add_argument("--relaxed", type=int, default=300)
     parser.add_argument("--jobs", type=int, help="processes; by default one per core")
     parser.add_argument("--peer", help="Python of an environment with schnetpack-gschnet")
