@@ -4,8 +4,9 @@ BIN := .venv/bin
 DEMO_STEPS ?= 300
 DEMO_MOLECULES ?= 128
 DEMO := runs/demo
-# The bundled generator of the demo.
+# The bundled generator of the demo, and real molecules that it has not seen, to compare with.
 DEMO_MODEL := qm9
+DEMO_TEST := qm9-held-out
 
 .PHONY: demo test slow notebooks pictures help docs lint types compare lowest extensions reference wheel clean
 
@@ -23,8 +24,8 @@ demo: .venv/installed
 	$(BIN)/schnetgen train --data c7h10o2-xtb --preset small --steps $(DEMO_STEPS) --out $(DEMO)/training
 	cp $(DEMO)/training/loss.png $(DEMO)/loss.png
 	$(BIN)/schnetgen generate --checkpoint $(DEMO_MODEL) --num $(DEMO_MOLECULES) --seed 0 --out $(DEMO)/generated.extxyz
-	$(BIN)/schnetgen evaluate $(DEMO)/generated.extxyz --out $(DEMO)
-	$(BIN)/schnetgen report $(DEMO) --checkpoint $(DEMO_MODEL)
+	$(BIN)/schnetgen evaluate $(DEMO)/generated.extxyz --test $(DEMO_TEST) --out $(DEMO)
+	$(BIN)/schnetgen report $(DEMO) --test $(DEMO_TEST) --checkpoint $(DEMO_MODEL)
 	@echo "Look at $(DEMO): report.html, best.png, loss.png, table.txt, valid.sdf, generated.extxyz"
 
 test: .venv/installed

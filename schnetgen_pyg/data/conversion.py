@@ -268,11 +268,11 @@ def _set_result(data: Data, name: str, value: Any) -> None:
 
 def to_ase(data: Data) -> ase.Atoms:
     """Convert ``Data(z, pos)`` to ASE ``Atoms`` with what `from_ase` keeps: a single-point
-    calculator holds energy, forces, stress and dipole, ``info`` charge and multiplicity, ``arrays``
-    the columns of atoms."""
+    calculator holds energy, forces, stress and dipole, ``info`` charge, multiplicity and all other
+    numbers of the molecule, ``arrays`` the columns of atoms."""
     cell = data.get("cell")
     cell = None if cell is None else cell.detach().cpu().double().reshape(3, 3).numpy()
-    info = dict(data.get("info") or {})
+    info = dict(_numbers(data)) | (data.get("info") or {})
     for name in ("charge", "spin_multiplicity"):
         if isinstance(data.get(name), int):
             info[name] = data[name]
@@ -297,6 +297,17 @@ def to_ase(data: Data) -> ase.Atoms:
             results["stress"] = full_3x3_to_voigt_6_stress(results["stress"])
         atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms
+
+
+def _numbers(data: Data) -> Iterator[tuple[str, int | float]]:
+    """Attributes that are one number of the molecule."""
+    for name, value in data.to_dict().items():
+        if name in (*KNOWN, "num_nodes", "batch_size"):
+            continue
+        if isinstance(value, Tensor) and (not value.dim() or value.shape == (1,) != data.z.shape):
+            value = value.item()
+        if isinstance(value, int | float):
+            yield name, value
 
 
 def _columns(data: Data) -> Iterator[tuple[str, np.ndarray]]:

@@ -25,7 +25,7 @@ from schnetgen_pyg.data.stored import StoredStructures, is_stored
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.registry import Registry, nearest
 
-EMBEDDED = Path(__file__).parent / "embedded" / "c7h10o2-xtb.extxyz.gz"
+EMBEDDED = Path(__file__).parent / "embedded"
 
 #: QM9 (Ramakrishnan et al., Sci. Data 1, 140022, 2014), figshare collection 978904, CC0.
 QM9 = figshare("dsgdb9nsd.xyz.tar.bz2", 3195389, "ad1ebd51ee7f5b3a6e32e974e5d54012")
@@ -50,8 +50,8 @@ class DataSet:
     load: Callable[[Path | None], list[Data]]
 
 
-def _embedded(_: Path | None) -> list[Data]:
-    return read(EMBEDDED)
+def _embedded(name: str) -> Callable[[Path | None], list[Data]]:
+    return lambda _: read(EMBEDDED / f"{name}.extxyz.gz")
 
 
 def _qm9(path: Path | None) -> list[Data]:
@@ -72,7 +72,12 @@ DATASETS: Registry[DataSet] = Registry(
     "data set",
     {
         "c7h10o2-xtb": DataSet(
-            "the embedded isomers of C7H10O2, GFN2-xTB (made by this project)", _embedded
+            "the embedded isomers of C7H10O2, GFN2-xTB (made by this project)",
+            _embedded("c7h10o2-xtb"),
+        ),
+        "qm9-held-out": DataSet(
+            "1,000 embedded molecules of QM9 that no bundled model has seen, six properties each",
+            _embedded("qm9-held-out"),
         ),
         "qm9": DataSet("QM9, B3LYP/6-31G(2df,p), without its 3,054 uncharacterized ones", _qm9),
         "qm9-c7h10o2": DataSet("QM9's 6,095 isomers of C7H10O2, energies at G4MP2", _qm9_isomers),

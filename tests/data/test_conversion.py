@@ -89,6 +89,17 @@ def test_all_that_atoms_say_comes_back(tmp_path):
         assert same, name
 
 
+def test_numbers_of_a_molecule_come_along():
+    """Whatever they are held in; a row of a single atom is none of them."""
+    data = Data(z=torch.tensor([1, 1]), pos=torch.tensor([[0.0, 0, 0], [0, 0, 0.74]]))
+    data.gap, data.mu, data.index, data.y = 11.5, torch.tensor(0.0), 7, torch.tensor([3])
+    data.info = {"mu": 1.0}  # what the file itself says
+    info = to_ase(data).info
+    assert info == {"gap": 11.5, "mu": 1.0, "index": 7, "y": 3}
+    one = Data(z=torch.tensor([2]), pos=torch.zeros(1, 3), level=torch.tensor([4]), gap=20.0)
+    assert to_ase(one).info == {"gap": 20.0}
+
+
 def test_periodic_without_a_cell():
     with pytest.raises(InputError, match=r"periodic .* without a cell"):
         from_ase(ase.Atoms("H", pbc=True))

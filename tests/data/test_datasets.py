@@ -4,7 +4,8 @@ import ase.io
 import pytest
 import torch
 
-from schnetgen_pyg import InputError, load
+from schnetgen_pyg import InputError, SchNetGen, evaluate, load
+from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.data import cache, datasets, download
 from schnetgen_pyg.data.cache import LARGE
 from schnetgen_pyg.data.conversion import to_ase
@@ -78,3 +79,16 @@ def test_embedded(isomers):
     assert len(isomers) >= 1000
     counts = torch.stack([data.z.bincount(minlength=9) for data in isomers])
     assert (counts[:, [1, 6, 8]] == torch.tensor([10, 7, 2])).all()
+
+
+def test_real_molecules_that_no_model_has_seen():
+    """Of QM9, without the isomers; with properties and their units."""
+    structures = load("qm9-held-out")
+    assert len(structures) == 1000
+    formulas = {hill_formula(data.z.tolist()) for data in structures}
+    assert "C7H10O2" not in formulas and len(formulas) > 100
+    gaps = [data.info["gap"] for data in structures]
+    assert 5 < sum(gaps) / 1000 < 8 and structures[0].info["units"]["gap"] == "eV"
+    model = SchNetGen.from_pretrained("qm9")
+    judged = evaluate(structures[:200], model=model, judges=(), jobs=1).figures()
+    assert judged["valid"] > 195 and judged["novelty"] > 0.9  # QM9 has a few molecules twice
