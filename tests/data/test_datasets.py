@@ -86,9 +86,12 @@ def test_real_molecules_that_no_model_has_seen():
     structures = load("qm9-held-out")
     assert len(structures) == 1000
     formulas = {hill_formula(data.z.tolist()) for data in structures}
-    assert "C7H10O2" not in formulas and len(formulas) > 100
+    assert "C7H10O2" not in formulas
+    assert len(formulas) > 100
     gaps = [data.info["gap"] for data in structures]
-    assert 5 < sum(gaps) / 1000 < 8 and structures[0].info["units"]["gap"] == "eV"
+    assert 5 < sum(gaps) / 1000 < 8
+    assert structures[0].info["units"]["gap"] == "eV"
     model = SchNetGen.from_pretrained("qm9")
     judged = evaluate(structures[:200], model=model, judges=(), jobs=1).figures()
-    assert judged["valid"] > 195 and judged["novelty"] > 0.9  # QM9 has a few molecules twice
+    assert judged["valid"] > 195
+    assert judged["novelty"] > 0.9
