@@ -365,7 +365,7 @@ RECIPES: dict[str, Recipe] = {
     "c7h10o2-painn-potential": _potential(
         representation="painn",
         settings=PAINN,
-        steps=5_000,
+        steps=10_000,
         warmup=500,
         learning_rate=1e-3,
         validation_interval=500,
