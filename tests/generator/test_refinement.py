@@ -5,6 +5,7 @@ import torch
 from torch_geometric.data import Batch, Data
 
 from schnetgen_pyg import generate
+from schnetgen_pyg.chem.bonds import bond_pairs, connectivity
 from schnetgen_pyg.chem.valence_states import UNKNOWN, StateTable, usual_states
 from schnetgen_pyg.generator.refinement import Refinement
 from schnetgen_pyg.generator.valence_states import valence_states
@@ -79,16 +80,39 @@ def test_generated_molecules_are_refined():
     """In any batch, and a fragment is left where it is."""
     parts = deciding("focus", "next_type", "hydrogens", "valence_state")
     model = small_model(**parts, refinement=True)
-    torch.nn.init.normal_(model.refinement.weight.weight, std=0.03)
-    formulas, settings = ["C2H4O", "CH4", "C3H8"], {"seed": 1, "restarts": 0}
+    torch.nn.init.normal_(model.refinement.weight.weight, std=3e-4)
+    formulas = ["C2H4O", "CH4", "C3H8"]
+    settings = {"seed": 1, "restarts": 0}
     plain = generate(model, formulas, 6, refinement_steps=0, **settings)
     whole, parted = (generate(model, formulas, 6, batch_size=size, **settings) for size in (6, 2))
+    moved = 0
     for before, one, other in zip(plain, whole, parted, strict=True):
-        assert abs(one.positions - before.positions).max() > 1e-3
+        moved += abs(one.positions - before.positions).max() > 1e-2
         assert abs(one.positions - other.positions).max() < 1e-3
+    assert moved >= 3  # the bonds of the others would change
     fragment = METHANE[:3]
     for atoms in generate(model, "C2H4O", 3, fragment=fragment):
         assert abs(atoms.positions[:3] - fragment.positions).max() < 1e-5
+
+
+def test_bonds_that_were_built_stay():
+    """A molecule whose bonds the refinement would change is left as it was built."""
+    parts = deciding("focus", "next_type", "hydrogens", "valence_state")
+    model = small_model(**parts, refinement=True)
+    torch.nn.init.normal_(model.refinement.weight.weight, std=0.3)
+    broken = {}
+    for rules in (True, False):
+        settings = {"seed": 1, "restarts": 0, "valence_rules": rules}
+        plain, moved = (
+            generate(model, "C3H8", 12, refinement_steps=steps, **settings) for steps in (0, 3)
+        )
+        broken[rules] = sum(
+            {*map(frozenset, bond_pairs(connectivity(one)).tolist())}
+            != {*map(frozenset, bond_pairs(connectivity(other)).tolist())}
+            for one, other in zip(plain, moved, strict=True)
+        )
+    assert broken[True] == 0
+    assert broken[False] > 3
 
 
 @pytest.mark.parametrize("scale", [1e8, 1e30])

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from schnetgen_pyg.accelerated import enabled
-from schnetgen_pyg.chem.bonds import connected
+from schnetgen_pyg.chem.bonds import adjacency, connected
 from schnetgen_pyg.chem.pairing import closes
 from schnetgen_pyg.chem.valence_states import UNKNOWN
 from schnetgen_pyg.generator.decisions import ValenceState
@@ -115,12 +115,17 @@ class Builder:
     @torch.inference_mode()
     def refine(self, fixed: int = 0) -> None:
         """Move the atoms of finished molecules to where the model's refinement would have them,
-        where it has one; the first ``fixed`` stay."""
+        where it has one; the first ``fixed`` stay. A molecule that was built by the rules of
+        valence stays as it is if its bonds would not."""
         draft, refinement = self.draft, self.model.refinement
         steps = draft.config.refinement_steps
         if refinement is not None and steps:
-            now = draft.z, draft.pos, draft.valence_state
-            draft.pos.copy_(refinement.refined(*now, steps, fixed))
+            found = refinement.refined(draft.z, draft.pos, draft.valence_state, steps, fixed)
+            if draft.config.valence_rules:
+                bonds = adjacency(draft.z, draft.pos)
+                other = (adjacency(draft.z, found) != bonds).flatten(1).any(1)
+                found = torch.where(other.view(-1, 1, 1), draft.pos, found)
+            draft.pos.copy_(found)
 
     @torch.inference_mode()
     def dead_ends(self) -> Tensor:

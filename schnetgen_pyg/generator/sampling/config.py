@@ -40,7 +40,7 @@ class SamplingConfig:
             Lower values give fewer different molecules and take longer.
         refinement_steps: how often the atoms of finished molecules are all moved to where the
             model's refinement would have them, where it has one; 0 for molecules as they were
-            drawn.
+            drawn. With ``valence_rules`` a molecule whose bonds would change stays as it was.
         log_prob: whether molecules get their log-density in ``info["log_prob"]``, as `log_prob`
             gives it: the model's own, whatever the temperatures.
         batch_size: molecules built at once; by default 256 on a CPU and 8,192 on a GPU.
