@@ -1,7 +1,7 @@
 """Make a bundled model again from its data, by one command.
 
-    python benchmarks/checkpoints.py c7h10o2 --data train.extxyz.gz
-    python benchmarks/checkpoints.py qm9 --data geometries.npz
+    python benchmarks/checkpoints.py c7h10o2          # fetches the isomers of QM9
+    python benchmarks/checkpoints.py qm9 --data geometries.npz    # or from a file
     python benchmarks/checkpoints.py qm9-targets --data qm9-targets.safetensors
     python benchmarks/checkpoints.py conformers boltzmann --data ensembles.sdf
     python benchmarks/checkpoints.py --check          # do the bundled models say what made them?
@@ -13,7 +13,7 @@ The last run is in ``OUT/NAME``, and ``OUT/NAME.safetensors`` is the model, whos
 the recipe. A model that starts from another one takes ``OUT/OTHER.safetensors``, else the bundled
 one, and names its SHA-256.
 
-Without ``--data`` the isomers are taken from QM9's published archive, by their numbers there. What
+Without ``--data`` those of QM9 are taken from its published archive, by their numbers there. What
 is held out of ``qm9`` is written beside it, ``OUT/qm9-test.extxyz.gz``: no training sees it.
 """
 

@@ -21,7 +21,8 @@ from schnetgen_pyg.data.properties import property_values
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.generator.presets import PRESETS
 
-ISOMERS = Path(__file__).parent / "recipes" / "qm9_c7h10o2_train.txt"
+RECIPE_DATA = Path(__file__).parent / "recipes"
+ISOMERS = RECIPE_DATA / "qm9_c7h10o2_train.txt"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Source:
             recipe is not settled: all structures of the file are taken, and the model says which
             those were, to be put here.
         numbers: file with their numbers in the data set ``qm9-c7h10o2``.
+        left_out: file with the numbers of those of ``qm9`` that are not among them.
         held_out: how many of the file's molecules, drawn by seed 0, are not among them.
         without: formula of molecules that are not among them either.
         labels: properties of each, whose values (NaN for none) are counted in ``labels_sha256``.
@@ -47,6 +49,7 @@ class Source:
     numbers: Path | None = None
     held_out: int = 0
     without: str = ""
+    left_out: Path | None = None
     labels: tuple[str, ...] = ()
     labels_sha256: str = ""
 
@@ -73,7 +76,7 @@ class Source:
                 self.check_labels(wanted, str(path))
                 return wanted, held_out
         raise InputError(
-            f"{path or 'qm9-c7h10o2'}: its structures are not the {self.name} that the recipe "
+            f"{path or 'the published archive'}: its structures are not the {self.name} that the recipe "
             f"names (SHA-256 {self.sha256[:12]}…); name their file with --data"
         )
 
@@ -100,10 +103,13 @@ class Source:
         if path is not None:
             yield list(load(path))
             return
+        if self.left_out is not None:
+            absent = {*numbers_in(self.left_out)}
+            yield [data for data in load("qm9") if int(data.index) not in absent]
+            return
         if self.numbers is None:
             raise InputError(f"the {self.name} have no public name; name their file with --data")
-        lines = self.numbers.read_text().splitlines()
-        numbers = [int(n) for line in lines if line[:1] != "#" for n in line.split()]
+        numbers = numbers_in(self.numbers)
         everything = {int(data.index): data for data in load("qm9-c7h10o2")}
         for first in (1, 0):  # archives count from one, lists from nought
             if {n + 1 - first for n in numbers} <= everything.keys():
@@ -111,6 +117,12 @@ class Source:
                 for number, data in zip(numbers, chosen, strict=True):
                     data.info = {"isomer": number}
                 yield chosen
+
+
+def numbers_in(path: Path) -> list[int]:
+    """Of a file with comments (``#``)."""
+    lines = path.read_text().splitlines()
+    return [int(number) for line in lines if line[:1] != "#" for number in line.split()]
 
 
 def labels_digest(structures: Sequence[Data], names: Sequence[str]) -> str:
@@ -169,6 +181,7 @@ REST = Source(
     "fff93460f6df80ceb73de6988267d321b2150d7a0439177893023bc450cba63a",
     held_out=10_000,
     without="C7H10O2",
+    left_out=RECIPE_DATA / "qm9_left_out.txt",
 )
 HALF_KNOWN = Source(
     "109,737 molecules of QM9 without C7H10O2, properties of one half",

@@ -78,11 +78,33 @@ def test_other_labels_are_refused(model_recipes, recipes, isomers):
         named.check_labels(structures, "isomers.extxyz")
 
 
-def test_numbers_of_the_isomers_are_whole(model_recipes):
-    lines = model_recipes.ISOMERS.read_text().splitlines()
-    numbers = [int(n) for line in lines if line[0] != "#" for n in line.split()]
+def test_numbers_of_the_published_archives_are_whole(model_recipes):
+    numbers = model_recipes.numbers_in(model_recipes.ISOMERS)
     assert len(set(numbers)) == len(numbers) == model_recipes.TRAIN.count
     assert 0 <= min(numbers) < max(numbers) <= 6095
+    absent = model_recipes.numbers_in(model_recipes.REST.left_out)
+    assert len(set(absent)) == len(absent) >= 3054  # those that QM9 calls uncharacterized
+    assert 0 < min(absent) < max(absent) <= 133_885
+
+
+def test_molecules_that_are_left_out_of_a_published_archive(
+    model_recipes, isomers, tmp_path, monkeypatch
+):
+    """The others, without a formula and what is held out, are those of the recipe."""
+    everything = load(isomers)[:12]
+    for number, data in enumerate(everything, 1):
+        data.index = number
+    (tmp_path / "left_out.txt").write_text("# two\n3\n12\n")
+    source = model_recipes.Source(
+        "eight", 8, "", held_out=2, without="CH4", left_out=tmp_path / "left_out.txt"
+    )
+    ten = [data for data in everything if data.index not in (3, 12)]
+    source = dataclasses.replace(source, sha256=digest(source.parts(ten)[0]))
+    monkeypatch.setattr(model_recipes, "load", lambda name: {"qm9": everything}[name])
+    wanted, held_out = source.read(None)
+    assert {data.index for data in wanted + held_out} == {data.index for data in ten}
+    with pytest.raises(InputError, match="archive: its structures are not the eight"):
+        dataclasses.replace(source, count=9).read(None)
 
 
 @pytest.mark.slow
