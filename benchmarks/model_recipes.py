@@ -76,8 +76,8 @@ class Source:
                 self.check_labels(wanted, str(path))
                 return wanted, held_out
         raise InputError(
-            f"{path or 'the published archive'}: its structures are not the {self.name} that the recipe "
-            f"names (SHA-256 {self.sha256[:12]}…); name their file with --data"
+            f"{path or 'the published archive'}: its structures are not the {self.name} that the "
+            f"recipe names (SHA-256 {self.sha256[:12]}…); name their file with --data"
         )
 
     def settled(self, structures: Sequence[Data]) -> Source:

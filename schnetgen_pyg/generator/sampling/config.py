@@ -36,7 +36,7 @@ class SamplingConfig:
             was the most surprising. Hydrogens of different atoms are then placed at once.
         max_surprise: a scaffold is begun anew, too, where after the Gibbs rounds the distances of
             an atom, given all others, are in the mean so many nats less probable than the most
-            probable ones; 2 is more than any of 400 training scaffolds has for the bundled model.
+            probable ones; 2 is more than any of 400 training scaffolds had for a model of C7H10O2.
             Lower values give fewer different molecules and take longer.
         refinement_steps: how often the atoms of finished molecules are all moved to where the
             model's refinement would have them, where it has one; 0 for molecules as they were
