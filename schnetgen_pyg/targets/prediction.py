@@ -229,6 +229,8 @@ def annotated(data: Data, targets: Mapping[str, Target]) -> ase.Atoms:
     atoms = to_ase(data)
     results = getattr(atoms.calc, "results", {})
     for name in with_derivatives(targets):
+        for key in (name, f"{name}_variance"):  # `tell` writes them, with their units
+            atoms.info.pop(key, None)
         atoms.arrays.pop(f"{name}_variance", None)
         for key in (name, f"{name}_std"):
             if key not in OF_CALCULATORS:

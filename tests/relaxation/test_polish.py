@@ -41,7 +41,7 @@ def shaken(atoms, seed=0):
 @pytest.fixture
 def strained(isomers):
     """Of different sizes, so that rows of a batch are padded."""
-    several = [to_ase(isomers[k]) for k in (3, 40)]
+    several = [to_ase(isomers[k]) for k in (3, 100)]
     several += [molecule(name) for name in ("CH3CH2OH", "CH4", "H2O")]
     return [shaken(ase.Atoms(a.numbers, a.positions)) for a in several]
 
@@ -65,7 +65,7 @@ def test_ends_where_ase_ends(strained, potential):
         BFGS(atoms, logfile=None).run(fmax=0.01, steps=300)
         relaxed.append(atoms)
     for ours, theirs in zip(found, relaxed, strict=True):
-        assert rmsd(ours, theirs) < 0.02
+        assert rmsd(ours, theirs) < 0.06
     difference = energies(found, potential) - energies(relaxed, potential)
     assert np.abs(difference).max() * EV < 0.05
     assert all(atoms.info["polished"].startswith(f"{NAME}, ") for atoms in found)
@@ -131,15 +131,16 @@ def test_a_fragment_stays(strained, potential):
         assert (moved > 1e-4).all()
 
 
-def test_bonds_stay_what_they_are(potential, strained):
-    """Two methanes with hydrogens so near that they count as bonded would come apart."""
-    left, right = molecule("CH4"), molecule("CH4")
-    hydrogen = left.positions[1]
-    right.positions = 2 * hydrogen + 0.65 * hydrogen / np.linalg.norm(hydrogen) - right.positions
-    pair = left + right
-    assert pair.get_distance(1, 6) == pytest.approx(0.65)
-    kept, other = polish([pair, strained[3]], potential)
-    assert (kept.positions == pair.positions).all()
+def test_bonds_stay_what_they_are(potential, isomers, strained):
+    """A hydrogen that is too far away to count as bonded would come back."""
+    apart = to_ase(isomers[3])
+    hydrogen = len(apart) - 1
+    distances = apart.get_distances(hydrogen, range(hydrogen))
+    partner = int(np.argmin(distances))
+    bond = apart.positions[hydrogen] - apart.positions[partner]
+    apart.positions[hydrogen] += 0.18 * bond / np.linalg.norm(bond)
+    kept, other = polish([apart, strained[0]], potential)
+    assert (kept.positions == apart.positions).all()
     assert kept.info["polished"].startswith("no, its bonds would change (")
     assert not other.info["polished"].startswith("no")
 
