@@ -84,6 +84,8 @@ def test_a_structure_that_is_not_finished_is_not_its_own(monkeypatch):
     [
         ("C[C@H](N)C(=O)O", "OC(=O)[C@H](N)C", True),  # the mirror image
         ("F/C=C/F", "FC=CF", True),
+        ("[H]/N=C(\\C)O", "N=C(C)O", True),  # a hydrogen that only says how it is arranged
+        ("CC(O)=N", "[H]/N=C(\\C)O", True),
         ("[2H]OC", "CO", True),
         ("O=N(=O)C", "C[N+](=O)[O-]", True),  # as RDKit reads it
         ("CCO", "COC", False),
