@@ -12,7 +12,8 @@ the geometries by their positions. The training molecules are cut into two halve
 - ``qm9-judge.safetensors``: the first half, for the property model that judges;
 - ``qm9-ranker.safetensors``: the second half, for the property model that ranks candidates; targets
   are drawn from it, too;
-- ``qm9-held-out.safetensors``: the held-out molecules, for the errors of both.
+- ``qm9-held-out.safetensors``: the held-out molecules, for the errors of both;
+- ``qm9-held-out.extxyz.gz``: 1,000 of these, which the package ships.
 
 ``relative_energy`` is U0 per atom less what the composition lets expect: contributions of the
 elements by least squares over the second half (Gebauer et al., Nat. Commun. 13, 973, 2022).
@@ -25,9 +26,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import ase
 import ase.units
 import numpy as np
 import torch
+from model_recipes import PROPERTIES
+from samples import drawn
 from torch import Tensor
 from torch_geometric.data import Data
 from tqdm import tqdm
@@ -35,11 +39,13 @@ from tqdm import tqdm
 from schnetgen_pyg import load
 from schnetgen_pyg.chem.elements import hill_formula
 from schnetgen_pyg.chem.identity import IDENTITIES
+from schnetgen_pyg.data.conversion import to_ase
 from schnetgen_pyg.data.convert import convert
 from schnetgen_pyg.data.fingerprints import STORED, fingerprints_of
 from schnetgen_pyg.data.perceived import HASH, LEWIS, STATE
 from schnetgen_pyg.data.stored import StoredStructures
 from schnetgen_pyg.data.storing import Store
+from schnetgen_pyg.data.writers import write
 from schnetgen_pyg.errors import InputError
 from schnetgen_pyg.targets import Joined, fit_references
 
@@ -169,6 +175,17 @@ def copied(
         store.metadata["sources"] = [source]
 
 
+def shipped(held_out: Sequence[Data]) -> list[ase.Atoms]:
+    """Some of the held-out molecules, with their properties to six digits."""
+    made = []
+    for data in drawn(held_out, 1_000, 0):
+        atoms = to_ase(data)
+        info = {name: float(f"{atoms.info[name]:.6g}") for name in PROPERTIES}
+        units = {name: atoms.info["units"][name] for name in PROPERTIES}
+        made.append(ase.Atoms(atoms.numbers, atoms.positions, info=info | {"units": units}))
+    return made
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--structures", type=Path, required=True, help="of `schnetgen convert`")
@@ -204,7 +221,9 @@ def main() -> None:
     test = list(load(options.test))
     rows = values(test, known.of(test)).tolist()
     told = (labelled(data, [*UNITS], row) for data, row in zip(test, rows, strict=True))
-    convert(told, out=options.out / "qm9-held-out.safetensors")
+    held_out = options.out / "qm9-held-out.safetensors"
+    convert(told, out=held_out)
+    write(options.out / "qm9-held-out.extxyz.gz", shipped(load(held_out)))
     print(f"wrote {options.out}: {len(first)} and {len(second)} molecules, {len(test)} held out")
 
 

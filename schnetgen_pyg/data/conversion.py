@@ -302,7 +302,7 @@ def to_ase(data: Data) -> ase.Atoms:
 def _numbers(data: Data) -> Iterator[tuple[str, int | float]]:
     """Attributes that are one number of the molecule."""
     for name, value in data.to_dict().items():
-        if name in (*KNOWN, "num_nodes", "batch_size"):
+        if name in (*KNOWN, "num_nodes"):
             continue
         if isinstance(value, Tensor) and (not value.dim() or value.shape == (1,) != data.z.shape):
             value = value.item()

@@ -41,7 +41,7 @@ def shaken(atoms, seed=0):
 @pytest.fixture
 def strained(isomers):
     """Of different sizes, so that rows of a batch are padded."""
-    several = [to_ase(isomers[k]) for k in (3, 100)]
+    several = [to_ase(isomers[k]) for k in (2, 6)]
     several += [molecule(name) for name in ("CH3CH2OH", "CH4", "H2O")]
     return [shaken(ase.Atoms(a.numbers, a.positions)) for a in several]
 
@@ -65,7 +65,7 @@ def test_ends_where_ase_ends(strained, potential):
         BFGS(atoms, logfile=None).run(fmax=0.01, steps=300)
         relaxed.append(atoms)
     for ours, theirs in zip(found, relaxed, strict=True):
-        assert rmsd(ours, theirs) < 0.06
+        assert rmsd(ours, theirs) < 0.02
     difference = energies(found, potential) - energies(relaxed, potential)
     assert np.abs(difference).max() * EV < 0.05
     assert all(atoms.info["polished"].startswith(f"{NAME}, ") for atoms in found)
