@@ -19,6 +19,11 @@ from schnetgen_pyg.generator.random_numbers import draw_without_replacement, gum
 
 #: Added to the log-probability of what is not allowed: lost against anything that is.
 PENALTY = -1e4
+#: Spacing of the finest tables of log-probabilities at most, in Å; linear between the bins.
+TABLE_SPACING = 0.0125
+#: An entry of a table stands for distances so much shorter and longer than its own (Å), too; and
+#: a rounding.
+HALF_ENTRY = 0.5 * TABLE_SPACING + 1e-4
 
 
 class Sides(NamedTuple):
@@ -176,7 +181,6 @@ class Shell:
         sides: half-spaces that a position has to lie in, or none.
         coarse_spacing: of the coarse lattice in Å.
         levels: how many cubes are drawn, and into how many along each axis they are divided.
-        table_spacing: of the tables of the fine levels at most, in Å; linear between the bins.
         flattening: of the scores from which cubes are drawn.
     """
 
@@ -192,13 +196,12 @@ class Shell:
     sides: Sides | None = None
     coarse_spacing: float = 0.25
     levels: tuple[tuple[int, int], ...] = ((24, 2), (16, 2), (16, 3))
-    table_spacing: float = 0.0125
     flattening: float = 0.7
 
     @property
     def _finer(self) -> int:
         """Entries of a fine table per bin of ``log_prob``."""
-        return math.ceil(self.spacing / self.table_spacing - 1e-6)
+        return math.ceil(self.spacing / TABLE_SPACING - 1e-6)
 
     @cached_property
     def _fine_table(self) -> Tensor:
@@ -328,12 +331,14 @@ def sample(
 
 def forbid(table: Tensor, centers: Tensor, below: Tensor) -> None:
     """Forbid distances shorter than ``below`` [molecules, atoms] (Å) in log-probabilities of
-    distances [molecules, atoms, bins]."""
-    short = centers[centers < below.max()]
-    table[:, :, : len(short)] += PENALTY * (short < below.unsqueeze(2))
+    distances [molecules, atoms, bins]; 0 forbids nothing."""
+    least = torch.where(below > 0, below + HALF_ENTRY, below)
+    short = centers[centers < least.max()]
+    table[:, :, : len(short)] += PENALTY * (short < least.unsqueeze(2))
 
 
 def forbid_beyond(table: Tensor, centers: Tensor, above: Tensor) -> None:
     """The same of distances longer than ``above`` [molecules, atoms] (Å)."""
-    first = int(torch.searchsorted(centers, above.min()))
-    table[:, :, first:] += PENALTY * (centers[first:] > above.unsqueeze(2))
+    most = above - HALF_ENTRY
+    first = int(torch.searchsorted(centers, most.min()))
+    table[:, :, first:] += PENALTY * (centers[first:] > most.unsqueeze(2))

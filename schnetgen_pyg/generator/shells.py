@@ -12,7 +12,7 @@ from schnetgen_pyg.chem.saturation import rings_left
 from schnetgen_pyg.chem.valence_states import UNKNOWN
 from schnetgen_pyg.generator.density import PositionDensity
 from schnetgen_pyg.generator.graph_rules import SHORTEST_BOND, Rules, graph_rules
-from schnetgen_pyg.generator.placement import PENALTY, Shell, forbid, forbid_beyond
+from schnetgen_pyg.generator.placement import HALF_ENTRY, PENALTY, Shell, forbid, forbid_beyond
 
 if TYPE_CHECKING:
     from schnetgen_pyg.generator.decisions.distance import Distance
@@ -55,7 +55,8 @@ def shell(
     if bool(absent.any()):
         log_prob.masked_fill_(absent.unsqueeze(2), 0.0)
     centers = centers[: log_prob.shape[2]]
-    too_far = (centers > longest[:, None]) | (centers < shortest[:, None])
+    too_far = centers > longest[:, None] - HALF_ENTRY
+    too_far |= centers < shortest[:, None] + HALF_ENTRY
     at_focus = log_prob[here, focus] + PENALTY * too_far
     rules = _rules(draft, rows, size, place, bond)
     forbid(log_prob, centers, rules.below)
