@@ -137,6 +137,8 @@ STRAIN = {
     "released_90%": ("nine tenths release less than (kcal/mol)", ".1f"),
     "rmsd": ("RMSD all atoms (Å)", ".3f"),
     "rmsd_heavy": ("RMSD heavy atoms (Å)", ".3f"),
+    "twisted": ("a torsion turns by more than 20°", ".0%"),
+    "rmsd_not_twisted": ("RMSD all atoms of the others (Å)", ".3f"),
     "changed": ("constitution changed", ",d"),
     "structures": ("valid and converged", ",d"),
     "structures_relaxed": ("structures", ",d"),
@@ -149,12 +151,18 @@ def strain(name: str, record: dict[str, Any]) -> str:
         columns["*quoted: G-SchNet*"] = record["peer"]
     columns |= {f"*quoted: {k}*": v for k, v in QUOTED_STRAIN.get(name, {}).items()}
     rows = [
-        [title, *(f"{part[key]:{form}}" if key in part else "" for part in columns.values())]
+        [
+            title,
+            *("" if part.get(key) is None else f"{part[key]:{form}}" for part in columns.values()),
+        ]
         for key, (title, form) in STRAIN.items()
     ]
+    polish = record.get("polish")
     note = (
         f"Relaxed with {record['method']}; the first structures of a seed, the same ones with and "
-        f"without refinement. {_note(record)}"
+        "without refinement. "
+        + (f"Polished by `{polish['name']}`, {polish['steps']} force calls. " if polish else "")
+        + f"{_note(record)}"
         f"{source(f'strain_{name}', record)}{commits_of(record['rows'], record['commit'])}"
     )
     return f"{markdown(['', *columns], rows)}\n\n{note}"

@@ -13,6 +13,7 @@ import pytest
 import torch
 from ase.build import molecule
 
+from schnetgen_pyg import Potential
 from schnetgen_pyg.chem.elements import hill_formula, parse_formula
 from schnetgen_pyg.generator.composition import Composition
 
@@ -190,7 +191,13 @@ def test_strain(script, files, tmp_path, monkeypatch):
     assert (real["structures"], real["changed"], real["valid"]) == (2, 0, 2)
     assert real["released_50%"] == pytest.approx(real["released_median"])
     assert real["released_50%"] <= real["released_90%"]
+    assert 0 <= real["twisted"] <= 1
     assert "| constitution changed |" in tables.strain("qm9", record)
+    potential = tmp_path / "potential.safetensors"
+    Potential("painn", (1, 6, 7, 8), hidden_channels=8).save(potential)
+    _, record = called(monkeypatch, strain, tmp_path, *options, "--polish", potential)
+    assert list(record["rows"])[1] == "polished"
+    assert "potential`, 30 force calls." in tables.strain("qm9", record)
 
 
 def test_throughput_takes_the_peer_of_the_table(script, tmp_path, monkeypatch):
