@@ -39,6 +39,7 @@ class Source:
         left_out: file with the numbers of those of ``qm9`` that are not among them.
         held_out: how many of the file's molecules, drawn by seed 0, are not among them.
         without: formula of molecules that are not among them either.
+        every: of what is left, every so manieth.
         labels: properties of each, whose values (NaN for none) are counted in ``labels_sha256``.
         labels_sha256: of these values.
     """
@@ -49,6 +50,7 @@ class Source:
     numbers: Path | None = None
     held_out: int = 0
     without: str = ""
+    every: int = 1
     left_out: Path | None = None
     labels: tuple[str, ...] = ()
     labels_sha256: str = ""
@@ -56,11 +58,11 @@ class Source:
     def parts(self, structures: Sequence[Data]) -> tuple[list[Data], list[Data]]:
         """Those to train on and those held out."""
         if not self.held_out:
-            return list(structures[: self.count]), []
+            return list(structures[:: self.every][: self.count]), []
         kept = [data for data in structures if hill_formula(data.z.tolist()) != self.without]
         order = torch.randperm(len(kept), generator=torch.Generator().manual_seed(0)).tolist()
         out, rest = sorted(order[: self.held_out]), sorted(order[self.held_out :])
-        return [kept[k] for k in rest], [kept[k] for k in out]
+        return [kept[k] for k in rest[:: self.every]], [kept[k] for k in out]
 
     def read(self, path: Path | None) -> tuple[list[Data], list[Data]]:
         """Those to train on and those held out, from a file or from the public data set.
@@ -183,6 +185,13 @@ REST = Source(
     without="C7H10O2",
     left_out=RECIPE_DATA / "qm9_left_out.txt",
 )
+SEVENTH = replace(
+    REST,
+    name="every seventh of 109,737 molecules of QM9 without C7H10O2",
+    count=15_677,
+    sha256="fd2e2af114e825faeb420f8d2b4d2b195ecf47731f27849b3c7cde59f21119ea",
+    every=7,
+)
 HALF_KNOWN = Source(
     "109,737 molecules of QM9 without C7H10O2, properties of one half",
     REST.count,
@@ -237,6 +246,10 @@ POTENTIAL: dict[str, Any] = {
 }
 PAINN = {"hidden_channels": 64, "num_interactions": 3, "num_radial": 20, "cutoff": 4.0}
 SCHNET = {"num_interactions": 4, "cutoff": 5.0, "num_gaussians": 40}
+
+
+#: Each molecule of QM9 and one configuration on its way to 500 K.
+LABEL_ANY = Stage("label", LABEL.settings | {"num_perturbed": 1, "equilibration": 25})
 
 
 #: A network for six properties of QM9.
@@ -382,6 +395,29 @@ RECIPES: dict[str, Recipe] = {
         warmup=500,
         learning_rate=1e-3,
         validation_interval=500,
+    ),
+    # Knows all that `qm9` makes, to polish, rank and relax it.
+    "qm9-painn-potential": Recipe(
+        SEVENTH,
+        (
+            LABEL_ANY,
+            Stage(
+                "fit-potential",
+                POTENTIAL
+                | {
+                    "representation": "painn",
+                    "settings": PAINN | {"cutoff": 5.0},
+                    "steps": 30_000,
+                    "batch_size": 32,
+                    "warmup": 500,
+                    "learning_rate": 1e-3,
+                    "num_validation": 500,
+                    "num_test": 1_000,
+                    "group_by": "source",
+                    "validation_interval": 1_000,
+                },
+            ),
+        ),
     ),
     "c7h10o2-schnet-potential": _potential(
         representation="schnet",
