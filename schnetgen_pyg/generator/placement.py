@@ -17,8 +17,8 @@ from schnetgen_pyg.accelerated import per_chunk
 from schnetgen_pyg.accelerated.kernels import kernels
 from schnetgen_pyg.generator.random_numbers import draw_without_replacement, gumbel, rotations
 
-#: Added to the log-probability of what is not allowed: lost against anything that is, also where many
-#: unlikely distances, over a low temperature, add up.
+#: Added to the log-probability of what is not allowed: lost against anything that is, also where
+#: many unlikely distances, over a low temperature, add up.
 PENALTY = -1e6
 #: Spacing of the finest tables of log-probabilities at most, in Å; linear between the bins.
 TABLE_SPACING = 0.0125
