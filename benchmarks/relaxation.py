@@ -4,7 +4,7 @@
         --train train.extxyz.gz --test test.extxyz.gz > relaxation.log 2>&1 &
 
 The 20 of lowest predicted energy and different constitutions are relaxed with GFN2-xTB, the first
-``--dft`` of them with PBE/def2-SVP, too (about an hour each on one core), and 300 structures chosen
+``--dft`` of them with PBE/def2-SVP, too (ten minutes each on one core), and 300 structures chosen
 at random with GFN2-xTB; beside these as many real molecules, others with ``--beside "not
 revised=other.extxyz"``, and with ``--peer FILE`` structures that G-SchNet has made (any file that
 `load` reads), which are quoted otherwise. Writes ``relaxation.json``. The same command continues in
