@@ -4,9 +4,9 @@
 
 Relaxes the first ``--relaxed`` structures of a seed as they are generated, the same ones without
 refinement and, where ``--polish`` names a potential, polished by it, and as many held-out
-molecules; writes ``strain_NAME.json``. The structures are those of
-`quality_any.py` where these are there. The same command continues what was stopped: all that is
-lost is the structure that was under way.
+molecules; writes ``strain_NAME.json``. The structures are those of `quality_any.py` where these are
+there. The same command continues what was stopped: all that is lost is the structure that was under
+way.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ from schnetgen_pyg.generator.random_numbers import draw_without_replacement, gum
 #: Added to the log-probability of what is not allowed: lost against anything that is, also where
 #: many unlikely distances, over a low temperature, add up.
 PENALTY = -1e6
+#: Log-probabilities over temperature beyond this, either way, say no more than this.
+LARGEST = 1e4
 #: Spacing of the finest tables of log-probabilities at most, in Å; linear between the bins.
 TABLE_SPACING = 0.0125
 #: An entry of a table stands for distances so much shorter and longer than its own (Å), too; and

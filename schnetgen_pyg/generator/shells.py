@@ -12,7 +12,14 @@ from schnetgen_pyg.chem.saturation import rings_left
 from schnetgen_pyg.chem.valence_states import UNKNOWN
 from schnetgen_pyg.generator.density import PositionDensity
 from schnetgen_pyg.generator.graph_rules import SHORTEST_BOND, Rules, graph_rules
-from schnetgen_pyg.generator.placement import HALF_ENTRY, PENALTY, Shell, forbid, forbid_beyond
+from schnetgen_pyg.generator.placement import (
+    HALF_ENTRY,
+    LARGEST,
+    PENALTY,
+    Shell,
+    forbid,
+    forbid_beyond,
+)
 
 if TYPE_CHECKING:
     from schnetgen_pyg.generator.decisions.distance import Distance
@@ -50,7 +57,7 @@ def shell(
     least, most = shell_factors(config)
     longest, shortest = most * bond[here, focus], least * bond[here, focus]
     reach = float(longest.max()) + config.shell_spacing
-    log_prob = decision.tables(draft, y, pos, focus, reach)
+    log_prob = decision.tables(draft, y, pos, focus, reach).clamp_(-LARGEST, LARGEST)
     absent = z == 0
     if bool(absent.any()):
         log_prob.masked_fill_(absent.unsqueeze(2), 0.0)
